@@ -1,0 +1,66 @@
+"""Self-supervised tasks as verifiable rewards for reinforcement learning of vision-language and language models.
+
+Importing this imports neither torch nor PIL; names are loaded when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssl4rl.core.dataset import TaskDataset as TaskDataset
+    from ssl4rl.core.mixture import create_dataset as create_dataset
+    from ssl4rl.core.source import Source as Source
+    from ssl4rl.core.task import Task as Task
+    from ssl4rl.core.task import keyed_rng as keyed_rng
+    from ssl4rl.core.types import Example as Example
+    from ssl4rl.core.types import Key as Key
+    from ssl4rl.core.types import Media as Media
+    from ssl4rl.core.types import Score as Score
+    from ssl4rl.core.types import Ssl4rlError as Ssl4rlError
+    from ssl4rl.core.types import Unusable as Unusable
+    from ssl4rl.core.verify import Angle as Angle
+    from ssl4rl.core.verify import Box as Box
+    from ssl4rl.core.verify import Choice as Choice
+    from ssl4rl.core.verify import EdgeSet as EdgeSet
+    from ssl4rl.core.verify import Integer as Integer
+    from ssl4rl.core.verify import NodeSet as NodeSet
+    from ssl4rl.core.verify import Path as Path
+    from ssl4rl.core.verify import Permutation as Permutation
+    from ssl4rl.core.verify import Text as Text
+    from ssl4rl.core.verify import Verifier as Verifier
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "core.dataset": ["TaskDataset"],
+    "core.mixture": ["create_dataset"],
+    "core.source": ["Source"],
+    "core.task": ["Task", "keyed_rng"],
+    "core.types": ["Example", "Key", "Media", "Score", "Ssl4rlError", "Unusable"],
+    "core.verify": [
+        "Angle",
+        "Box",
+        "Choice",
+        "EdgeSet",
+        "Integer",
+        "NodeSet",
+        "Path",
+        "Permutation",
+        "Text",
+        "Verifier",
+    ],
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'ssl4rl' has no attribute {name!r}")
+    return getattr(import_module(f"ssl4rl.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

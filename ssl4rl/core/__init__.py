@@ -1,0 +1,1 @@
+"""The contract: tasks, verifiers, sources, datasets. Names no modality and imports no torch (but for grpo/)."""

@@ -1,0 +1,1 @@
+"""The GRPO loop, on torch."""

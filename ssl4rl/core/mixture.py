@@ -1,0 +1,102 @@
+"""From names to datasets: which tasks, at which levels, on which data, in which proportion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ssl4rl.core import registry
+from ssl4rl.core.dataset import Component, TaskDataset
+from ssl4rl.core.source import Part, Source, Split
+from ssl4rl.core.types import Ssl4rlError
+from ssl4rl.core.verify import STYLES, Style
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One line of a mixture, as a recipe writes it. `data` None is the mixture's own."""
+
+    task: str
+    level: str | None = None
+    weight: float = 1.0
+    data: str | None = None
+
+
+class Sources:
+    """Opens each source once, so that a mixture or a train and held-out pair shares it."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, str], Source[Any]] = {}
+
+    def get(self, uri: str, plugin: registry.Plugin) -> Source[Any]:
+        key = (plugin.name, uri)
+        if key not in self._open:
+            self._open[key] = registry.open_source(uri, plugin)
+        return self._open[key]
+
+    def __iter__(self) -> Any:
+        return iter(self._open.values())
+
+
+def open_mixture(
+    specs: Sequence[TaskSpec],
+    *,
+    data: str | None = None,
+    split: Part = "train",
+    held_out: float = 0.2,
+    seed: int = 0,
+    size: int | None = None,
+    style: Style = "think",
+    sources: Sources | None = None,
+) -> TaskDataset:
+    """A dataset that mixes `specs` by their weights.
+
+    Raises:
+        Ssl4rlError: an unknown task, level, source, split or style, each with the nearest name.
+    """
+    if style not in STYLES:
+        raise Ssl4rlError(f"prompt style {style!r}; allowed: {', '.join(STYLES)}")
+    sources = sources or Sources()
+    components = []
+    for spec in specs:
+        task, plugin = registry.resolve(spec.task)
+        source = sources.get(spec.data or data or task.data, plugin)
+        components.append(Component(task, task.level(spec.level), Split(source, split, held_out), spec.weight))
+    return TaskDataset(components, seed=seed, size=size, style=style)
+
+
+def create_dataset(
+    task: str | Sequence[str | TaskSpec | Mapping[str, Any]],
+    data: str | None = None,
+    *,
+    size: int | None = None,
+    seed: int = 0,
+    level: str | None = None,
+    split: Part = "train",
+    held_out: float = 0.2,
+    style: Style = "think",
+) -> TaskDataset:
+    """Examples of a task, or of a mixture, made from any source.
+
+    Args:
+        task: "vision/rotation", a file's task "./my.py:TASKS", or a list of names, mappings or `TaskSpec`s to mix.
+        data: a source's URI, for instance a folder; None is the task's embedded default.
+        size: how many examples; None is unbounded.
+        seed: examples of different seeds share nothing.
+        level: a level's name, perhaps with parameters: "90deg,original=false,image_px=32"; None is the easiest.
+        split: "train", "held_out" or "all"; decided item by item from the content's hash.
+        held_out: the share of contents that is held out.
+        style: "think" asks for reasoning before the answer, "answer" for the answer alone.
+
+    Raises:
+        Ssl4rlError: anything the caller can mend.
+    """
+    parts = [task] if isinstance(task, str) else list(task)
+    specs = []
+    for part in parts:
+        if isinstance(part, str):
+            specs.append(TaskSpec(part, level))
+        else:
+            specs.append(part if isinstance(part, TaskSpec) else TaskSpec(**part))
+    return open_mixture(specs, data=data, split=split, held_out=held_out, seed=seed, size=size, style=style)

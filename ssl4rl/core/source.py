@@ -1,0 +1,148 @@
+"""Where raw items come from: random access, identity by content, and a split by that identity."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import ClassVar, Generic, Literal, TypeVar
+
+import numpy as np
+
+from ssl4rl.core.task import keyed_rng
+from ssl4rl.core.types import Ssl4rlError
+
+S = TypeVar("S")
+Part = Literal["train", "held_out", "all"]
+PARTS: tuple[Part, ...] = ("train", "held_out", "all")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An item of a source that cannot be used: its name and why, in a few words."""
+
+    name: str
+    why: str
+
+
+class Source(ABC, Generic[S]):
+    """Random access to raw items.
+
+    Items are cheap handles where decoding is dear (a picture is decoded when a task asks for it). `id(i)` is a hash
+    of the item's content, never its name or row. An `endless` source makes its items from their index; its length is
+    how many indices there are.
+    """
+
+    uri: str = ""
+    endless: ClassVar[bool] = False
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> S:
+        """The item. Raises Unusable when it turns out to be broken."""
+
+    @abstractmethod
+    def id(self, index: int) -> str:
+        """Content id: equal for equal content wherever it lies."""
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """What was found unusable while opening; not counted in the length."""
+        return ()
+
+
+def content_id(data: bytes) -> str:
+    """The usual content id: 16 hex digits of a blake2b hash."""
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+def is_held_out(item_id: str, share: float) -> bool:
+    """Whether an item belongs to the held-out part: decided by its content alone, so adding items moves none."""
+    digest = hashlib.blake2b(f"held out:{item_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") < share * 2**64
+
+
+class Split(Generic[S]):
+    """One part of a source: the items whose content hash falls in it, each content once.
+
+    Args:
+        source: where the items come from.
+        part: "train", "held_out" or "all".
+        held_out: the share of contents that is held out, in (0, 1).
+    """
+
+    def __init__(self, source: Source[S], part: Part = "train", held_out: float = 0.2) -> None:
+        if part not in PARTS:
+            raise Ssl4rlError(f"split {part!r}; allowed: {', '.join(PARTS)}")
+        if not 0 < held_out < 1:
+            raise Ssl4rlError(f"held_out is {held_out}; allowed: a share between 0 and 1")
+        self.source, self.part, self.held_out = source, part, held_out
+        self._order = lru_cache(maxsize=2)(self._permutation)
+
+    def _holds(self, item_id: str) -> bool:
+        return self.part == "all" or is_held_out(item_id, self.held_out) == (self.part == "held_out")
+
+    @cached_property
+    def _indices(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """Source indices of this part, one for each content, ordered by content id: names and rows do not matter."""
+        first: dict[str, int] = {}
+        for index in range(len(self.source)):
+            first.setdefault(self.source.id(index), index)
+        return np.array([first[item_id] for item_id in sorted(first) if self._holds(item_id)], dtype=np.int64)
+
+    def __len__(self) -> int:
+        """Different items in this part (for an endless source: indices, of which this part holds a share)."""
+        return len(self.source) if self.source.endless else len(self._indices)
+
+    def _permutation(self, seed: int, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        return keyed_rng("order", seed, epoch).permutation(self._indices)
+
+    def draw(self, n: int, seed: int, index: int, rng: np.random.Generator, attempt: int = 0) -> list[int]:
+        """Source indices of `n` different items for the example at `index`.
+
+        The first item walks through the whole part, in a new order each epoch; the others, and all of a later
+        attempt, are drawn with `rng`.
+
+        Raises:
+            Ssl4rlError: the part has fewer than `n` items.
+        """
+        if self.source.endless:
+            return self._draw_endless(n, rng)
+        size = len(self._indices)
+        if size < n:
+            raise Ssl4rlError(
+                f"{self.source.uri}: the {self.part} part has {size} of {len(self.source)} items, {n} are needed for "
+                "one example; give more data or another held_out share"
+            )
+        if attempt > 0:
+            return [int(i) for i in rng.choice(self._indices, n, replace=False)]
+        first = int(self._order(seed, index // size)[index % size])
+        chosen = [first]
+        while len(chosen) < n:
+            candidate = int(self._indices[rng.integers(size)])
+            if candidate not in chosen:
+                chosen.append(candidate)
+        return chosen
+
+    def _draw_endless(self, n: int, rng: np.random.Generator) -> list[int]:
+        chosen: list[int] = []
+        while len(chosen) < n:
+            candidate = int(rng.integers(len(self.source)))
+            if candidate not in chosen and self._holds(self.source.id(candidate)):
+                chosen.append(candidate)
+        return chosen
+
+    def locate(self, item_id: str) -> int:
+        """The source index of the item with this id (finite sources).
+
+        Raises:
+            Ssl4rlError: the source no longer holds it.
+        """
+        for index in range(len(self.source)):
+            if self.source.id(index) == item_id:
+                return index
+        raise Ssl4rlError(f"{self.source.uri} holds no item with id {item_id}")

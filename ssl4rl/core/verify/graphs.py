@@ -1,0 +1,177 @@
+"""Verifiers of answers made of names: a set of nodes, a set of edges, a path.
+
+The names an answer may use are `meta["nodes"]`, a list of strings. Names are matched without regard to case.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ssl4rl.core.types import Example
+from ssl4rl.core.verify.base import Verifier
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_SEPARATOR = re.compile(r"\s*[,;\n]\s*")
+
+
+def _names(text: str, separator: re.Pattern[str] = _SEPARATOR) -> list[str]:
+    return [name.strip(" \"'`") for name in separator.split(text.strip(" []{}()."))]
+
+
+def _known(names: Sequence[str], example: Example) -> list[str] | None:
+    """The nodes' own spelling of `names`; None when one is not a node."""
+    spelling = {str(node).casefold(): str(node) for node in example.meta["nodes"]}
+    found = [spelling.get(name.casefold()) for name in names]
+    return None if not names or None in found else [name for name in found if name is not None]
+
+
+def _f1(parsed: Sequence[Hashable], answer: Sequence[Hashable]) -> float:
+    shared = len(set(parsed) & set(answer))
+    return 2 * shared / (len(set(parsed)) + len(set(answer)))
+
+
+@dataclass(frozen=True)
+class NodeSet(Verifier):
+    """A set of nodes, "3, 7, 12"; order and repetition do not matter.
+
+    Reward: F1 with the true set. A name that is no node makes the answer unparsed. Guessing draws a set of the true
+    size: chance is 1 / C(nodes, size), the expected value size / nodes.
+    """
+
+    @property
+    def instruction(self) -> str:
+        return "Answer with the names of the nodes, separated by commas."
+
+    def parse(self, text: str, example: Example) -> list[str] | None:
+        names = _known(_names(text), example)
+        return None if names is None else sorted(set(names))
+
+    def grade(self, parsed: Any, example: Example) -> float:
+        return max(_f1(parsed, [str(node) for node in answer]) for answer in example.accepted)
+
+    def render(self, answer: Any) -> str:
+        return ", ".join(str(node) for node in answer)
+
+    def random_answer(self, example: Example, rng: np.random.Generator) -> list[str]:
+        nodes = [str(node) for node in example.meta["nodes"]]
+        return sorted(nodes[i] for i in rng.choice(len(nodes), len(set(example.answer)), replace=False))
+
+    def chance(self, example: Example) -> float:
+        size = len(set(example.answer))
+        alike = {frozenset(answer) for answer in example.accepted if len(set(answer)) == size}
+        return len(alike) / math.comb(len(example.meta["nodes"]), size)
+
+    def expected(self, example: Example) -> float:
+        """Exact for one accepted set; with several, a lower bound that counts the first."""
+        return len(set(example.answer)) / len(example.meta["nodes"])
+
+
+@dataclass(frozen=True)
+class EdgeSet(Verifier):
+    """A set of edges, "A-B, C-D" (also "A->B", "(A, B)" one a line); direction counts only when `directed`.
+
+    Reward: F1 with the true set. Guessing draws a set of the true size among all pairs of nodes.
+    """
+
+    directed: bool = False
+
+    @property
+    def instruction(self) -> str:
+        arrow = "->" if self.directed else "-"
+        return f"Answer with the edges as A{arrow}B, separated by commas."
+
+    def _edge(self, u: str, v: str) -> tuple[str, str]:
+        return (u, v) if self.directed or u <= v else (v, u)
+
+    def _edges(self, answer: Sequence[Sequence[Any]]) -> set[tuple[str, str]]:
+        return {self._edge(str(u), str(v)) for u, v in answer}
+
+    def parse(self, text: str, example: Example) -> list[list[str]] | None:
+        pairs = re.findall(r"\(([^()]*),([^()]*)\)", text)
+        if not pairs:
+            pairs = [re.split(r"\s*(?:->|→|--|—|-)\s*", pair) for pair in _names(text)]
+        edges = set()
+        for pair in pairs:
+            ends = _known([end.strip(" \"'`") for end in pair], example) if len(pair) == 2 else None
+            if ends is None:
+                return None
+            edges.add(self._edge(*ends))
+        return [list(edge) for edge in sorted(edges)] or None
+
+    def grade(self, parsed: Any, example: Example) -> float:
+        return max(_f1(list(self._edges(parsed)), list(self._edges(a))) for a in example.accepted)
+
+    def render(self, answer: Any) -> str:
+        arrow = "->" if self.directed else "-"
+        return ", ".join(f"{u}{arrow}{v}" for u, v in answer)
+
+    def _pairs(self, example: Example) -> int:
+        nodes = len(example.meta["nodes"])
+        return math.perm(nodes, 2) if self.directed else math.comb(nodes, 2)
+
+    def random_answer(self, example: Example, rng: np.random.Generator) -> list[list[str]]:
+        nodes = sorted(str(node) for node in example.meta["nodes"])
+        edges: set[tuple[str, str]] = set()
+        while len(edges) < len(self._edges(example.answer)):
+            u, v = rng.choice(len(nodes), 2, replace=False)
+            edges.add(self._edge(nodes[u], nodes[v]))
+        return [list(edge) for edge in sorted(edges)]
+
+    def chance(self, example: Example) -> float:
+        size = len(self._edges(example.answer))
+        alike = {frozenset(self._edges(a)) for a in example.accepted if len(self._edges(a)) == size}
+        return len(alike) / math.comb(self._pairs(example), size)
+
+    def expected(self, example: Example) -> float:
+        """Exact for one accepted set; with several, a lower bound that counts the first."""
+        return len(self._edges(example.answer)) / self._pairs(example)
+
+
+@dataclass(frozen=True)
+class Path(Verifier):
+    """A path, "A, C, B" (also with arrows), checked edge by edge: every path of the right length is right.
+
+    The example carries `meta["edges"]` (pairs that may be walked; both ways unless `directed`) and its answer is one
+    right path: start, end and length are read off it. Reward: exact. Guessing draws the nodes between start and end
+    at random, so chance is `meta["paths"]` (how many right paths there are) / arrangements of the nodes between.
+    """
+
+    directed: bool = False
+
+    @property
+    def instruction(self) -> str:
+        return "Answer with the nodes along the path, start and end included, separated by commas."
+
+    def parse(self, text: str, example: Example) -> list[str] | None:
+        return _known(_names(text, re.compile(r"\s*(?:,|;|->|→|\n)\s*")), example)
+
+    def grade(self, parsed: Any, example: Example) -> float:
+        answer = [str(node) for node in example.answer]
+        edges = {(str(u), str(v)) for u, v in example.meta["edges"]}
+        if not self.directed:
+            edges |= {(v, u) for u, v in edges}
+        ends_fit = (parsed[0], parsed[-1], len(parsed)) == (answer[0], answer[-1], len(answer))
+        return float(ends_fit and all(step in edges for step in itertools.pairwise(parsed)))
+
+    def render(self, answer: Any) -> str:
+        return ", ".join(str(node) for node in answer)
+
+    def _between(self, example: Example) -> list[str]:
+        ends = {str(example.answer[0]), str(example.answer[-1])}
+        return [str(node) for node in example.meta["nodes"] if str(node) not in ends]
+
+    def random_answer(self, example: Example, rng: np.random.Generator) -> list[str]:
+        between = self._between(example)
+        picked = rng.choice(len(between), len(example.answer) - 2, replace=False)
+        return [str(example.answer[0]), *(between[i] for i in picked), str(example.answer[-1])]
+
+    def chance(self, example: Example) -> float:
+        ways = math.perm(len(self._between(example)), len(example.answer) - 2)
+        return float(example.meta["paths"]) / ways

@@ -1,0 +1,1 @@
+"""The small models and data that need no download."""
