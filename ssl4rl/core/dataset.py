@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -45,8 +46,10 @@ class TaskDataset(Sequence[Example]):
     ) -> None:
         if not components or min(c.weight for c in components) < 0 or sum(c.weight for c in components) <= 0:
             raise Ssl4rlError("a dataset needs at least one task, and weights >= 0 that are not all 0")
+        if size is not None and size < 0:
+            raise Ssl4rlError(f"size is {size}; allowed: 0 or more, or None for an unbounded dataset")
         self.components = tuple(components)
-        self.seed, self.size, self.style = seed, size, style
+        self.seed, self.size, self.style = operator.index(seed), size, style
         total = sum(c.weight for c in components)
         self._shares = [c.weight / total for c in components]
         self._by_key = {(c.task.id, c.level.name): c for c in components}
@@ -57,10 +60,11 @@ class TaskDataset(Sequence[Example]):
         return self.size
 
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]  # no slices: an example at a time
-        if self.size is not None:
-            index = index + self.size if index < 0 else index
-            if not 0 <= index < self.size:
-                raise IndexError(f"index {index} outside a dataset of {self.size}")
+        index = operator.index(index)  # numpy's integers too, whose key would otherwise not hash
+        if self.size is not None and index < 0:
+            index += self.size
+        if index < 0 or (self.size is not None and index >= self.size):
+            raise IndexError(f"index {index} outside a dataset of {self.size}")
         return self._make(self.pick(index), index)
 
     def __iter__(self) -> Iterator[Example]:
@@ -115,8 +119,8 @@ class TaskDataset(Sequence[Example]):
         Raises:
             Ssl4rlError: another dataset's key, or the source's content is no longer the same.
         """
-        component = self._by_key.get((key.task, key.level))
-        if component is None or key.seed != self.seed:
+        component = self.pick(key.index)
+        if (key.task, key.level, key.seed) != (component.task.id, component.level.name, self.seed):
             raise Ssl4rlError(f"example {key} is not of this dataset (seed {self.seed})")
         example = self._make(component, key.index)
         if example.key != key:

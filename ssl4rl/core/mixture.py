@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ssl4rl.core import registry
 from ssl4rl.core.dataset import Component, TaskDataset
 from ssl4rl.core.source import Part, Source, Split
-from ssl4rl.core.types import Ssl4rlError
+from ssl4rl.core.types import Ssl4rlError, nearest
 from ssl4rl.core.verify import STYLES, Style
 
 
@@ -56,12 +56,15 @@ def open_mixture(
         Ssl4rlError: an unknown task, level, source, split or style, each with the nearest name.
     """
     if style not in STYLES:
-        raise Ssl4rlError(f"prompt style {style!r}; allowed: {', '.join(STYLES)}")
+        raise Ssl4rlError(f"unknown prompt style {style!r}{nearest(style, STYLES)}")
     sources = sources or Sources()
     components = []
     for spec in specs:
         task, plugin = registry.resolve(spec.task)
-        source = sources.get(spec.data or data or task.data, plugin)
+        uri = spec.data or data or task.data
+        if not uri:
+            raise Ssl4rlError(f"{task.name} brings no data of its own; name a source, for instance a folder")
+        source = sources.get(uri, plugin)
         components.append(Component(task, task.level(spec.level), Split(source, split, held_out), spec.weight))
     return TaskDataset(components, seed=seed, size=size, style=style)
 
@@ -98,5 +101,15 @@ def create_dataset(
         if isinstance(part, str):
             specs.append(TaskSpec(part, level))
         else:
-            specs.append(part if isinstance(part, TaskSpec) else TaskSpec(**part))
+            specs.append(part if isinstance(part, TaskSpec) else _spec(part))
     return open_mixture(specs, data=data, split=split, held_out=held_out, seed=seed, size=size, style=style)
+
+
+def _spec(record: Mapping[str, Any]) -> TaskSpec:
+    allowed = [field.name for field in fields(TaskSpec)]
+    unknown = next((name for name in record if name not in allowed), None)
+    if unknown is not None:
+        raise Ssl4rlError(f"unknown key {unknown!r} in a mixture{nearest(str(unknown), allowed)}")
+    if "task" not in record:
+        raise Ssl4rlError(f"a part of the mixture names no task: {dict(record)}")
+    return TaskSpec(**record)

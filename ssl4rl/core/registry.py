@@ -2,11 +2,14 @@
 
 A plugin is a module that holds `TASKS`, a mapping from short name to a task class or a lazy "module:Class" string, and
 may hold `SOURCES`, a mapping from URI scheme to an opener (`opener(rest_of_uri) -> Source`) or such a string; the
-scheme "" opens plain paths. It is found through the entry-point group `ssl4rl.plugins` or named as a file: `./my.py:TASKS`.
+scheme "" opens plain paths. It may hold `SHOW`, a mapping from a kind of `Media` to a function that turns its data into
+a PIL image or a text for people to look at. It is found through the entry-point group `ssl4rl.plugins` or named as a
+file, `./my.py:TASKS`.
 """
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import sys
 from collections.abc import Mapping
@@ -31,6 +34,7 @@ class Plugin:
     name: str
     tasks: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, Any] = field(default_factory=dict)
+    show: Mapping[str, Any] = field(default_factory=dict)
     broken: str | None = None
 
 
@@ -41,13 +45,18 @@ def plugins() -> Mapping[str, Plugin]:
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         try:
             found[point.name] = _plugin(point.name, import_module(point.module), point.attr)
-        except Exception as error:  # the one catch-all: somebody else's module may do anything
+        except (Exception, SystemExit) as error:  # the one catch-all: somebody else's module may do anything
             found[point.name] = Plugin(point.name, broken=f"{point.value}: {type(error).__name__}: {error}")
     return found
 
 
 def _plugin(name: str, module: Any, attribute: str) -> Plugin:
-    return Plugin(name, getattr(module, attribute), getattr(module, "SOURCES", {}))
+    tables = {"tasks": getattr(module, attribute)}
+    tables |= {table.lower(): getattr(module, table, {}) for table in ("SOURCES", "SHOW")}
+    for table, value in tables.items():
+        if not isinstance(value, Mapping):
+            raise TypeError(f"{table.upper()} is a {type(value).__name__}; allowed: a mapping")
+    return Plugin(name, **tables)
 
 
 @cache
@@ -64,11 +73,11 @@ def file_plugin(path: str) -> Plugin:
     sys.modules.setdefault(name, module)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # likewise
-        raise Ssl4rlError(f"plugin file {path!r} fails on import: {type(error).__name__}: {error}") from error
-    if not hasattr(module, "TASKS"):
-        raise Ssl4rlError(f"plugin file {path!r} has no TASKS table")
-    return _plugin(name, module, "TASKS")
+        return _plugin(name, module, "TASKS")
+    except (Exception, SystemExit) as error:  # likewise
+        if sys.modules.get(name) is module:
+            del sys.modules[name]
+        raise Ssl4rlError(f"plugin file {path!r} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def task_names() -> list[str]:
@@ -98,8 +107,34 @@ def resolve(name: str) -> tuple[Task[Any], Plugin]:
         if plugin.broken:
             raise Ssl4rlError(f"plugin {modality!r} cannot be loaded: {plugin.broken}")
         if short not in plugin.tasks:
-            raise Ssl4rlError(f"unknown task {name!r}{nearest(name, task_names())}")
-    return _load(plugin.tasks[short])(), plugin
+            raise Ssl4rlError(f"unknown task {name!r}{_nearest_task(name)}")
+    return _instance(name, plugin.tasks[short]), plugin
+
+
+def _nearest_task(name: str) -> str:
+    """ "jigsw" alone should find "vision/jigsaw"."""
+    names = task_names()
+    close = difflib.get_close_matches(name, [full.partition("/")[2] for full in names], n=1)
+    full = [known for known in names if close and known.endswith(f"/{close[0]}")]
+    return f"; did you mean {full[0]!r}?" if full and "/" not in name else nearest(name, names)
+
+
+def _instance(name: str, entry: Any) -> Task[Any]:
+    kind = load(entry)
+    if not (isinstance(kind, type) and issubclass(kind, Task)):
+        raise Ssl4rlError(f"task {name!r} is no Task class but {kind!r}")
+    try:
+        return kind()
+    except TypeError as error:  # an abstract method is missing
+        raise Ssl4rlError(f"task {name!r} cannot be made: {error}") from error
+
+
+def expand(name: str) -> list[str]:
+    """The tasks that `name` stands for: all of a file's for "./file.py:TASKS", else itself."""
+    path, _, short = name.rpartition(":")
+    if path.endswith(".py") and short == "TASKS":
+        return [f"{path}:{task}" for task in file_plugin(path).tasks]
+    return [name]
 
 
 def open_source(uri: str, plugin: Plugin) -> Source[Any]:
@@ -115,8 +150,12 @@ def open_source(uri: str, plugin: Plugin) -> Source[Any]:
         scheme, rest = "", uri
     offers = [plugin, *(p for p in plugins().values() if p.name != plugin.name)]
     for offer in offers:
+        if not scheme and offer is not plugin and plugin.sources:
+            continue  # a plain path means something else to every modality; only a plugin without sources borrows
         if scheme in offer.sources:
-            source: Source[Any] = _load(offer.sources[scheme])(rest)
+            source: Source[Any] = load(offer.sources[scheme])(rest)
+            if not source.uri:
+                source.uri = uri
             return source
     schemes = sorted({f"{s}:" for offer in offers for s in offer.sources if s})
     if not scheme:
@@ -124,9 +163,12 @@ def open_source(uri: str, plugin: Plugin) -> Source[Any]:
     raise Ssl4rlError(f"unknown kind of source {scheme + ':'!r} in {uri!r}{nearest(scheme + ':', schemes)}")
 
 
-def _load(entry: Any) -> Any:
+def load(entry: Any) -> Any:
     """A table's value: itself, or what its "module:attribute" string names."""
     if not isinstance(entry, str):
         return entry
     module, _, attribute = entry.partition(":")
-    return getattr(import_module(module), attribute)
+    try:
+        return getattr(import_module(module), attribute)
+    except (Exception, SystemExit) as error:  # likewise; an optional dependency may be missing
+        raise Ssl4rlError(f"{entry!r} cannot be loaded: {type(error).__name__}: {error}") from error

@@ -6,13 +6,13 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 
 from ssl4rl.core.task import keyed_rng
-from ssl4rl.core.types import Ssl4rlError
+from ssl4rl.core.types import Ssl4rlError, nearest
 
 S = TypeVar("S")
 Part = Literal["train", "held_out", "all"]
@@ -77,11 +77,11 @@ class Split(Generic[S]):
 
     def __init__(self, source: Source[S], part: Part = "train", held_out: float = 0.2) -> None:
         if part not in PARTS:
-            raise Ssl4rlError(f"split {part!r}; allowed: {', '.join(PARTS)}")
+            raise Ssl4rlError(f"unknown split {part!r}{nearest(part, PARTS)}")
         if not 0 < held_out < 1:
             raise Ssl4rlError(f"held_out is {held_out}; allowed: a share between 0 and 1")
         self.source, self.part, self.held_out = source, part, held_out
-        self._order = lru_cache(maxsize=2)(self._permutation)
+        self._orders: dict[tuple[int, int], np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
 
     def _holds(self, item_id: str) -> bool:
         return self.part == "all" or is_held_out(item_id, self.held_out) == (self.part == "held_out")
@@ -98,8 +98,14 @@ class Split(Generic[S]):
         """Different items in this part (for an endless source: indices, of which this part holds a share)."""
         return len(self.source) if self.source.endless else len(self._indices)
 
-    def _permutation(self, seed: int, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        return keyed_rng("order", seed, epoch).permutation(self._indices)
+    def _order(self, seed: int, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """This epoch's order; the last two asked for are kept."""
+        order = self._orders.get((seed, epoch))
+        if order is None:
+            while len(self._orders) > 1:
+                self._orders.pop(next(iter(self._orders)), None)
+            order = self._orders[seed, epoch] = keyed_rng("order", seed, epoch).permutation(self._indices)
+        return order
 
     def draw(self, n: int, seed: int, index: int, rng: np.random.Generator, attempt: int = 0) -> list[int]:
         """Source indices of `n` different items for the example at `index`.
@@ -130,11 +136,15 @@ class Split(Generic[S]):
 
     def _draw_endless(self, n: int, rng: np.random.Generator) -> list[int]:
         chosen: list[int] = []
-        while len(chosen) < n:
+        for _ in range(20_000 * n):
             candidate = int(rng.integers(len(self.source)))
             if candidate not in chosen and self._holds(self.source.id(candidate)):
                 chosen.append(candidate)
-        return chosen
+            if len(chosen) == n:
+                return chosen
+        raise Ssl4rlError(
+            f"{self.source.uri}: the {self.part} part holds too few items for one example, which takes {n}"
+        )
 
     def locate(self, item_id: str) -> int:
         """The source index of the item with this id (finite sources).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,6 +65,9 @@ class Task(ABC, Generic[S]):
         """The verifier at this level; override where the answer's form depends on the level's parameters."""
         return self.verifier
 
+    def check_level(self, params: Mapping[str, Any]) -> None:
+        """Raise Ssl4rlError where parameters, alone or together, make no sense; `level` calls it. None by default."""
+
     @property
     def id(self) -> str:
         return f"{self.name}@{self.version}"
@@ -72,21 +76,22 @@ class Task(ABC, Generic[S]):
         """The level that `text` names, e.g. "90deg" or "90deg,original=false,image_px=32"; None is the first (easiest).
 
         Raises:
-            Ssl4rlError: unknown level or parameter, or a value of another type than the level's own.
+            Ssl4rlError: unknown level or parameter, a value of another type than the level's own, or one that
+                `check_level` refuses.
         """
         name, *overrides = (text or next(iter(self.levels))).split(",")
         if name not in self.levels:
             raise Ssl4rlError(f"unknown level {name!r} of {self.name}{nearest(name, self.levels)}")
         params = dict(self.levels[name])
-        changed = {}
+        chosen = {}
         for override in overrides:
             param, found, value = override.partition("=")
             if not found or param not in params:
                 raise Ssl4rlError(f"level {text!r} of {self.name}: no parameter {param!r}{nearest(param, params)}")
-            parsed = _parse_like(params[param], value, where=f"level {text!r} of {self.name}: {param}")
-            if parsed != params[param]:
-                changed[param] = parsed
+            chosen[param] = _parse_like(params[param], value, where=f"level {text!r} of {self.name}: {param}")
+        changed = {param: value for param, value in chosen.items() if value != params[param]}
         canonical = ",".join([name, *(f"{p}={_show(v)}" for p, v in sorted(changed.items()))])
+        self.check_level(params | changed)
         return Level(canonical, params | changed)
 
 
@@ -102,7 +107,10 @@ def _parse_like(default: Any, text: str, where: str) -> Any:
         return text.lower() == "true"
     if isinstance(default, (int, float)):
         try:
-            return type(default)(text)
+            number = type(default)(text)
+            if not math.isfinite(number):
+                raise ValueError(text)
+            return number
         except ValueError:
             kind = "a whole number" if isinstance(default, int) else "a number"
             raise Ssl4rlError(f"{where}: got {text!r}; allowed: {kind}") from None

@@ -116,19 +116,18 @@ class Example:
         """32 hex digits over prompt (pixels included) and answers: two examples are equal exactly when these are."""
         h = hashlib.blake2b(digest_size=16)
         for part in self.prompt:
-            if isinstance(part, str):
-                h.update(b"text" + part.encode())
-            else:
-                h.update(b"media" + part.kind.encode() + _media_bytes(part.data))
+            kind, content = ("text", part.encode()) if isinstance(part, str) else (part.kind, _media_bytes(part.data))
+            h.update(f"{kind}:{len(content)}:".encode() + content)
         h.update(json.dumps([self.answer, list(self.accepted)], sort_keys=True).encode())
         return h.hexdigest()
 
 
 def _media_bytes(data: Any) -> bytes:
-    """Pictures and arrays by their shape and raw bytes, everything else as JSON."""
+    """Pictures and arrays by their form and raw bytes, everything else as JSON."""
+    if hasattr(data, "getbands"):
+        return f"{data.mode}{data.size}".encode() + bytes(data.tobytes())
     if hasattr(data, "tobytes"):
-        shape = getattr(data, "size", None) if hasattr(data, "getbands") else getattr(data, "shape", None)
-        return f"{getattr(data, 'mode', '')}{shape}".encode() + bytes(data.tobytes())
+        return f"{getattr(data, 'dtype', '')}{getattr(data, 'shape', '')}".encode() + bytes(data.tobytes())
     return json.dumps(data, sort_keys=True, default=repr).encode()
 
 

@@ -1,6 +1,6 @@
 """Verifiers: each owns both the sentence that asks for a form of answer and the parser of the reply."""
 
-from ssl4rl.core.verify.base import STYLES, Style, Verifier
+from ssl4rl.core.verify.base import STYLES, Style, Verifier, tagged
 from ssl4rl.core.verify.graphs import EdgeSet, NodeSet, Path
 from ssl4rl.core.verify.values import Angle, Box, Choice, Integer, Permutation, Text
 
@@ -17,4 +17,5 @@ __all__ = [
     "Style",
     "Text",
     "Verifier",
+    "tagged",
 ]

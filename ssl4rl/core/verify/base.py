@@ -6,6 +6,7 @@ Parsing is tolerant where the meaning is plain and strict where it could be game
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +24,7 @@ _ASK = {
     "answer": "Reply with nothing but the answer inside <answer> </answer>.",
 }
 _MAX_ANSWER_CHARS = 4000
+_SPACES = re.compile(r"\s+")
 
 
 class Verifier(ABC):
@@ -71,8 +73,7 @@ class Verifier(ABC):
 
     def complete(self, answer: Any, style: Style = "think") -> str:
         """A well-formed completion that gives `answer`, with no reasoning in it."""
-        tagged = f"<answer>{self.render(answer)}</answer>"
-        return f"<think></think>{tagged}" if style == "think" else tagged
+        return tagged(self.render(answer), style)
 
     def score(self, completion: str, example: Example, *, style: Style | None = None, truncated: bool = False) -> Score:
         """The verdict on a completion. No text raises.
@@ -84,7 +85,8 @@ class Verifier(ABC):
             truncated: the completion hit the token limit; without an answer it is then "truncated", not "unparsed".
         """
         inner, well_formed = _read_tags(completion, style)
-        readings = [self.parse(_normalise(text), example) for text in inner]
+        texts = list(dict.fromkeys(_normalise(text) for text in inner))
+        readings = [self.parse(text, example) if text else None for text in texts]
         parsed = readings[0] if readings and all(r == readings[0] for r in readings) else None
         well_formed = well_formed and parsed is not None
         if parsed is None:
@@ -95,13 +97,26 @@ class Verifier(ABC):
         return Score(value, _verdict(verdict), parsed, {"accuracy": value, "format": float(well_formed)})
 
 
+def tagged(text: str, style: Style = "think") -> str:
+    """A completion in the asked form with `text` between the answer tags and no reasoning."""
+    return f"<think></think><answer>{text}</answer>" if style == "think" else f"<answer>{text}</answer>"
+
+
 def _verdict(word: str) -> Verdict:
     return word  # type: ignore[return-value]
 
 
 def _normalise(text: str) -> str:
-    """Compatibility forms folded (fullwidth digits, ligatures), outer white space gone, length bounded."""
-    return unicodedata.normalize("NFKC", text[:_MAX_ANSWER_CHARS]).strip()
+    """Compatibility forms folded (fullwidth digits, ligatures), each run of white space one space or line break.
+
+    A text beyond the length limit gives "", which means nothing: cut short it might mean something else. Single spaces
+    also keep the parsers' regular expressions linear.
+    """
+    text = text.strip()
+    if len(text) > _MAX_ANSWER_CHARS:
+        return ""
+    text = unicodedata.normalize("NFKC", text).strip()
+    return _SPACES.sub(lambda run: "\n" if "\n" in run[0] else " ", text)
 
 
 def _read_tags(completion: str, style: Style | None) -> tuple[list[str], bool]:

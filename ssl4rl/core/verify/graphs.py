@@ -18,7 +18,7 @@ from ssl4rl.core.verify.base import Verifier
 if TYPE_CHECKING:
     import numpy as np
 
-_SEPARATOR = re.compile(r"\s*[,;\n]\s*")
+_SEPARATOR = re.compile(r"\s?[,;\n]\s?")
 
 
 def _names(text: str, separator: re.Pattern[str] = _SEPARATOR) -> list[str]:
@@ -94,9 +94,9 @@ class EdgeSet(Verifier):
         return {self._edge(str(u), str(v)) for u, v in answer}
 
     def parse(self, text: str, example: Example) -> list[list[str]] | None:
-        pairs = re.findall(r"\(([^()]*),([^()]*)\)", text)
+        pairs = re.findall(r"\(([^(),]*),([^(),]*)\)", text)
         if not pairs:
-            pairs = [re.split(r"\s*(?:->|→|--|—|-)\s*", pair) for pair in _names(text)]
+            pairs = [re.split(r"\s?(?:->|→|--|—|-)\s?", pair) for pair in _names(text)]
         edges = set()
         for pair in pairs:
             ends = _known([end.strip(" \"'`") for end in pair], example) if len(pair) == 2 else None
@@ -150,7 +150,7 @@ class Path(Verifier):
         return "Answer with the nodes along the path, start and end included, separated by commas."
 
     def parse(self, text: str, example: Example) -> list[str] | None:
-        return _known(_names(text, re.compile(r"\s*(?:,|;|->|→|\n)\s*")), example)
+        return _known(_names(text, re.compile(r"\s?(?:,|;|->|→|\n)\s?")), example)
 
     def grade(self, parsed: Any, example: Example) -> float:
         answer = [str(node) for node in example.answer]

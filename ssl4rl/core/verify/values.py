@@ -15,14 +15,14 @@ from ssl4rl.core.verify.base import Verifier
 if TYPE_CHECKING:
     import numpy as np
 
-_INTEGER = re.compile(r"([+-]?\d{1,9})(?:\.0{1,9})?")
+_INTEGER = re.compile(r"([+-]?\d{1,9})(?:\.0{0,9})?")
 _ANGLE = re.compile(
-    r"([+-]?\d{1,9})(?:\.0{1,9})?\s*(?:°|degrees?\b|deg\b)?\s*"
-    r"(counter-?\s?clockwise|anti-?\s?clockwise|ccw|clockwise|cw)?\.?",
+    r"([+-]?\d{1,9})(?:\.0{1,9})?(?:\s?(?:°|degrees?\b|deg\b))?"
+    r"(?:\s?(counter-?\s?clockwise|anti-?\s?clockwise|ccw|clockwise|cw))?\.?",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"\d{1,9}")
-_LIST_TEXT = re.compile(r"[\[({]?\s*\d{1,9}(?:\s*(?:,|;|->|→|>|\s)\s*\d{1,9})*\s*[\])}]?\.?")
+_LIST_TEXT = re.compile(r"\d{1,9}(?:\s?(?:,|;|->|→|>)\s?\d{1,9}|\s\d{1,9})*[\])}]?\.?")
 
 
 def _either(options: Sequence[str]) -> str:
@@ -32,6 +32,11 @@ def _either(options: Sequence[str]) -> str:
 def _fold(text: str) -> str:
     """Case, hyphens, underscores, repeated spaces and enclosing punctuation do not matter."""
     return " ".join(re.sub(r"[-_\s]+", " ", text.casefold()).strip(" ()[]{}.,:;!*\"'`").split())
+
+
+def _bare(text: str) -> str:
+    """Without what people put round a number: brackets, quotes, Markdown's stars, dollar signs."""
+    return text.strip(" *\"'`$()[]{}")
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Choice(Verifier):
 
     def parse(self, text: str, example: Example) -> str | None:
         folded = _fold(text)
+        if not folded:
+            return None
         return next((o for o in self._open(example) if _fold(o) == folded), None)
 
     def grade(self, parsed: Any, example: Example) -> float:
@@ -80,7 +87,7 @@ class Integer(Verifier):
         return f"Answer with a whole number from {self.low} to {self.high}."
 
     def parse(self, text: str, example: Example) -> int | None:
-        found = _INTEGER.fullmatch(text.strip(" ."))
+        found = _INTEGER.fullmatch(_bare(text))
         number = int(found[1]) if found else None
         return number if number is not None and self.low <= number <= self.high else None
 
@@ -116,7 +123,7 @@ class Angle(Verifier):
         return f"Answer in degrees: a multiple of {self.step_deg} from 0 to {self.angles[-1]}."
 
     def parse(self, text: str, example: Example) -> int | None:
-        found = _ANGLE.fullmatch(text)
+        found = _ANGLE.fullmatch(_bare(text))
         if not found:
             return None
         turn = (found[2] or "").lower()
@@ -158,6 +165,7 @@ class Permutation(Verifier):
         return f"Answer with the numbers 1 to {self.n}, each once, separated by commas, for example {example}."
 
     def parse(self, text: str, example: Example) -> list[int] | None:
+        text = _bare(text)
         if self.n < 10 and len(text) == self.n and text.isdecimal():
             numbers = [int(digit) for digit in text]
         elif _LIST_TEXT.fullmatch(text):
@@ -167,7 +175,7 @@ class Permutation(Verifier):
         return numbers if sorted(numbers) == list(range(1, self.n + 1)) else None
 
     def grade(self, parsed: Any, example: Example) -> float:
-        right = [sum(map(operator.eq, parsed, order)) for order in example.accepted]
+        right: list[int] = [sum(map(operator.eq, parsed, order)) for order in example.accepted]
         return max(right) / self.n
 
     def render(self, answer: Any) -> str:
@@ -207,7 +215,7 @@ class Box(Verifier):
         )
 
     def parse(self, text: str, example: Example) -> list[int] | None:
-        if not _LIST_TEXT.fullmatch(text.replace("%", "")):
+        if not _LIST_TEXT.fullmatch(_bare(text.replace("%", ""))):
             return None
         box = [int(number) for number in _NUMBER.findall(text)]
         valid = len(box) == 4 and max(box) <= 100 and box[0] < box[2] and box[1] < box[3]

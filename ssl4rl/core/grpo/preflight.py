@@ -1,0 +1,196 @@
+"""May a model's completions share their prompt? First by structure, then by numbers on the model at hand.
+
+``why_unshareable`` reads the config and signatures and costs nothing; every model known to be wrong in a packed row is
+refused by it. ``preflight`` computes log-probs and gradients both ways, which also catches what nobody has listed yet.
+The loss itself would not do: on the first update of a batch the ratio is 1 and the loss the same under every bug.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ssl4rl.core.grpo.attention import ATTENTION, install
+from ssl4rl.core.grpo.prefix import Group, TokenLogps, inner_model, shared_logps, takes_features, unshared_logps
+
+TOLERANCE = 1e-3  # nats, and relative for gradients: deep float32 models round to 1e-5 or 1e-4, faults show above 1e-2
+COARSE_LOGP, COARSE_GRADIENT = 0.05, 0.1  # mean nats and relative, where numbers have half precision
+GRADIENT_ELEMENTS = 50_000_000  # parameters whose gradients are compared, smallest tensors first
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """``ok``: completions may share their prompt; else ``reason`` says in a line why not.
+
+    ``logp_difference``: the largest |difference| of a log-prob in nats (in half precision the mean);
+    ``gradient_difference``: the worst tensor's, relative to its norm. Both are nan if structure alone decided.
+    """
+
+    ok: bool
+    reason: str
+    logp_difference: float
+    gradient_difference: float
+
+
+def why_unshareable(model: nn.Module) -> str | None:
+    """Why completions of this model cannot share their prompt, in a line, or None if nothing speaks against it."""
+    peft = getattr(model, "peft_config", {})
+    if any(getattr(config, "is_prompt_learning", False) for config in peft.values()):
+        return "its PEFT adapter puts virtual tokens before the prompt"
+    inner = inner_model(model)
+    text = inner.config.get_text_config(decoder=True)
+    if inner.config.is_encoder_decoder:
+        return "it is an encoder-decoder"
+    return _layers(inner, text) or _attention(inner, text) or _forward(inner, text)
+
+
+def _layers(inner: PreTrainedModel, text: Any) -> str | None:
+    kinds = set(getattr(text, "layer_types", None) or ())
+    if kinds - {"full_attention"}:
+        return f"it has layers of {', '.join(sorted(kinds - {'full_attention'}))}"
+    if getattr(inner, "_is_stateful", False):
+        return "it keeps a recurrent state, which runs on from one completion into the next"
+    if not kinds and getattr(text, "sliding_window", None) is not None:
+        return f"its attention has a sliding window of {text.sliding_window} tokens"
+    if getattr(text, "attention_chunk_size", None) is not None and not kinds:
+        return f"its attention is chunked by {text.attention_chunk_size} tokens"
+    return None
+
+
+def _attention(inner: PreTrainedModel, text: Any) -> str | None:
+    if not getattr(inner.get_decoder(), "_supports_attention_backend", False):
+        return "its attention cannot be replaced (no attention-backend API)"
+    if text._attn_implementation not in ("sdpa", "eager", ATTENTION):
+        return f"it was loaded with {text._attn_implementation}; load it with attn_implementation='sdpa'"
+    capped = [name for name in ("attn_logit_softcapping", "final_logit_softcapping") if getattr(text, name, None)]
+    if capped:
+        return f"it caps logits ({' and '.join(capped)})"
+    scales = ("logits_scaling", "logit_scale", "lm_head_multiplier", "output_multiplier")
+    scaled = [name for name in scales if getattr(text, name, None) not in (None, 1)]
+    if scaled:
+        return f"it scales logits after its head ({scaled[0]})"
+    if getattr(text, "use_bidirectional_attention", None) or not getattr(text, "is_causal", True):
+        return "its attention is bidirectional"
+    if getattr(text, "attention_dropout", 0.0):
+        return f"it has attention dropout of {text.attention_dropout}"
+    rope = getattr(text, "rope_parameters", None) or {}
+    if rope.get("rope_type") in ("dynamic", "longrope"):
+        return f"its {rope['rope_type']} RoPE depends on the longest sequence in a batch"
+    return None
+
+
+def _forward(inner: PreTrainedModel, text: Any) -> str | None:
+    if inner.base_model is inner or inner.get_output_embeddings() is None:
+        return "it has no language-model head on a base model"
+    named = inspect.signature(inner.base_model.forward).parameters
+    if "position_ids" not in named:
+        return "its forward takes no position_ids"
+    if text is not inner.config:
+        if "token_type_ids" in named:
+            return "it attends to images, or to the whole prompt, in both directions"
+        if not takes_features(inner):
+            return "its forward takes no precomputed image features"
+    return None
+
+
+def preflight(model: nn.Module, groups: Sequence[Group]) -> Preflight:
+    """Compare ``shared_logps`` with ``unshared_logps`` on ``groups``; a few small ones with ragged lengths are best.
+
+    Runs in evaluation mode and puts the mode back; leaves ``.grad`` alone. The compared function is a random weighting
+    of log-probs, so no cancellation hides a difference. Gradients cover all trainable parameters up to
+    ``GRADIENT_ELEMENTS``, smallest tensors first: those are in every layer. A model that fails keeps the attention it
+    came with.
+    """
+    reason = why_unshareable(model)
+    if reason is not None:
+        return Preflight(False, reason, math.nan, math.nan)
+    result = Preflight(False, "", math.nan, math.nan)
+    before = inner_model(model).config.get_text_config(decoder=True)._attn_implementation
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        result = _compare(model, groups)
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, NotImplementedError) as error:
+        # A model nobody has met may fail anywhere in its forward; training it unshared is still possible.
+        result = Preflight(False, f"its packed forward fails: {type(error).__name__}: {error}", math.nan, math.nan)
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+        if not result.ok:
+            install(inner_model(model), before)
+    return result
+
+
+def _compare(model: nn.Module, groups: Sequence[Group]) -> Preflight:
+    weights = _weights(model)
+    slow, slow_gradients = _with_gradients(unshared_logps, model, groups, weights)
+    fast, fast_gradients = _with_gradients(shared_logps, model, groups, weights)
+    difference_PGT = (slow.logp_PGT - fast.logp_PGT).detach().abs()[slow.mask_PGT]
+    coarse = _is_coarse(model)
+    logp = float(difference_PGT.mean() if coarse else difference_PGT.max())
+    gradient = gradient_difference(slow_gradients, fast_gradients)
+    most_logp, most_gradient = (COARSE_LOGP, COARSE_GRADIENT) if coarse else (TOLERANCE, TOLERANCE)
+    # Written so that a nan fails.
+    if not logp <= most_logp:
+        reason = f"packed log-probs differ by {logp:.1e} nats (allowed {most_logp:.0e})"
+    elif not gradient <= most_gradient:
+        reason = f"packed gradients differ by {gradient:.1e} of a tensor's norm (allowed {most_gradient:.0e})"
+    else:
+        return Preflight(True, "", logp, gradient)
+    return Preflight(False, reason, logp, gradient)
+
+
+def _weights(model: nn.Module) -> list[nn.Parameter]:
+    chosen: list[nn.Parameter] = []
+    total = 0
+    for weight in sorted((weight for weight in model.parameters() if weight.requires_grad), key=torch.Tensor.numel):
+        total += weight.numel()
+        if chosen and total > GRADIENT_ELEMENTS:
+            break
+        chosen.append(weight)
+    return chosen
+
+
+def _with_gradients(
+    logps: Any, model: nn.Module, groups: Sequence[Group], weights: Sequence[nn.Parameter]
+) -> tuple[TokenLogps, list[Tensor]]:
+    with torch.enable_grad():
+        result: TokenLogps = logps(model, groups)
+        shape = result.logp_PGT.shape
+        factor_PGT = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(result.logp_PGT)
+        gradients = (
+            torch.autograd.grad((factor_PGT * result.logp_PGT).sum(), list(weights), allow_unused=True)
+            if weights
+            else ()
+        )
+    filled = [torch.zeros_like(w) if g is None else g for w, g in zip(weights, gradients, strict=True)]
+    return result, filled
+
+
+def _is_coarse(model: nn.Module) -> bool:
+    device = next(model.parameters()).device.type
+    low = {torch.bfloat16, torch.float16}
+    return torch.is_autocast_enabled(device) or any(weight.dtype in low for weight in model.parameters())
+
+
+def gradient_difference(left: Sequence[Tensor], right: Sequence[Tensor]) -> float:
+    """The worst tensor's |left - right| / |left|.
+
+    A tensor whose root mean square is below a thousandth of the tensors' average counts as having that much: the
+    gradient of a key bias, say, is zero but for rounding, and its direction means nothing.
+    """
+    if not left:
+        return 0.0
+    sizes = [float(tensor.double().square().mean().sqrt()) for tensor in left]
+    least = max(1e-3 * sum(sizes) / len(sizes), torch.finfo(torch.float32).tiny)
+    off = [float((a.double() - b.double()).square().mean().sqrt()) for a, b in zip(left, right, strict=True)]
+    # max() would pass over a nan
+    ratios = [difference / max(size, least) for difference, size in zip(off, sizes, strict=True)]
+    return math.nan if any(map(math.isnan, ratios)) else max(ratios)

@@ -1,0 +1,359 @@
+"""A whole run: open everything, check it before spending time, train with checkpoints, evaluate, summarise."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from ssl4rl.core.dataset import TaskDataset
+from ssl4rl.core.grpo.evaluate import Evaluation, evaluate
+from ssl4rl.core.grpo.policy import Lora, Policy, load_policy
+from ssl4rl.core.grpo.prefix import Group
+from ssl4rl.core.grpo.preflight import preflight
+from ssl4rl.core.grpo.run_dir import RunDir
+from ssl4rl.core.grpo.stream import check_lengths, encode
+from ssl4rl.core.grpo.trainer import Rollouts, Trainer
+from ssl4rl.core.mixture import Sources, TaskSpec, open_mixture
+from ssl4rl.core.recipe import Recipe
+from ssl4rl.core.types import Example, Ssl4rlError
+
+Say = Callable[[str], None]
+_PACKAGES = ("ssl4rl", "torch", "transformers", "peft", "accelerate", "trl", "pillow", "numpy")
+_NAMED_PROBLEMS = 20
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user stopped the run; the checkpoint is written and the message says how to go on."""
+
+
+@dataclass
+class Unusable:
+    """What could not be used, by reason, with some names."""
+
+    reasons: Counter[str] = field(default_factory=Counter)
+    named: list[str] = field(default_factory=list)
+
+    def add(self, name: str, why: str, items: int = 1) -> None:
+        self.reasons[why] += items
+        line = f"{name}: {why}"
+        if len(self.named) < _NAMED_PROBLEMS and line not in self.named:
+            self.named.append(line)
+
+    def add_draws(self, example: Example) -> None:
+        for draw in example.meta.get("rejected", ()):
+            self.reasons[draw["why"]] += 1
+
+    def to_json(self) -> dict[str, Any]:
+        return {"reasons": dict(self.reasons.most_common()), "named": self.named}
+
+
+@dataclass
+class Data:
+    """The training examples, the held-out ones, and what could not be used."""
+
+    train: TaskDataset
+    held_out: TaskDataset
+    unusable: Unusable
+
+
+def open_data(recipe: Recipe) -> Data:
+    """Opens the recipe's mixture on both parts of its sources.
+
+    Raises:
+        Ssl4rlError: a part has fewer than `min_items` different items, or anything a name can be wrong in.
+    """
+    sources = Sources()
+    specs = [TaskSpec(**task.model_dump()) for task in recipe.tasks]
+    common = {"data": recipe.data, "held_out": recipe.held_out, "style": recipe.prompt.style, "sources": sources}
+    train = open_mixture(specs, split="train", seed=recipe.train.seed, **common)  # type: ignore[arg-type]
+    held_out = open_mixture(specs, split="held_out", seed=recipe.eval.seed, size=recipe.eval.n, **common)  # type: ignore[arg-type]
+    unusable = Unusable()
+    for source in sources:
+        for problem in source.problems:
+            unusable.add(problem.name, problem.why)
+    for component in (*train.components, *held_out.components):
+        split = component.split
+        if len(split) < recipe.min_items:
+            bad = len(split.source.problems)
+            raise Ssl4rlError(
+                f"{split.source.uri}: the {split.part} part has {len(split)} usable items, at least "
+                f"min_items={recipe.min_items} are needed"
+                + (f" ({bad} could not be used: {unusable.named[0]})" if bad else "")
+            )
+    return Data(train, held_out, unusable)
+
+
+def train(recipe: Recipe, say: Say = print, bar: bool = True) -> dict[str, Any]:
+    """Runs a recipe to its end and returns the summary that is also in summary.json.
+
+    Args:
+        recipe: what to do. With `resume`, a finished run's summary is returned as it is.
+        say: receives one line at a time of what a person should know.
+        bar: whether to show a progress bar.
+
+    Raises:
+        Ssl4rlError: anything the user can mend, before any step is run.
+        Interrupted: after Ctrl-C, once the checkpoint is written.
+    """
+    run = RunDir(recipe)
+    if recipe.resume and (summary := run.finished()) is not None:
+        say(f"{run.folder} is finished; nothing to resume")
+        return summary
+    if recipe.train.threads:
+        torch.set_num_threads(recipe.train.threads)
+    data = open_data(recipe)
+    found = run.latest()
+    policy = _load(recipe, str(found[0]) if found else None)
+    longest = check_lengths(data.train, policy.encoder, recipe.prompt.max_tokens)
+    trainer = Trainer(recipe, policy, data.train, shared=_may_share(policy, data.train, say))
+    if found:
+        trainer.restore(found[1])
+        say(f"resuming {run.folder} after step {trainer.step}")
+    trained = sum(p.numel() for p in trainer.parameters)
+    total = sum(p.numel() for p in policy.model.parameters())
+    say(f"{policy.name}: {total:,} parameters, {trained:,} trained, on {policy.device}; prompts up to {longest} tokens")
+    started = time.perf_counter() - _seconds_so_far(run)
+    with _stop_after_step() as stopping, _progress(trainer, bar) as progress:
+        _loop(run, trainer, data, say, progress, stopping, started)
+    run_seconds = time.perf_counter() - started
+    policy.save(run.final)
+    summary = _summarise(run, trainer, data, run_seconds)
+    run.write_summary(summary)
+    return summary
+
+
+def _load(recipe: Recipe, checkpoint: str | None) -> Policy:
+    model = recipe.model
+    return load_policy(
+        checkpoint or model.path,
+        name=model.path,
+        lora=Lora(**model.lora.model_dump()) if model.lora else None,
+        freeze_vision=model.freeze_vision,
+        gradient_checkpointing=model.gradient_checkpointing,
+        attention=model.attention,
+        dtype=model.dtype,
+        device=model.device,
+        system=recipe.prompt.system,
+    )
+
+
+def _may_share(policy: Policy, dataset: TaskDataset, say: Say) -> bool:
+    """Whether completions may share their prompt on this model: structure first, then numbers, else one loud line."""
+    groups = []
+    for index in range(2):
+        prompt = encode(dataset, policy.encoder, index)
+        verifier = dataset.component_of(prompt.example).verifier
+        full = policy.tokens(verifier.complete(prompt.example.answer, dataset.style))
+        groups.append(Group(prompt.encoded.prompt_ids, prompt.encoded.media, [full, full[:2], full[:-1]]))
+    result = preflight(policy.model, groups)
+    if result.ok:
+        say(f"shared prompts: on (log-probs agree to {result.logp_difference:.0e})")
+    else:
+        say(f"WARNING shared prompts: OFF, training runs unshared and slower: {result.reason}")
+    return result.ok
+
+
+def _loop(
+    run: RunDir,
+    trainer: Trainer,
+    data: Data,
+    say: Say,
+    progress: Any,
+    stopping: Callable[[], bool],
+    started: float,
+) -> None:
+    recipe = trainer.recipe
+
+    def clock() -> float:
+        return round(time.perf_counter() - started, 3)
+
+    while True:
+        _evaluate_if_due(run, trainer, data, say, clock)
+        late = recipe.train.max_seconds is not None and clock() > recipe.train.max_seconds
+        if trainer.step >= trainer.total_steps or late:
+            break
+        metrics, rollouts = trainer.run_step()
+        run.log({**metrics, "seconds": clock()})
+        if rollouts is not None:
+            if trainer.step == recipe.warmup.steps + 1:
+                _introduce(trainer, rollouts, say)
+            _log_rollouts(run, trainer, rollouts)
+            for prompt in rollouts.prompts:
+                data.unusable.add_draws(prompt.example)
+        progress(metrics)
+        stop = stopping()
+        if stop or trainer.step % recipe.train.checkpoint_every == 0:
+            run.save(trainer.step, trainer.policy, trainer.state(), recipe.train.keep_checkpoints)
+        if stop:
+            raise Interrupted(
+                f"stopped after step {trainer.step} of {trainer.total_steps}; resume=true goes on from here"
+            )
+
+
+def _evaluate_if_due(run: RunDir, trainer: Trainer, data: Data, say: Say, clock: Callable[[], float]) -> None:
+    """Before GRPO, after it, and every `eval.every` steps between; none twice."""
+    recipe, step = trainer.recipe, trainer.step
+    done = step - recipe.warmup.steps
+    ends = done == 0 or step >= trainer.total_steps
+    due = ends or (done > 0 and recipe.eval.every and done % recipe.eval.every == 0)
+    if done < 0 or not due or any(e["step"] == step for e in evaluations(run)):
+        return
+    seconds = clock()
+    result = run_evaluation(trainer.policy, data.held_out, recipe, None if ends else recipe.eval.n_during)
+    record = {"step": step, "phase": "eval", "eval": result.to_json(), "tasks": result.by_task()}
+    run.log({**record, "seconds": seconds, "step_s": round(clock() - seconds, 3)})
+    if ends:
+        e = result.to_json()
+        when = "before" if done == 0 else "after"
+        low, high = e["ci95"]
+        say(
+            f"{when}: accuracy {e['accuracy']:.3f} (95 % {low:.3f}-{high:.3f}), chance {e['chance']:.3f}, "
+            f"unparsed {e['unparsed']:.3f}, n {e['n']}"
+        )
+
+
+def run_evaluation(policy: Policy, held_out: TaskDataset, recipe: Recipe, n: int | None = None) -> Evaluation:
+    """Evaluates on the first `n` held-out examples (None: all of them) as the recipe says."""
+    part = held_out
+    if n is not None and held_out.size is not None and n < held_out.size:
+        part = TaskDataset(held_out.components, held_out.seed, n, held_out.style)
+    return evaluate(
+        policy,
+        part,
+        max_new_tokens=recipe.sampling.max_new_tokens,
+        temperature=recipe.eval.temperature,
+        workers=recipe.train.workers,
+        max_rows=recipe.train.rollout_rows,
+    )
+
+
+def evaluations(run: RunDir) -> list[dict[str, Any]]:
+    """The evaluation lines of the metrics log, in order."""
+    return [record for record in run.read_metrics() if record["phase"] == "eval"]
+
+
+def _introduce(trainer: Trainer, rollouts: Rollouts, say: Say) -> None:
+    """At the first GRPO step: one prompt, one completion, its verdict, and whether there is anything to learn from."""
+    prompt, completion, score = rollouts.prompts[0], rollouts.completions[0][0], rollouts.scores[0][0]
+    text = trainer.policy.encoder.render(prompt.example, trainer.dataset.ask(prompt.example))
+    say("first prompt:     " + text.replace("\n", "\n                  "))
+    say(f"first completion: {completion.text!r}")
+    chance = trainer.dataset.chance(prompt.example)
+    detail = f"answer {prompt.example.answer!r}, parsed {score.parsed!r}, chance {chance:.3f}"
+    say(f"verdict:          {score.verdict} ({detail})")
+    rewards = rollouts.reward_PG
+    if float(rewards.max() - rewards.min()) < 1e-6:
+        unparsed = rollouts.share("unparsed", "truncated")
+        say(
+            f"WARNING every completion of the first step earned {float(rewards[0, 0]):.2f}: no gradient. "
+            f"{unparsed:.0%} were unparsed or truncated; a format warm-up (warmup.steps) or an easier level may help"
+        )
+
+
+def _log_rollouts(run: RunDir, trainer: Trainer, rollouts: Rollouts) -> None:
+    for p in range(min(trainer.recipe.train.log_rollouts, len(rollouts.prompts))):
+        example = rollouts.prompts[p].example
+        completions = [
+            {
+                "text": completion.text,
+                "verdict": score.verdict,
+                "reward": round(float(rollouts.reward_PG[p, g]), 6),
+                "tokens": len(completion.ids),
+            }
+            for g, (completion, score) in enumerate(zip(rollouts.completions[p], rollouts.scores[p], strict=True))
+        ]
+        key = example.key.to_json() if example.key else None
+        run.log_rollout({"step": trainer.step, "key": key, "answer": example.answer, "completions": completions})
+
+
+@contextmanager
+def _stop_after_step() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C asks to stop after the step in progress; a second one stops at once."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    try:
+        before = signal.signal(signal.SIGINT, ask)
+    except ValueError:  # not the main thread: nobody can press Ctrl-C here
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _progress(trainer: Trainer, show: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+    from tqdm import tqdm
+
+    with tqdm(
+        total=trainer.total_steps, initial=trainer.step, disable=not show, unit="step", dynamic_ncols=True
+    ) as bar:
+
+        def update(metrics: dict[str, Any]) -> None:
+            if metrics["phase"] == "warmup":
+                bar.set_description_str("format warm-up")
+                bar.set_postfix_str(f"loss {metrics['loss']:.3f}", refresh=False)
+            else:
+                bar.set_description_str("GRPO")
+                bar.set_postfix_str(
+                    f"reward {metrics['reward']:.2f} acc {metrics['accuracy']:.2f} (chance {metrics['chance']:.2f}) "
+                    f"format {metrics['format']:.2f} zero-var {metrics['zero_variance']:.2f} "
+                    f"{metrics['tokens_per_s']:.0f} tok/s",
+                    refresh=False,
+                )
+            bar.update()
+
+        yield update
+
+
+def _seconds_so_far(run: RunDir) -> float:
+    return float(max((record["seconds"] for record in run.read_metrics()), default=0.0))
+
+
+def _summarise(run: RunDir, trainer: Trainer, data: Data, seconds: float) -> dict[str, Any]:
+    recipe = trainer.recipe
+    evals = evaluations(run)
+    before, after = evals[0], evals[-1]
+    names = list(after["tasks"])
+    return {
+        "name": recipe.name,
+        "task": ", ".join(f"{c.task.id}[{c.level.name}]" for c in data.train.components),
+        "data": sorted({c.split.source.uri for c in data.train.components}),
+        "model": recipe.model.path,
+        "engine": recipe.engine,
+        "shared_prompts": trainer.shared,
+        "seconds": round(seconds, 1),
+        "steps": trainer.step - recipe.warmup.steps,
+        "warmup_steps": recipe.warmup.steps,
+        "seed": recipe.train.seed,
+        "before": before["eval"],
+        "after": after["eval"],
+        "tasks": {name: {"before": before["tasks"].get(name), "after": after["tasks"][name]} for name in names},
+        "unusable": data.unusable.to_json(),
+        "too_long": trainer.stream.too_long,
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

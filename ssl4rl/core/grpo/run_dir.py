@@ -1,0 +1,135 @@
+"""The folder of a run: resolved recipe, logs, checkpoints. Written so that a kill at any moment loses no more than the
+steps since the last checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from ssl4rl.core.recipe import Recipe
+from ssl4rl.core.types import Ssl4rlError
+
+_KEPT_ON_RESUME = ("train.steps", "train.max_seconds", "train.workers", "out", "train.checkpoint_every")
+
+
+class RunDir:
+    """Paths and files of one run, opened for a new start or to go on."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.folder = recipe.folder
+        self.metrics, self.rollouts = self.folder / "metrics.jsonl", self.folder / "rollouts.jsonl"
+        self.checkpoints, self.final = self.folder / "checkpoints", self.folder / "final"
+        self.summary = self.folder / "summary.json"
+        self._open(recipe)
+
+    def _open(self, recipe: Recipe) -> None:
+        stored = self.folder / "recipe.yaml"
+        if stored.exists() and recipe.overwrite and not recipe.resume:
+            shutil.rmtree(self.folder)
+        if stored.exists():
+            if not recipe.resume:
+                raise Ssl4rlError(
+                    f"{self.folder} already holds a run; resume=true continues it, overwrite=true deletes it and "
+                    "starts anew, name=... starts beside it"
+                )
+            _same_recipe(yaml.safe_load(stored.read_text()), recipe.dump(), self.folder)
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        _write(stored, yaml.safe_dump(recipe.dump(), sort_keys=False, allow_unicode=True))
+
+    def finished(self) -> dict[str, Any] | None:
+        """The summary, if the run is complete."""
+        if not self.summary.exists():
+            return None
+        summary: dict[str, Any] = json.loads(self.summary.read_text())
+        return summary
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        _write(self.summary, json.dumps(summary, indent=2) + "\n")
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Appends one line to metrics.jsonl."""
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All lines of metrics.jsonl."""
+        return [json.loads(line) for line in self.metrics.read_text().splitlines()] if self.metrics.exists() else []
+
+    def log_rollout(self, record: Mapping[str, Any]) -> None:
+        """Appends one line to rollouts.jsonl."""
+        with self.rollouts.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def save(self, step: int, policy: Any, state: Mapping[str, Any], keep: int) -> None:
+        """Writes checkpoints/step_N whole or not at all, then drops the oldest beyond `keep`."""
+        done = self.checkpoints / f"step_{step:06d}"
+        partial = self.checkpoints / f".step_{step:06d}.partial"
+        for leftover in (partial, done):
+            shutil.rmtree(leftover, ignore_errors=True)
+        partial.mkdir(parents=True)
+        policy.save(partial / "policy")
+        torch.save(dict(state), partial / "state.pt")
+        os.replace(partial, done)
+        for old in self._steps()[:-keep]:
+            shutil.rmtree(old)
+
+    def _steps(self) -> list[Path]:
+        return sorted(self.checkpoints.glob("step_*"))
+
+    def latest(self) -> tuple[Path, dict[str, Any]] | None:
+        """The newest checkpoint's policy folder and state; the logs are cut back to its step."""
+        for leftover in self.checkpoints.glob(".step_*"):
+            shutil.rmtree(leftover)
+        steps = self._steps()
+        if not steps:
+            for log in (self.metrics, self.rollouts):
+                log.unlink(missing_ok=True)
+            return None
+        state: dict[str, Any] = torch.load(steps[-1] / "state.pt", map_location="cpu", weights_only=True)
+        for log in (self.metrics, self.rollouts):
+            _cut_back(log, state["step"])
+        return steps[-1] / "policy", state
+
+
+def _write(path: Path, text: str) -> None:
+    """Replaces a file in one move."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def _cut_back(log: Path, step: int) -> None:
+    """Drops lines after `step`, and a last line that a kill cut in two."""
+    if not log.exists():
+        return
+    kept = []
+    for line in log.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except json.JSONDecodeError:
+            continue
+    _write(log, "".join(kept))
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(tree, dict):
+        return {k: v for name, part in tree.items() for k, v in _flat(part, f"{prefix}{name}.").items()}
+    return {prefix[:-1]: tree}
+
+
+def _same_recipe(stored: Any, now: Any, folder: Path) -> None:
+    old, new = _flat(stored), _flat(now)
+    for key in sorted(old.keys() | new.keys()):
+        if key not in _KEPT_ON_RESUME and old.get(key) != new.get(key):
+            raise Ssl4rlError(
+                f"{folder} was started with {key}={old.get(key)!r}, now it is {new.get(key)!r}; resume with the same "
+                "recipe, or start another run with name=..."
+            )

@@ -1,0 +1,167 @@
+"""One optimiser update from scored groups: micro-batches of shared-prefix log-probs, loss, backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssl4rl.core.grpo.loss import kl_k3, policy_loss, token_weights
+from ssl4rl.core.grpo.policy import Policy
+from ssl4rl.core.grpo.prefix import Group, TokenLogps
+from ssl4rl.core.recipe import GrpoSection
+
+Logps = Callable[[Any, Sequence[Group], float], TokenLogps]
+"""(model, groups, temperature) -> log-probs: with shared prompts, or the unshared twin."""
+
+
+@dataclass
+class Batch:
+    """P groups with what the loss needs. Completions of a group: G sampled ones, then R rehearsed ones (may be 0).
+
+    `advantage_PG` float [P, G]; `old_PGT` and `reference_PGT` float [P, G, T] or None.
+    """
+
+    groups: Sequence[Group]
+    advantage_PG: Tensor
+    old_PGT: Tensor | None = None
+    reference_PGT: Tensor | None = None
+
+    @property
+    def mask_PGT(self) -> Tensor:
+        """bool [P, G, T] of the sampled completions, T the longest of them in this batch."""
+        lengths = [[len(ids) for ids in g.completion_ids[: self.advantage_PG.shape[1]]] for g in self.groups]
+        length_PG = torch.tensor(lengths)
+        return torch.arange(int(length_PG.max())) < length_PG[..., None]
+
+    def cut(self, keep: Sequence[int]) -> Batch:
+        """The groups at positions `keep`."""
+        index = torch.tensor(list(keep))
+
+        def at(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x[index]
+
+        groups = [self.groups[i] for i in keep]
+        return Batch(groups, self.advantage_PG[index], at(self.old_PGT), at(self.reference_PGT))
+
+
+@dataclass
+class Stats:
+    """Sums over the micro-batches of an update."""
+
+    loss: float = 0.0
+    clipped: float = 0.0
+    kl: float = 0.0
+    rehearsal: float = 0.0
+
+
+def group_tokens(group: Group) -> int:
+    """Tokens a group costs with its prompt shared."""
+    return len(group.prompt_ids) + sum(len(ids) for ids in group.completion_ids)
+
+
+def micro_batches(groups: Sequence[Group], tokens: int) -> Iterator[list[int]]:
+    """Positions of consecutive groups that cost at most `tokens` together; a larger group comes alone."""
+    current: list[int] = []
+    spent = 0
+    for i, group in enumerate(groups):
+        cost = group_tokens(group)
+        if current and spent + cost > tokens:
+            yield current
+            current, spent = [], 0
+        current.append(i)
+        spent += cost
+    if current:
+        yield current
+
+
+def autocast(policy: Policy) -> AbstractContextManager[Any]:
+    """bfloat16 arithmetic on a GPU, float32 on the CPU."""
+    if policy.device.type == "cuda":
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return nullcontext()
+
+
+@torch.no_grad()
+def frozen_logps(
+    policy: Policy, logps: Logps, groups: Sequence[Group], *, temperature: float, tokens_per_microbatch: int
+) -> Tensor:
+    """float [P, G, T]: log-probs of all completions under the policy as it is now, without gradient."""
+    parts = []
+    for keep in micro_batches(groups, tokens_per_microbatch):
+        with autocast(policy):
+            parts.append(logps(policy.model, [groups[i] for i in keep], temperature).logp_PGT.float().cpu())
+    longest = max(part.shape[-1] for part in parts)
+    return torch.cat([torch.nn.functional.pad(part, (0, longest - part.shape[-1])) for part in parts])
+
+
+def accumulate(
+    policy: Policy,
+    logps: Logps,
+    batch: Batch,
+    settings: GrpoSection,
+    *,
+    temperature: float,
+    max_new_tokens: int,
+    sequences: int,
+    tokens_per_microbatch: int,
+    rehearsal: float = 0.0,
+) -> Stats:
+    """Adds the gradient of the batch's loss to the model's `.grad`; the same however the batch is cut.
+
+    Args:
+        batch: groups whose completions are the G sampled ones, then perhaps rehearsed ones.
+        sequences: how many sampled completions the loss is averaged over (dropped groups included).
+        rehearsal: weight of the mean cross-entropy on the rehearsed completions.
+    """
+    stats = Stats()
+    G = batch.advantage_PG.shape[1]
+    mask_all = batch.mask_PGT
+    weight_all = token_weights(mask_all, settings.loss, max_new_tokens, sequences)
+    rehearsed_tokens = sum(len(ids) for g in batch.groups for ids in g.completion_ids[G:])
+    for keep in micro_batches(batch.groups, tokens_per_microbatch):
+        part = batch.cut(keep)
+        with autocast(policy):
+            out = logps(policy.model, part.groups, temperature)
+        T = min(out.logp_PGT.shape[-1], mask_all.shape[-1])
+        device = out.logp_PGT.device
+        logp = out.logp_PGT[:, :G, :T].float()
+        mask, weight = mask_all[keep, :, :T].to(device), weight_all[keep, :, :T].to(device)
+        old = logp.detach() if part.old_PGT is None else part.old_PGT[:, :G, :T].to(device)
+        token_loss, clipped = policy_loss(
+            logp, old, part.advantage_PG.to(device), mask, settings.loss, settings.clip_low, settings.clip_high
+        )
+        if part.reference_PGT is not None:
+            kl = kl_k3(logp, part.reference_PGT[:, :G, :T].to(device))
+            stats.kl += float((kl.detach() * mask).sum())
+            token_loss = token_loss + settings.beta * kl
+        loss = (token_loss * weight).sum()
+        stats.loss += float(loss.detach())
+        stats.clipped += float(clipped) * int(mask.sum())
+        if rehearsed_tokens:
+            cross_entropy = -(out.logp_PGT[:, G:] * out.mask_PGT[:, G:]).sum() / rehearsed_tokens
+            stats.rehearsal += float(cross_entropy.detach())
+            loss = loss + rehearsal * cross_entropy
+        loss.backward()  # type: ignore[no-untyped-call]
+    total = int(mask_all.sum())
+    stats.clipped /= max(1, total)
+    stats.kl /= max(1, total)
+    return stats
+
+
+def supervise(
+    policy: Policy, logps: Logps, groups: Sequence[Group], *, tokens_per_microbatch: int, weight: float
+) -> float:
+    """Adds the gradient of `weight` x the mean cross-entropy of all completions; returns that mean in nats a token."""
+    tokens = sum(len(ids) for group in groups for ids in group.completion_ids)
+    total = 0.0
+    for keep in micro_batches(groups, tokens_per_microbatch):
+        with autocast(policy):
+            loss = -logps(policy.model, [groups[i] for i in keep], 1.0).logp_PGT.sum() / tokens
+        (weight * loss).backward()  # type: ignore[no-untyped-call]
+        total += float(loss.detach())
+    return total

@@ -1,0 +1,277 @@
+"""Typed recipes: YAML, with `section.key=value` from the command line on top.
+
+Every key has a type, a default and a range; an unknown one is an error that names the nearest. The resolved recipe is
+written into the run's folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ssl4rl.core.types import Ssl4rlError, nearest
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class LoraSection(_Section):
+    """PEFT's LoRA settings."""
+
+    r: int = Field(16, ge=1)
+    alpha: int = Field(32, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target: str | list[str] = "all-linear"
+
+
+class ModelSection(_Section):
+    """Which model, and what of it is trained."""
+
+    path: str
+    lora: LoraSection | None = None
+    freeze_vision: bool = False
+    gradient_checkpointing: bool = False
+    attention: str = "sdpa"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
+
+
+class TaskSection(_Section):
+    """One task of the mixture; `data` overrides the recipe's."""
+
+    task: str
+    level: str | None = None
+    weight: float = Field(1.0, ge=0)
+    data: str | None = None
+
+
+class PromptSection(_Section):
+    """How questions are put. A prompt longer than `max_tokens` is refused before training, never cut."""
+
+    style: Literal["think", "answer"] = "think"
+    system: str | None = None
+    max_tokens: int = Field(1024, ge=1)
+
+
+class RewardSection(_Section):
+    """Weights of the reward's parts, each in [0, 1]."""
+
+    accuracy: float = Field(1.0, ge=0)
+    format: float = Field(0.1, ge=0)
+
+
+class SamplingSection(_Section):
+    """How completions are sampled in training."""
+
+    temperature: float = Field(1.0, gt=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
+    min_p: float = Field(0.0, ge=0, lt=1)
+    max_new_tokens: int = Field(256, ge=1)
+
+
+class GrpoSection(_Section):
+    """The algorithm. One step samples `group_size` completions for each of `prompts_per_step` prompts.
+
+    The step's groups are cut into `updates_per_step` optimiser updates; from the second on the policy has moved, and
+    the clip acts. `beta` > 0 adds the KL to the reference policy (k3 estimator).
+    """
+
+    loss: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo"] = "grpo"
+    group_size: int = Field(8, ge=2)
+    prompts_per_step: int = Field(32, ge=1)
+    updates_per_step: int = Field(1, ge=1)
+    advantage_scale: Literal["group", "batch", "none"] = "group"
+    clip_low: float = Field(0.2, gt=0, lt=1)
+    clip_high: float = Field(0.2, gt=0)
+    beta: float = Field(0.0, ge=0)
+
+
+class WarmupSection(_Section):
+    """Supervised steps that teach the answer FORMAT on random valid answers (no task knowledge), before GRPO.
+
+    `rehearsal` keeps a little of it in every GRPO step: that many times the cross-entropy on random valid answers.
+    """
+
+    steps: int = Field(0, ge=0)
+    prompts_per_step: int = Field(64, ge=1)
+    lr: float = Field(1e-3, gt=0)
+    rehearsal: float = Field(0.0, ge=0)
+
+
+class OptimSection(_Section):
+    """AdamW. `warmup_steps` of linear warm-up, then constant or cosine down to a tenth."""
+
+    lr: float = Field(1e-6, gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: int = Field(0, ge=0)
+
+
+class TrainSection(_Section):
+    """Length and housekeeping. Time limits end the run early, cleanly, after the step in progress."""
+
+    steps: int = Field(100, ge=0)
+    max_seconds: float | None = Field(None, gt=0)
+    seed: int = 0
+    tokens_per_microbatch: int = Field(16384, ge=1)
+    rollout_rows: int = Field(512, ge=1)
+    checkpoint_every: int = Field(50, ge=1)
+    keep_checkpoints: int = Field(2, ge=1)
+    workers: int = Field(0, ge=0)
+    threads: int | None = Field(None, ge=1)
+    log_rollouts: int = Field(2, ge=0)
+
+
+class EvalSection(_Section):
+    """Held-out evaluation before, during (`every` steps; 0 is never) and after training. Greedy by default."""
+
+    n: int = Field(400, ge=1)
+    every: int = Field(0, ge=0)
+    n_during: int = Field(200, ge=1)
+    seed: int = 1_000_003
+    temperature: float = Field(0.0, ge=0)
+
+
+class Recipe(_Section):
+    """A whole run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    engine: Literal["native"] = "native"
+    model: ModelSection
+    tasks: list[TaskSection] = Field(min_length=1)
+    data: str | None = None
+    held_out: float = Field(0.2, gt=0, lt=1)
+    min_items: int = Field(8, ge=1)
+    prompt: PromptSection = PromptSection()
+    reward: RewardSection = RewardSection()
+    sampling: SamplingSection = SamplingSection()
+    grpo: GrpoSection = GrpoSection()
+    warmup: WarmupSection = WarmupSection()
+    optim: OptimSection = OptimSection()
+    train: TrainSection = TrainSection()
+    eval: EvalSection = EvalSection()
+    out: str = "runs"
+    resume: bool = False
+    overwrite: bool = False
+
+    @model_validator(mode="after")
+    def _fits(self) -> Recipe:
+        if self.grpo.prompts_per_step % self.grpo.updates_per_step:
+            raise ValueError(
+                f"grpo.updates_per_step={self.grpo.updates_per_step} must divide "
+                f"grpo.prompts_per_step={self.grpo.prompts_per_step}"
+            )
+        if sum(task.weight for task in self.tasks) <= 0:
+            raise ValueError("the weights of all tasks are 0")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.out) / self.name
+
+    def dump(self) -> dict[str, Any]:
+        """Plain values, without the switches that only say how this very call runs."""
+        return self.model_dump(mode="json", exclude={"resume", "overwrite"})
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads a recipe file and applies `section.key=value` overrides (values are YAML; `tasks.0.level=90deg` works).
+
+    Raises:
+        Ssl4rlError: no such file, not YAML, an unknown key (with the nearest), a value of the wrong type or range.
+    """
+    file = Path(path)
+    try:
+        tree = yaml.safe_load(file.read_text())
+    except OSError as error:
+        near = nearest(file.name, sorted(p.name for p in file.parent.glob("*.y*ml"))) if file.parent.is_dir() else ""
+        raise Ssl4rlError(f"recipe {str(path)!r} cannot be read: {error.strerror}{near}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Ssl4rlError(f"recipe {str(path)!r} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise Ssl4rlError(f"recipe {str(path)!r} holds {type(tree).__name__}, not keys and values")
+    for override in overrides:
+        _apply(tree, override)
+    return make_recipe(tree, where=str(path))
+
+
+def make_recipe(tree: Mapping[str, Any], where: str = "recipe") -> Recipe:
+    """A recipe from plain values. Raises Ssl4rlError as `load_recipe` does."""
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise Ssl4rlError(f"{where}: {_explain(error)}") from None
+
+
+def _apply(tree: Any, override: str) -> None:
+    key, found, text = override.partition("=")
+    if not found:
+        raise Ssl4rlError(f"override {override!r}: write it as section.key=value")
+    try:
+        value = _number(yaml.safe_load(text))
+    except yaml.YAMLError:
+        raise Ssl4rlError(f"override {override!r}: the value is not YAML") from None
+    *path, last = key.split(".")
+    for part in path:
+        if isinstance(tree, list):
+            tree = tree[_position(tree, part, override)]
+        else:
+            if not isinstance(tree.get(part), (dict, list)):
+                tree[part] = {}
+            tree = tree[part]
+    if isinstance(tree, list):
+        tree[_position(tree, last, override)] = value
+    else:
+        tree[last] = value
+
+
+def _position(items: Sequence[Any], part: str, override: str) -> int:
+    if part.isdecimal() and int(part) < len(items):
+        return int(part)
+    raise Ssl4rlError(
+        f"override {override!r}: {part!r} is no position in a list of {len(items)}; allowed: 0 to {len(items) - 1}"
+    )
+
+
+def _number(value: Any) -> Any:
+    """YAML reads 1e-5 as text; people mean the number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem in one line: where, what, allowed, nearest."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {place!r}{nearest(str(first['loc'][-1]), _keys(first['loc'][:-1]))}"
+    if first["type"] == "missing":
+        return f"{place!r} is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    got = first["input"]
+    shown = f", got {got!r}" if isinstance(got, (str, int, float, bool, type(None))) else ""
+    return f"{place}: {message}{shown}" if place else message
+
+
+def _keys(path: Sequence[Any]) -> list[str]:
+    """The keys allowed in the section at `path`."""
+    section: Any = Recipe
+    for part in path:
+        if isinstance(part, str) and part in getattr(section, "model_fields", {}):
+            annotation = section.model_fields[part].annotation
+            options = [annotation, *getattr(annotation, "__args__", ())]
+            section = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), section)
+    return list(section.model_fields)

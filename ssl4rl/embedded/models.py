@@ -1,0 +1,161 @@
+"""Small models made from a config on the spot: nothing is downloaded, nothing is pretrained.
+
+`embedded:tiny_vlm` is a stock Idefics3 vision-language model of about half a million parameters with a byte-level BPE
+tokenizer trained here on the words of the tasks' prompts, and a chat template. Saved, it loads with
+`AutoModelForImageTextToText.from_pretrained` and `AutoProcessor.from_pretrained` like any other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ssl4rl.core.types import Ssl4rlError, nearest
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A small model's size. `merge` x `merge` patches become one image token."""
+
+    image_px: int
+    patch_px: int
+    merge: int
+    width: int
+    vision_layers: int
+    text_layers: int
+
+    @property
+    def image_tokens(self) -> int:
+        return (self.image_px // self.patch_px // self.merge) ** 2
+
+
+SHAPES = {
+    "tiny_vlm": Shape(image_px=32, patch_px=8, merge=2, width=96, vision_layers=3, text_layers=2),
+    "small_vlm": Shape(image_px=64, patch_px=8, merge=2, width=128, vision_layers=4, text_layers=2),
+}
+
+_SPECIAL = ["<pad>", "<unk>", "<bos>", "<end_of_utterance>", "<fake_token_around_image>", "<global-img>", "<image>"]
+_TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
+_VOCABULARY = 768
+_CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] | capitalize }}:"
+    "{% if message['content'] is string %}{{ ' ' + message['content'] }}{% else %}"
+    "{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}{% endif %}<end_of_utterance>\n{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+_CORPUS = """
+User: Assistant: System: Tile 1: Tile 2: Tile 3: Tile 4: Tile 5: Tile 6: Tile 7: Tile 8: Tile 9: Tile 10: Tile 16:
+First picture: Second picture: Picture: Crop: Patch A: Patch B: Patch C: Patch D:
+This picture was turned. By how many degrees counter-clockwise (0: not turned)?
+The second picture is the first one, turned. By how many degrees counter-clockwise was it turned (0: not turned)?
+These are the 2 x 2 tiles (rows x columns) of one picture, shuffled. These are the 3 x 3 tiles (rows x columns)
+List the tile numbers in the order of the original picture, row by row from the top left: first the number of the tile
+that belongs in the top left place, and so on. from top to bottom: topmost place, from left to right: leftmost place,
+The picture was cut into tiles and the tiles were shuffled. Which cell of the grid does the small crop come from?
+One cell is greyed out. Which of the patches fills the grey cell? Are the two views of the same picture or of
+different pictures?
+Answer in degrees: 0 or 180. Answer in degrees: 0, 90, 180 or 270. 0, 45, 90, 135, 180, 225, 270 or 315.
+Answer in degrees: a multiple of 15 from 0 to 345.
+Answer with one letter: A, B, C, D, E, F, G or H. Answer with one of these: top left, top right, bottom left or
+bottom right. Answer with one of these: same or different. Answer with a whole number from 1 to 9.
+Answer with the numbers 1 to 4, each once, separated by commas, for example 4,3,2,1. 1 to 2, 1 to 9, 1 to 16,
+Reply with nothing but the answer inside .
+First reason inside , then give the answer inside .
+30 60 75 105 120 150 165 195 210 240 255 285 300 330
+"""
+
+
+def tokenizer(image_tokens: int) -> Any:
+    """A byte-level BPE tokenizer of at most 768 tokens, the same on every machine; answer tags are one token each."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=False), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=_VOCABULARY - len(_TAGS),
+        special_tokens=_SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator([_CORPUS, _CORPUS.replace("\n", " ")], trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        bos_token="<bos>",
+        eos_token="<end_of_utterance>",
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+        model_max_length=4096,
+    )
+    fast.add_tokens([AddedToken(tag, normalized=False, special=False) for tag in _TAGS])
+    fast.chat_template = _CHAT_TEMPLATE
+    return fast
+
+
+def processor(shape: Shape) -> Any:
+    """An Idefics3 processor that keeps each picture whole: one picture, `shape.image_tokens` tokens."""
+    from transformers import Idefics3ImageProcessorPil, Idefics3Processor
+
+    edge = {"longest_edge": shape.image_px}
+    images = Idefics3ImageProcessorPil(do_image_splitting=False, size=edge, max_image_size=edge)
+    text = tokenizer(shape.image_tokens)
+    return Idefics3Processor(images, text, image_seq_len=shape.image_tokens, chat_template=_CHAT_TEMPLATE)
+
+
+def build(name: str, seed: int = 0) -> tuple[Any, Any]:
+    """A model at random weights, and its processor.
+
+    Args:
+        name: a key of `SHAPES`.
+        seed: of the weights.
+
+    Raises:
+        Ssl4rlError: there is no such embedded model.
+    """
+    import torch
+    from transformers import Idefics3Config, Idefics3ForConditionalGeneration
+
+    if name not in SHAPES:
+        raise Ssl4rlError(f"unknown embedded model {name!r}{nearest(name, SHAPES)}")
+    shape = SHAPES[name]
+    prepared = processor(shape)
+    text = prepared.tokenizer
+    sizes = {"hidden_size": shape.width, "intermediate_size": 2 * shape.width, "num_attention_heads": 4}
+    config = Idefics3Config(
+        vision_config={
+            **sizes,
+            "num_hidden_layers": shape.vision_layers,
+            "patch_size": shape.patch_px,
+            "image_size": shape.image_px,
+        },
+        text_config={
+            **sizes,
+            "model_type": "llama",
+            "num_hidden_layers": shape.text_layers,
+            "num_key_value_heads": 4,
+            "vocab_size": len(text),
+            "max_position_embeddings": 4096,
+            "pad_token_id": text.pad_token_id,
+            "bos_token_id": text.bos_token_id,
+            "eos_token_id": text.eos_token_id,
+            "tie_word_embeddings": False,
+        },
+        scale_factor=shape.merge,
+        image_token_id=text.convert_tokens_to_ids("<image>"),
+        pad_token_id=text.pad_token_id,
+        tie_word_embeddings=False,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Idefics3ForConditionalGeneration(config)
+    model.name_or_path = f"embedded:{name}"  # an adapter's config names its base by this
+    model.generation_config.eos_token_id = text.eos_token_id
+    model.generation_config.pad_token_id = text.pad_token_id
+    return model, prepared

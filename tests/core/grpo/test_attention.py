@@ -1,0 +1,134 @@
+"""Split attention against a dense mask written out token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from ssl4rl.core.grpo.attention import ATTENTION, Layout, concatenated_attention, install, layout, merged_attention
+from tests.core.grpo.cases import load
+
+CPU = torch.device("cpu")
+LAYOUTS = {
+    "even": ([5], [[3, 3, 3]]),
+    "ragged": ([7], [[1, 4, 2]]),
+    "two prompts": ([4, 6], [[2, 5], [3, 3, 1]]),
+    "empty prompt": ([0, 3], [[2, 3], [4]]),
+    "one branch": ([6], [[1]]),
+}
+
+
+def dense_mask(prompts: list[int], branches: list[list[int]]) -> Tensor:
+    """[S, S] bool: may the row's token see the column's? Spelled out from each token's prompt, branch and step."""
+    tokens: list[tuple[int, int | None, int]] = [(p, None, i) for p, n in enumerate(prompts) for i in range(n)]
+    tokens += [(p, g, i) for p, lengths in enumerate(branches) for g, n in enumerate(lengths) for i in range(n)]
+    return torch.tensor(
+        [
+            [p == q and ((g == h and j <= i) or (g is not None and h is None)) for q, h, j in tokens]
+            for p, g, i in tokens
+        ]
+    )
+
+
+def dense_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float) -> Tensor:
+    repeat = q.shape[1] // k.shape[1]
+    k, v = (x.repeat_interleave(repeat, dim=1) for x in (k, v))
+    scores = (q @ k.transpose(-1, -2) * scale).masked_fill(~mask, -torch.inf)
+    return (scores.softmax(-1) @ v)[0].transpose(0, 1)
+
+
+def inputs(tokens: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
+    """q of 4 heads, k and v of 2, laid out as projections leave them: [1, S, H, D] transposed."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((1, tokens, 4, 8), (1, tokens, 2, 8), (1, tokens, 2, 8))
+    tensors = [torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for shape in shapes]
+    return tuple(x.transpose(1, 2).detach().requires_grad_() for x in tensors)  # type: ignore[return-value]
+
+
+def run(attend: Callable[..., Tensor], tensors: tuple[Tensor, ...], *more: object) -> list[Tensor]:
+    out_SHD = attend(*tensors, *more)
+    weight = torch.randn(out_SHD.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return [out_SHD, *torch.autograd.grad((weight * out_SHD).sum(), tensors)]
+
+
+@pytest.mark.parametrize("attend", [merged_attention, concatenated_attention])
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_equals_dense_mask(name: str, attend: Callable[..., Tensor]) -> None:
+    prompts, branches = LAYOUTS[name]
+    plan = layout(prompts, branches, CPU)
+    tensors = inputs(plan.tokens)
+    expected = run(dense_attention, tensors, dense_mask(prompts, branches), 0.3)
+    for ours, theirs in zip(run(attend, tensors, plan, 0.3), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-10)
+
+
+def test_large_scores_do_not_overflow() -> None:
+    plan = layout([6], [[1, 5, 2]], CPU)
+    q, k, v = inputs(plan.tokens, torch.float32)
+    tensors = ((q * 30).detach().requires_grad_(), (k * 30).detach().requires_grad_(), v)
+    for ours, theirs in zip(
+        run(merged_attention, tensors, plan, 1.0), run(concatenated_attention, tensors, plan, 1.0), strict=True
+    ):
+        assert ours.isfinite().all()
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+
+
+def test_bfloat16_keeps_dtype() -> None:
+    prompts, branches = LAYOUTS["two prompts"]
+    plan = layout(prompts, branches, CPU)
+    tensors = inputs(plan.tokens, torch.bfloat16)
+    expected = run(
+        dense_attention,
+        tuple(x.detach().double().requires_grad_() for x in tensors),
+        dense_mask(prompts, branches),
+        0.3,
+    )
+    for ours, theirs in zip(run(merged_attention, tensors, plan, 0.3), expected, strict=True):
+        assert ours.dtype == torch.bfloat16
+        assert (ours.double() - theirs).norm() < 0.02 * theirs.norm()
+
+
+def test_branches_do_not_see_each_other() -> None:
+    plan = layout([4], [[3, 3]], CPU)
+    q, k, v = (x.detach() for x in inputs(plan.tokens))
+    before = merged_attention(q, k, v, plan, 0.3)
+    k[:, :, 4:7] += 1.0
+    v[:, :, 4:7] += 1.0
+    changed = (merged_attention(q, k, v, plan, 0.3) - before).abs().amax((1, 2)) > 0
+    assert changed.tolist() == [False] * 4 + [True] * 3 + [False] * 3
+
+
+def test_layout_places_pieces() -> None:
+    plan = layout([2, 0], [[1, 3], [2, 2]], CPU)
+    first, second = plan.spans
+    assert (first.prompt_start, first.prompt_end, first.start, first.end) == (0, 2, 2, 6)
+    assert (second.prompt_start, second.prompt_end, second.start, second.end) == (2, 2, 6, 10)
+    assert first.gather_GT is not None
+    assert first.gather_GT.tolist() == [[0, 0, 0], [1, 2, 3]]
+    assert first.pack_N is not None
+    assert first.pack_N.tolist() == [0, 3, 4, 5]
+    assert second.gather_GT is None
+    assert plan == Layout(plan.spans, prompt_tokens=2, tokens=10)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2_5_vl"])
+def test_install_leaves_ordinary_calls_alone(kind: str, tiny: Callable[[str], Path]) -> None:
+    model = load(kind, tiny(kind)).eval()
+    ids = torch.randint(5, 250, (2, 9), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    mask[1, :4] = 0
+    before = model(input_ids=ids, attention_mask=mask).logits
+    generated = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=6, do_sample=False)
+    assert install(model) == "sdpa"
+    assert model.config.get_text_config()._attn_implementation == ATTENTION
+    torch.testing.assert_close(model(input_ids=ids, attention_mask=mask).logits, before, atol=0, rtol=0)
+    again = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=6, do_sample=False)
+    assert again.tolist() == generated.tolist()
+    if kind == "qwen2_5_vl":
+        assert model.config.vision_config._attn_implementation == "sdpa"
+    assert install(model, "sdpa") == ATTENTION
+    assert model.config.get_text_config()._attn_implementation == "sdpa"

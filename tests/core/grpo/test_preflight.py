@@ -1,0 +1,140 @@
+"""Who may share a prompt: by structure, by numbers, and how those that may not are still trained right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PromptTuningConfig, get_peft_model
+
+from ssl4rl.core.grpo import prefix as prefix_module
+from ssl4rl.core.grpo import preflight as preflight_module
+from ssl4rl.core.grpo.attention import layout
+from ssl4rl.core.grpo.prefix import unshared_logps
+from ssl4rl.core.grpo.preflight import gradient_difference, preflight, why_unshareable
+from tests.core.grpo.cases import differences, gradients, groups_of, load, plain_logps
+from tests.tiny_models import SHAREABLE_TEXT, SHAREABLE_VISION, UNSHAREABLE_TEXT, UNSHAREABLE_VISION
+
+Tiny = Callable[[str], Path]
+
+REASONS = {
+    "gemma3": "it has layers of sliding_attention",
+    "paligemma": "its attention is bidirectional",
+    "qwen3_5": "it has layers of linear_attention",
+    "qwen2_window": "it has layers of sliding_attention",
+    "mistral_window": "its attention has a sliding window of 8 tokens",
+    "gemma2": "it has layers of sliding_attention",
+    "gpt_oss": "it has layers of sliding_attention",
+    "falcon_h1": "it has layers of hybrid",
+    "mamba": "it has layers of linear_attention",
+    "bloom": "its attention cannot be replaced (no attention-backend API)",
+}
+UNSHAREABLE = UNSHAREABLE_VISION + UNSHAREABLE_TEXT
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # PaliGemma's processor, numpy 2
+    pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning"),  # PEFT, transformers 5.23
+]
+
+
+@pytest.mark.parametrize("kind", SHAREABLE_VISION + SHAREABLE_TEXT)
+def test_shareable_pass(kind: str, tiny: Tiny) -> None:
+    model = load(kind, tiny(kind)).train()
+    assert why_unshareable(model) is None
+    result = preflight(model, groups_of(kind, tiny(kind)))
+    assert result.ok
+    assert result.reason == ""
+    assert result.logp_difference <= 1e-4
+    assert result.gradient_difference <= 1e-4
+    assert all(weight.grad is None for weight in model.parameters())
+    assert model.training
+    assert all(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("kind", UNSHAREABLE)
+def test_unshareable_are_refused_and_still_right_unshared(kind: str, tiny: Tiny) -> None:
+    model, groups = load(kind, tiny(kind)), groups_of(kind, tiny(kind))
+    before = model.config.get_text_config()._attn_implementation
+    result = preflight(model, groups)
+    assert not result.ok
+    assert result.reason == why_unshareable(model) == REASONS[kind]
+    assert model.config.get_text_config()._attn_implementation == before
+    unshared = gradients(model, lambda: unshared_logps(model, groups))
+    logp, gradient = differences(gradients(model, lambda: plain_logps(model, groups)), unshared)
+    assert logp <= 1e-4
+    assert gradient <= 1e-4
+
+
+@pytest.mark.parametrize("kind", UNSHAREABLE)
+def test_numbers_alone_refuse_them_too(kind: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight_module, "why_unshareable", lambda model: None)
+    model, groups = load(kind, tiny(kind)), groups_of(kind, tiny(kind))
+    before = model.config.get_text_config()._attn_implementation
+    result = preflight(model, groups)
+    assert not result.ok
+    assert result.reason.startswith(
+        "packed log-probs differ" if kind in ("paligemma", "qwen3_5", "falcon_h1") else "its packed"
+    )
+    assert model.config.get_text_config()._attn_implementation == before
+
+
+@pytest.mark.parametrize("precision", ["autocast", "weights"])
+@pytest.mark.parametrize("fault", [None, "positions", "leak"])
+def test_half_precision(precision: str, fault: str | None, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounding passes, faults do not."""
+    kind = "qwen2_5_vl"
+    right_positions = prefix_module._row_positions
+    if fault == "positions":
+
+        def off_by_one(inner: Any, groups: Any) -> torch.Tensor:
+            position = right_positions(inner, groups)
+            prompts = sum(len(group.prompt_ids) - 1 for group in groups)
+            return torch.cat([position[..., :prompts], position[..., prompts:] + 1], dim=-1)
+
+        monkeypatch.setattr(prefix_module, "_row_positions", off_by_one)
+    if fault == "leak":
+
+        def one_branch(prompts: Any, branches: Any, device: Any) -> Any:
+            return layout(prompts, [[sum(lengths)] for lengths in branches], device)
+
+        monkeypatch.setattr(prefix_module, "layout", one_branch)
+    model = load(kind, tiny(kind), dtype=torch.bfloat16 if precision == "weights" else torch.float32)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "autocast"):
+        result = preflight(model, groups_of(kind, tiny(kind)))
+    assert result.ok == (fault is None), result
+
+
+def test_lora_passes_and_prompt_tuning_does_not(tiny: Tiny) -> None:
+    groups = groups_of("llama", tiny("llama"))
+    lora = get_peft_model(load("llama", tiny("llama")), LoraConfig(r=2, target_modules=["q_proj"], lora_dropout=0.5))
+    assert preflight(lora, groups).ok, "dropout is off while the two are compared"
+    prompt = get_peft_model(
+        load("llama", tiny("llama")), PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    )
+    assert preflight(prompt, groups).reason == "its PEFT adapter puts virtual tokens before the prompt"
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "reason"),
+    [
+        ("attention_dropout", 0.1, "it has attention dropout of 0.1"),
+        ("rope_parameters", {"rope_type": "longrope"}, "its longrope RoPE depends on the longest sequence in a batch"),
+        ("logits_scaling", 8.0, "it scales logits after its head (logits_scaling)"),
+        ("final_logit_softcapping", 30.0, "it caps logits (final_logit_softcapping)"),
+        ("use_bidirectional_attention", True, "its attention is bidirectional"),
+        ("attention_chunk_size", 16, "its attention is chunked by 16 tokens"),
+    ],
+)
+def test_config_entries_that_speak_against(entry: str, value: Any, reason: str, tiny: Tiny) -> None:
+    model = load("llama", tiny("llama"))
+    setattr(model.config, entry, value)
+    assert why_unshareable(model) == reason
+
+
+def test_gradient_difference_by_hand() -> None:
+    left = [torch.tensor([3.0, 4.0]), torch.tensor([1e-9])]
+    right = [torch.tensor([3.0, 4.5]), torch.tensor([-1e-9])]
+    assert gradient_difference(left, right) == pytest.approx(0.1)
+    assert gradient_difference([], []) == 0.0

@@ -1,0 +1,168 @@
+import pickle
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ssl4rl import Choice, Example, Ssl4rlError, TaskDataset, Unusable
+from ssl4rl.core.dataset import Component
+from ssl4rl.core.source import Split
+from ssl4rl.core.types import Key, VerifierFault
+from tests.fakes import Letter, Pair, Words
+
+WORDS = [f"word{i}" for i in range(40)]
+
+
+def dataset(
+    task: Any = None, words: Sequence[str] = WORDS, size: int | None = 20, seed: int = 0, level: str = "easy"
+) -> TaskDataset:
+    task = task or Pair()
+    return TaskDataset([Component(task, task.level(level), Split(Words(words), "all"))], seed=seed, size=size)
+
+
+def digests(data: TaskDataset, indices: Sequence[int]) -> list[str]:
+    return [data[i].digest() for i in indices]
+
+
+def test_an_example_is_a_function_of_its_key() -> None:
+    forward = digests(dataset(), range(20))
+    assert digests(dataset(), range(19, -1, -1)) == forward[::-1]
+    assert digests(dataset(words=WORDS[::-1]), range(20)) == forward
+    assert digests(dataset(size=None), range(20)) == forward
+    assert digests(pickle.loads(pickle.dumps(dataset())), range(20)) == forward
+    assert [example.digest() for example in dataset()] == forward
+
+
+def test_other_seeds_levels_and_versions_give_other_examples() -> None:
+    class Newer(Pair):
+        __doc__ = Pair.__doc__
+        version = 2
+
+    sets = [set(digests(dataset(**kw), range(20))) for kw in ({}, {"seed": 1}, {"level": "hard"}, {"task": Newer()})]
+    assert sum(len(s) for s in sets) == len(set.union(*sets)) == 80
+
+
+def test_indices() -> None:
+    data = dataset()
+    assert len(data) == 20
+    assert data[-1].key == data[19].key
+    assert data[np.int64(3)].digest() == data[3].digest()
+    for index in (20, -21):
+        with pytest.raises(IndexError):
+            data[index]
+    assert dataset(seed=np.int64(0))[3].digest() == data[3].digest()
+
+
+def test_an_unbounded_dataset_has_no_length() -> None:
+    data = dataset(size=None)
+    assert [e.key.index for e in islice(data, 3) if e.key] == [0, 1, 2]
+    assert data[10**9].key
+    with pytest.raises(TypeError):
+        len(data)
+    with pytest.raises(IndexError):
+        data[-1]
+
+
+def test_a_negative_size_is_refused() -> None:
+    with pytest.raises(Ssl4rlError, match="size is -1"):
+        dataset(size=-1)
+
+
+def test_unusable_draws_are_counted_with_their_reason() -> None:
+    examples = list(dataset(size=60))
+    keys = [example.key for example in examples if example.key]
+    assert {key.attempt for key in keys} >= {0, 1}
+    for example, key in zip(examples, keys, strict=True):
+        rejected = example.meta.get("rejected", [])
+        assert len(rejected) == key.attempt
+        assert all(draw["why"] == "bad luck" and len(draw["sources"]) == 2 for draw in rejected)
+
+
+def test_items_that_cannot_be_read_are_drawn_again() -> None:
+    data = dataset(Letter(), ["broken", "fine", "good"], size=30)
+    assert all("broken" not in example.text() for example in data)
+    assert sum(len(example.meta.get("rejected", [])) for example in data) > 0
+
+
+def test_a_source_without_a_usable_item_is_explained() -> None:
+    message = r"fakes/letter found no usable example in 64 draws from .* \(all\): a broken word \(64x\)"
+    with pytest.raises(Ssl4rlError, match=message):
+        dataset(Letter(), ["broken"])[0]
+
+
+def test_remake() -> None:
+    data = dataset()
+    for example in data:
+        assert example.key
+        assert dataset(size=None).remake(Key.from_json(example.key.to_json())).digest() == example.digest()
+    key = data[0].key
+    assert key
+    with pytest.raises(Ssl4rlError, match="is not of this dataset"):
+        dataset(seed=1).remake(key)
+    with pytest.raises(Ssl4rlError, match="is not of this dataset"):
+        dataset(Letter()).remake(key)
+    with pytest.raises(Ssl4rlError, match=r"the content of .* changed"):
+        dataset(words=[f"other{i}" for i in range(40)]).remake(key)
+
+
+def test_a_mixture_of_one_task_on_two_sources_remakes_from_the_right_one() -> None:
+    task = Letter()
+    parts = [Component(task, task.level(), Split(Words(words), "all")) for words in (WORDS[:9], WORDS[9:])]
+    data = TaskDataset(parts, size=30)
+    assert {data.pick(i).split for i in range(30)} == {part.split for part in parts}
+    for example in data:
+        assert example.key
+        assert data.remake(example.key).digest() == example.digest()
+
+
+def test_scoring_by_key() -> None:
+    data = dataset()
+    example = data[3]
+    assert data.score_answer(f"<answer>{example.answer}</answer>", example).verdict == "correct"
+    assert data.score_answer("<think>", example, truncated=True).verdict == "truncated"
+    assert data.chance(example) == 0.5
+    assert data.ask(example).startswith("Answer with one letter: A or B.")
+    with pytest.raises(Ssl4rlError, match="is not of this dataset"):
+        data.chance(Example(("x",), "A"))
+
+
+class Faulty(Choice):
+    def parse(self, text: str, example: Example) -> str | None:
+        raise ValueError("oh")
+
+
+class WithFault(Letter):
+    __doc__ = Letter.__doc__
+
+    def verifier_for(self, level: Mapping[str, Any]) -> Choice:
+        return Faulty("AB")
+
+
+def test_a_verifier_that_raises_stops_the_run_and_names_the_example() -> None:
+    data = dataset(WithFault())
+    with pytest.raises(
+        VerifierFault, match=r"example fakes/letter@1\[easy\] seed=0 index=4 attempt=0 raised ValueError: oh"
+    ):
+        data.score_answer("<answer>A</answer>", data[4])
+
+
+def test_weights() -> None:
+    task = Letter()
+
+    def mixed(*weights: float) -> TaskDataset:
+        levels = ["easy", "hard"]
+        split = Split(Words(WORDS), "all")
+        return TaskDataset([Component(task, task.level(n), split, w) for n, w in zip(levels, weights, strict=False)])
+
+    easy = sum(mixed(3, 1).pick(i).level.name == "easy" for i in range(1000))
+    assert 700 <= easy <= 800
+    assert all(mixed(0, 2).pick(i).level.name == "hard" for i in range(50))
+    for weights in ((0, 0), (-1, 2), ()):
+        with pytest.raises(Ssl4rlError, match="weights"):
+            mixed(*weights)
+
+
+def test_unusable_is_not_an_error_of_the_user() -> None:
+    assert not issubclass(Unusable, Ssl4rlError)

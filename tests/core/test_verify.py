@@ -1,0 +1,269 @@
+"""What each verifier reads, refuses and gives; expectations are literal."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ssl4rl import Angle, Box, Choice, EdgeSet, Example, Integer, NodeSet, Path, Permutation, Text, Verifier
+from ssl4rl.core.types import VERDICTS
+from ssl4rl.core.verify import STYLES, tagged
+from ssl4rl.tools.nasty import nasty_texts, within
+
+QUADRANTS = Choice(("top left", "top right", "bottom left", "bottom right"))
+GRAPH = {"nodes": ["a", "b", "C", "12"], "edges": [["a", "b"], ["b", "C"], ["a", "12"], ["12", "C"]], "paths": 2}
+# (verifier, an example, an answer that is wrong)
+CASES: dict[str, tuple[Verifier, Example, Any]] = {
+    "letter": (Choice("ABCD"), Example((), "B"), "C"),
+    "word": (QUADRANTS, Example((), "top left"), "top right"),
+    "two right letters": (Choice("ABCD"), Example((), "B", meta={"accepted": ["D"]}), "C"),
+    "integer": (Integer(-3, 12), Example((), 5), 6),
+    "angle": (Angle(90), Example((), 90), 270),
+    "fine angle": (Angle(15, partial_deg=90), Example((), 345), 60),
+    "permutation": (Permutation(4), Example((), [3, 1, 2, 4]), [1, 2, 3, 4]),
+    "two right orders": (Permutation(4), Example((), [3, 1, 2, 4], meta={"accepted": [[3, 1, 4, 2]]}), [1, 2, 3, 4]),
+    "long permutation": (Permutation(16), Example((), list(range(1, 17))), list(range(16, 0, -1))),
+    "box": (Box(0.5), Example((), [10, 10, 60, 60]), [70, 70, 90, 90]),
+    "text": (Text(), Example((), "Graph theory"), "Set theory"),
+    "candidates": (Text(), Example((), "cat", meta={"candidates": ["cat", "dog", "cow"]}), "dog"),
+    "nodes": (NodeSet(), Example((), ["C", "a"], meta=GRAPH), ["b"]),
+    "edges": (EdgeSet(), Example((), [["a", "b"], ["C", "b"]], meta=GRAPH), [["a", "C"]]),
+    "directed edges": (EdgeSet(directed=True), Example((), [["b", "a"]], meta=GRAPH), [["a", "b"]]),
+    "path": (Path(), Example((), ["a", "b", "C"], meta=GRAPH), ["a", "C"]),
+}
+
+
+def verdict(case: str, inside: str) -> str:
+    verifier, example, _ = CASES[case]
+    return verifier.score(f"<think>So.</think> <answer>{inside}</answer>", example).verdict
+
+
+TOLERANT = {
+    "letter": ["B", "b", "(B)", "B.", " B\n", "[B]", "**B**", "Ｂ", '"B"', "B)"],
+    "word": ["top left", "Top left", "Top-left", "TOP_LEFT", "top  left.", "'top left'", "top\nleft"],
+    "two right letters": ["B", "d"],
+    "integer": ["5", "+5", "05", "5.0", "5.", "(5)", "５", "٥", "**5**"],
+    "angle": [
+        *("90", "90°", "90 °", "90 degrees", "90 deg", "90deg.", "90.0", "９０", "-270", "450", "(90)", "**90°**"),
+        "$90$",
+    ],
+    "fine angle": ["345", "-15", "15 clockwise", "15° cw", "345 degrees counter-clockwise", "345 counterclockwise"],
+    "permutation": [
+        *("3,1,2,4", "3, 1, 2, 4", "3 1 2 4", "[3, 1, 2, 4]", "(3,1,2,4).", "3124", "3->1->2->4"),
+        "3 → 1 → 2 → 4",
+    ],
+    "two right orders": ["3,1,4,2", "3,1,2,4"],
+    "long permutation": ["1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16"],
+    "box": ["10,10,60,60", "[10, 10, 60, 60]", "10%, 10%, 60%, 60%", "12,12,62,62"],
+    "text": ["Graph theory", "graph  THEORY.", "graph-theory", '"Graph theory"'],
+    "candidates": ["cat", "Cat."],
+    "nodes": ["C, a", "a, c", "a,C,a", "[A; C]", "a\nC", '"a", "C"'],
+    "edges": ["a-b, b-C", "(b, a), (C, b)", "A--B; b→c", "a - b\nC - b"],
+    "directed edges": ["b->a", "(b, a)", "B → A"],
+    "path": ["a, b, C", "a->b->c", "a → 12 → C", "[a, b, C]"],
+}
+REFUSED = {
+    "letter": ["", "E", "A B", "B or C", "not B", "BB", "the answer is B", "1", "-", "A" + " " * 5000 + "B"],
+    "word": ["left", "top", "top left or top right", "topleft corner", "top left top right"],
+    "two right letters": ["B, D"],
+    "integer": ["", ".5", "5.5", "13", "-4", "five", "5 6", "5e0", "4-5", "9" * 5000],
+    "angle": ["", "45", "90 or 270", "about 90", "90 90", "ninety", "90%", "°", "90 clockwise counterclockwise"],
+    "fine angle": ["344", "1/2"],
+    "permutation": [
+        "1,1,1,1",
+        "3,1,2",
+        "3,1,2,4,4",
+        "0,1,2,3",
+        "3,1,2,5",
+        "31,24",
+        "3,1,2,4 or 1,2,3,4",
+        "3,,1,2,4",
+        "",
+    ],
+    "two right orders": ["3,1,4,2 3,1,2,4"],
+    "long permutation": ["12345678910111213141516"],
+    "box": ["10,10,60", "60,10,10,60", "10,10,10,60", "0,0,101,100", "10,10,60,60,70", "a,b,c,d", ""],
+    "text": ["", "...", "  "],
+    "candidates": ["bird", "cat, dog", "ca"],
+    "nodes": ["", "x", "a, x", "a b", "all"],
+    "edges": ["", "a", "a-x", "a-b-C", "(a)", "a b"],
+    "directed edges": ["ba", "b->a->b", ""],
+    "path": ["", "a, x, C", "abC"],
+}
+
+
+@pytest.mark.parametrize(("case", "inside"), [(case, text) for case, texts in TOLERANT.items() for text in texts])
+def test_plain_meaning_is_read(case: str, inside: str) -> None:
+    assert verdict(case, inside) == "correct"
+
+
+@pytest.mark.parametrize(("case", "inside"), [(case, text) for case, texts in REFUSED.items() for text in texts])
+def test_what_has_no_plain_meaning_is_unparsed(case: str, inside: str) -> None:
+    assert verdict(case, inside) == "unparsed"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_right_is_correct_and_wrong_is_less(case: str) -> None:
+    verifier, example, wrong = CASES[case]
+    for style in STYLES:
+        for answer in example.accepted:
+            score = verifier.score(verifier.complete(answer, style), example, style=style)
+            assert (score.value, score.verdict, score.parts) == (1.0, "correct", {"accuracy": 1.0, "format": 1.0})
+        score = verifier.score(verifier.complete(wrong, style), example, style=style)
+        assert score.verdict in ("wrong", "partial")
+        assert score.value < 1
+        assert score.parts["format"] == 1
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_instruction_is_one_sentence_that_the_prompt_ends_with(case: str) -> None:
+    verifier, _, _ = CASES[case]
+    assert (
+        verifier.ask("answer") == f"{verifier.instruction} Reply with nothing but the answer inside <answer> </answer>."
+    )
+    assert verifier.instruction.endswith(".")
+    assert "<" not in verifier.instruction.replace("->", "")
+
+
+def test_instructions() -> None:
+    assert Choice("ABC").instruction == "Answer with one letter: A, B or C."
+    assert QUADRANTS.instruction == "Answer with one of these: top left, top right, bottom left or bottom right."
+    assert Angle(180).instruction == "Answer in degrees: 0 or 180."
+    assert Angle(15).instruction == "Answer in degrees: a multiple of 15 from 0 to 345."
+    assert (
+        Permutation(3).instruction
+        == "Answer with the numbers 1 to 3, each once, separated by commas, for example 3,2,1."
+    )
+
+
+B = Choice("ABCD")
+RIGHT = Example((), "B")
+
+
+@pytest.mark.parametrize(
+    ("reply", "style", "expected"),
+    [
+        ("<think>x</think><answer>B</answer>", "think", ("correct", 1.0)),
+        ("<think>x</think>\n\n<answer>B</answer>\n", "think", ("correct", 1.0)),
+        ("<answer>B</answer>", "think", ("correct", 0.0)),
+        ("<think>x</think><answer>B</answer>", "answer", ("correct", 0.0)),
+        ("<answer>B</answer>", "answer", ("correct", 1.0)),
+        ("<answer>B</answer>", None, ("correct", 1.0)),
+        ("<think>x</think><answer>B</answer>", None, ("correct", 1.0)),
+        ("It is <answer>B</answer>", "answer", ("correct", 0.0)),
+        ("<think>x</think><answer>B</answer> because", "think", ("correct", 0.0)),
+        ("<think>x</think></think><answer>B</answer>", "think", ("correct", 0.0)),
+        ("x</think><answer>B</answer>", "think", ("correct", 0.0)),
+        ("<think>A? <answer>A</answer> no</think><answer>B</answer>", "think", ("correct", 1.0)),
+        ("<answer>B</answer><answer>b.</answer>", "answer", ("correct", 0.0)),
+        ("<answer>B</answer><answer>C</answer>", "answer", ("unparsed", 0.0)),
+        ("<answer>B</answer><answer></answer>", "answer", ("unparsed", 0.0)),
+        ("<answer>E</answer>", "answer", ("unparsed", 0.0)),
+        ("<think><answer>B</answer></think>", "think", ("unparsed", 0.0)),
+        ("<answer><answer>B</answer></answer>", "answer", ("unparsed", 0.0)),
+        ("<answer>B", "answer", ("unparsed", 0.0)),
+        ("B", "answer", ("unparsed", 0.0)),
+        ("", "answer", ("unparsed", 0.0)),
+        ("<answer>C</answer>", "answer", ("wrong", 1.0)),
+    ],
+)
+def test_tags(reply: str, style: Any, expected: tuple[str, float]) -> None:
+    score = B.score(reply, RIGHT, style=style)
+    assert (score.verdict, score.parts["format"]) == expected
+
+
+def test_truncated_is_a_verdict_only_without_an_answer() -> None:
+    assert B.score("<think>so", RIGHT, truncated=True).verdict == "truncated"
+    assert B.score("<answer>B</answer> and", RIGHT, truncated=True).verdict == "correct"
+
+
+def test_partial_credit() -> None:
+    def value(case: str, inside: str) -> float:
+        return CASES[case][0].score(tagged(inside), CASES[case][1]).value
+
+    assert value("permutation", "3,1,4,2") == 0.5
+    assert value("permutation", "1,3,4,2") == 0
+    assert value("two right orders", "1,3,4,2") == 0.5
+    assert value("fine angle", "0") == pytest.approx(0.5 * (1 - 15 / 90))
+    assert value("fine angle", "75") == 0
+    assert value("angle", "0") == 0
+    assert value("box", "10,10,60,30") == pytest.approx(0.4)
+    assert value("box", "10,10,60,40") == 1
+    assert value("nodes", "a, b") == 0.5
+    assert value("nodes", "a") == pytest.approx(2 / 3)
+    assert value("edges", "a-b") == pytest.approx(2 / 3)
+    assert value("path", "a, 12, C") == 1
+    assert value("path", "C, b, a") == 0
+    assert value("path", "a, a, C") == 0
+
+
+@pytest.mark.parametrize(
+    ("case", "chance", "expected"),
+    [
+        ("letter", 1 / 4, 1 / 4),
+        ("two right letters", 1 / 2, 1 / 2),
+        ("integer", 1 / 16, 1 / 16),
+        ("angle", 1 / 4, 1 / 4),
+        ("fine angle", 1 / 24, (1 + 2 * sum(0.5 * (1 - d / 90) for d in range(15, 90, 15))) / 24),
+        ("permutation", 1 / 24, 1 / 4),
+        ("two right orders", 1 / 12, None),
+        ("text", 0.0, 0.0),
+        ("candidates", 1 / 3, 1 / 3),
+        ("nodes", 1 / 6, 1 / 2),
+        ("edges", 1 / 15, 1 / 3),
+        ("directed edges", 1 / 12, 1 / 12),
+        ("path", 1.0, 1.0),
+    ],
+)
+def test_chance_in_closed_form(case: str, chance: float, expected: float | None) -> None:
+    verifier, example, _ = CASES[case]
+    assert verifier.chance(example) == pytest.approx(chance)
+    if expected is not None:
+        assert verifier.expected(example) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_chance_agrees_with_a_random_answerer(case: str) -> None:
+    verifier, example, _ = CASES[case]
+    rng = np.random.default_rng(1)
+    scores = [
+        verifier.score(tagged(verifier.render(verifier.random_answer(example, rng))), example) for _ in range(2000)
+    ]
+    right = float(np.mean([score.verdict == "correct" for score in scores]))
+    chance, expected = verifier.chance(example), verifier.expected(example)
+    assert abs(right - chance) <= 4.5 * (2 * chance * (1 - chance) / 2000) ** 0.5 + 0.001
+    values = np.array([score.value for score in scores])
+    assert abs(values.mean() - expected) <= 4.5 * (2 * values.var() / 2000) ** 0.5 + 0.001
+
+
+def test_options_can_be_narrowed_for_one_example() -> None:
+    example = Example((), "B", meta={"options": 2})
+    assert B.chance(example) == 0.5
+    assert B.score("<answer>C</answer>", example).verdict == "unparsed"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_text_gets_a_verdict(case: str) -> None:
+    verifier, example, _ = CASES[case]
+    for text in nasty_texts(verifier.complete(example.answer), np.random.default_rng(0)):
+        with within(5):
+            score = verifier.score(text, example, style="think")
+        assert score.verdict in VERDICTS
+        assert 0 <= score.value <= 1
+        assert (score.parsed is None) == (score.verdict == "unparsed")
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(text=st.text(max_size=60), case=st.sampled_from(sorted(CASES)), wrapped=st.booleans())
+def test_no_text_raises(text: str, case: str, wrapped: bool) -> None:
+    verifier, example, _ = CASES[case]
+    score = verifier.score(tagged(text) if wrapped else text, example)
+    assert score.verdict in VERDICTS
+
+
+def test_a_list_of_doubly_spaced_numbers_is_refused_at_once() -> None:
+    """It once took time exponential in the number of numbers."""
+    with within(2):
+        assert Permutation(3).score(tagged("1  " * 1000 + "x"), Example((), [1, 2, 3])).verdict == "unparsed"

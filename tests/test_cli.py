@@ -1,0 +1,175 @@
+"""The command line as a person meets it: exit status, one line for what they can mend, JSON, pipes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import ssl4rl
+from ssl4rl import cli
+from tests.fakes import FAKES
+
+LETTER = f"{FAKES}:letter"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["lits"], "unknown command 'lits'; did you mean 'list'?"),
+        (["zzz"], "unknown command 'zzz'; allowed: list, preview, check"),
+        (["--versoin"], "ssl4rl: unknown option '--versoin'; did you mean '--version'?"),
+        (["preview"], "ssl4rl preview: missing argument 'TASK'"),
+        (["preview", LETTER, "--levl", "easy"], "ssl4rl preview: unknown option '--levl'; did you mean '--level'?"),
+        (["preview", LETTER, "-q"], "ssl4rl preview: unknown option '-q'; allowed: "),
+        (["preview", LETTER, "-n", "x"], "ssl4rl preview: invalid value for '-n': 'x' is not a valid integer range"),
+        (["preview", LETTER, "-n", "0"], "ssl4rl preview: invalid value for '-n': 0 is not in the range x>=1"),
+        (["preview", LETTER, "-n"], "ssl4rl: option '-n' requires an argument"),
+        (["preview", LETTER, "more"], "ssl4rl preview: got unexpected extra argument (more)"),
+        (
+            ["preview", LETTER, "--seed", "1.5"],
+            "ssl4rl preview: invalid value for '--seed': '1.5' is not a valid integer",
+        ),
+        (["preview", LETTER, "--level", "esay"], "unknown level 'esay' of fakes/letter; did you mean 'easy'?"),
+        (["preview", LETTER, "--split", "heldout"], "unknown split 'heldout'; did you mean 'held_out'?"),
+        (["preview", LETTER, "--style", "x"], "unknown prompt style 'x'; allowed: think, answer"),
+        (
+            ["preview", LETTER, "--data", "wrods:a"],
+            "unknown kind of source 'wrods:' in 'wrods:a'; did you mean 'words:'?",
+        ),
+        (["preview", LETTER, "--data", "photos"], "'photos': fakes tasks read no plain paths; allowed: "),
+        (
+            ["preview", LETTER, "--data", "words:a", "--split", "all", "--out", "/no/x.html"],
+            "cannot write '/no/x.html': ",
+        ),
+        (["preview", LETTER, "--out", "x.html", "--json"], "--out and --json exclude each other; name one"),
+        (["preview", "vision/rotatoin"], "unknown task 'vision/rotatoin'; did you mean 'vision/rotation'?"),
+        (["preview", "rotatoin"], "unknown task 'rotatoin'; did you mean 'vision/rotation'?"),
+        (["preview", "./none.py:TASKS"], "plugin file './none.py' does not exist"),
+        (["preview", f"{FAKES}:TASKS"], "has no task 'TASKS'; name one of: letter, pair, picture"),
+        (["list", "vision/rotatoin"], "unknown task 'vision/rotatoin'; did you mean 'vision/rotation'?"),
+        (["check", "vision/rotatoin"], "unknown task 'vision/rotatoin'; did you mean 'vision/rotation'?"),
+        (["check", LETTER, "-n", "1"], "ssl4rl check: invalid value for '-n': 1 is not in the range x>=2"),
+        (["preview", "line\nbreak"], "unknown task 'line\\nbreak'"),
+    ],
+)
+def test_what_a_person_can_mend_is_one_line(
+    arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert line in err
+    assert err.startswith("ssl4rl")
+    assert err.count("ssl4rl: ") <= 1
+
+
+def test_broken_promises_are_the_task_authors_to_mend(capsys: pytest.CaptureFixture[str]) -> None:
+    bad = str(Path(FAKES).with_name("bad_tasks.py"))
+    assert cli.run(["check", f"{bad}:card", "--level", "easy", "-n", "4", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert err == f"ssl4rl: 1 failure in 1 of 1 task: {bad}:card\n"
+    assert [failure["check"] for failure in json.loads(out)["failures"]] == ["card"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["list", "--help"], ["preview", "-h"], ["check", "-h"]])
+def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(arguments) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("Usage: ssl4rl")
+    assert err == ""
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"ssl4rl {ssl4rl.__version__}\n"
+
+
+def test_list_names_tasks_levels_and_chance(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["list", f"{FAKES}:TASKS", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert list(record) == ["tasks", "broken"]
+    letter = record["tasks"][0]
+    assert list(letter) == ["task", "version", "plugin", "summary", "card", "data", "draws", "levels"]
+    assert (letter["summary"], letter["data"], letter["draws"]) == ("Which option is the word?", "many:60", 1)
+    assert [(level["level"], level["chance"]) for level in letter["levels"]] == [("easy", 0.5), ("hard", 0.25)]
+    assert list(letter["levels"][0]) == ["level", "params", "chance", "instruction"]
+    assert cli.run(["list", LETTER, "--examples"]) == 0
+    assert (
+        capsys.readouterr().out == f"{LETTER}  Which option is the word?\n    easy  chance 0.5\n    hard  chance 0.25\n"
+    )
+
+
+def test_list_reports_what_cannot_be_loaded_and_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ssl4rl.core import registry
+
+    fine = registry.file_plugin(FAKES)
+    lazy = registry.Plugin("lazy", {"gone": "gone:Gone"})
+    found = {"bad": registry.Plugin("bad", broken="bad:TASKS: RuntimeError: oh"), "fakes": fine, "lazy": lazy}
+    monkeypatch.setattr(registry, "plugins", lambda: found)
+    assert cli.run(["list"]) == 0
+    out, err = capsys.readouterr()
+    assert out.count("fakes/") == 3
+    assert err.splitlines() == [
+        "ssl4rl: plugin 'bad' cannot be loaded: bad:TASKS: RuntimeError: oh",
+        "ssl4rl: lazy/gone: 'gone:Gone' cannot be loaded: ModuleNotFoundError: No module named 'gone'",
+    ]
+
+
+def test_a_fault_of_ours_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ssl4rl.tools import catalogue
+
+    monkeypatch.setattr(catalogue, "catalogue", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli.run(["list"])
+
+
+def command(code: str) -> list[str]:
+    return [sys.executable, "-c", f"import sys; from ssl4rl import cli; {code}"]
+
+
+def test_a_fault_of_ours_exits_1_with_a_traceback() -> None:
+    fault = "from ssl4rl.tools import catalogue; catalogue.catalogue = lambda *_, **__: 1 / 0"
+    code = f"{fault}; sys.argv = ['x', 'list']; cli.main()"
+    done = subprocess.run(command(code), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_a_closed_pipe_is_quiet() -> None:
+    arguments = ["x", "preview", LETTER, "-n", "3000", "--json"]
+    reader, writer = os.pipe()
+    process = subprocess.Popen(command(f"sys.argv = {arguments!r}; cli.main()"), stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    os.read(reader, 10)
+    os.close(reader)
+    _, err = process.communicate()
+    assert (process.returncode, err) == (0, b"")
+
+
+def test_interrupting_exits_130() -> None:
+    arguments = ["x", "preview", LETTER, "-n", "100000000"]
+    code = f"sys.argv = {arguments!r}; print('ready', flush=True); cli.main()"
+    process = subprocess.Popen(command(code), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert (process.returncode, err.strip()) == (130, "ssl4rl: interrupted")
+
+
+def test_a_terminal_that_lacks_a_character_is_no_reason_to_stop() -> None:
+    arguments = ["x", "preview", LETTER, "-n", "1", "--data", "words:é,ü,\u4e00", "--split", "all"]
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    code = f"sys.argv = {arguments!r}; cli.main()"
+    done = subprocess.run(command(code), capture_output=True, env=environment, check=False)
+    assert done.returncode == 0
+    assert b"\\u4e00" in done.stdout
