@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TextIO
 
 import click
 
@@ -107,7 +110,120 @@ def check_command(tasks: tuple[str, ...], as_json: bool, **options: Any) -> None
         raise Ssl4rlError(report.summary)
 
 
-# train, eval, probe, audit, export, bench and report come here: one function each, its imports inside.
+@cli.command("train")
+@click.argument("recipe", metavar="RECIPE.yaml")
+@click.argument("overrides", nargs=-1, metavar="[section.key=value]...")
+@_as_json
+def train_command(recipe: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Train a model on a recipe, measure it before and after on held-out items, and write a report.
+
+    Ctrl-C stops after the step in progress; the same command with resume=true goes on.
+    """
+    from ssl4rl.core.recipe import load_recipe
+
+    settings = load_recipe(recipe, overrides)
+    _need("train", "torch", "transformers", "tqdm")
+    from ssl4rl.core.grpo.run import train
+    from ssl4rl.tools import report, report_text
+    from ssl4rl.tools.run_log import read_run
+
+    out = sys.stderr if as_json else sys.stdout
+    _hush()
+    train(settings, say=_beside_a_bar(out), bar=sys.stderr.isatty())
+    pages = _write_report(report, [settings.folder], None)
+    run = read_run(settings.folder)
+    if as_json:
+        click.echo((settings.folder / "summary.json").read_text().rstrip())
+        return
+    click.echo(f"\n{report_text.table(run)}\n\n{report_text.curve(run, sys.stdout.encoding)}\n")
+    for path in (*pages, settings.folder / "final"):
+        click.echo(path)
+
+
+@cli.command("eval")
+@click.argument("model")
+@click.option("--task", "tasks", multiple=True, required=True, metavar="T", help="A task's name; may be repeated.")
+@_data
+@_level
+@click.option("-n", "n", type=click.IntRange(1), default=400, show_default=True, help="How many examples of each task.")
+@click.option("--split", default="held_out", show_default=True, metavar="S", help="held_out, train or all.")
+@click.option("--held-out", type=float, help="The share held out. [default: the run's, else 0.2]")
+@_seed
+@click.option("--style", metavar="F", help="Reply format, think or answer. [default: the run's, else think]")
+@click.option("--max-new-tokens", type=click.IntRange(1), help="[default: the run's, else 256]")
+@click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 is greedy.")
+@click.option("--system", metavar="TEXT", help="A system message. [default: the run's]")
+@_as_json
+def eval_command(model: str, tasks: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Measure a model on tasks: accuracy with its interval, chance, unparsed and truncated replies.
+
+    MODEL is a folder, a hub id, embedded:NAME or a run (runs/NAME, runs/NAME/final), whose recipe then says how
+    questions are put.
+    """
+    _need("train", "torch", "transformers")
+    from ssl4rl.tools import evaluate_model
+
+    _hush()
+    results = evaluate_model.evaluate_model(model, tasks, **options)
+    click.echo(evaluate_model.to_json(model, results) if as_json else evaluate_model.to_text(results))
+
+
+@cli.command("report")
+@click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...")
+@click.option(
+    "--out", metavar="PAGE.html", help="Where to; default: RUN_DIR/report.html, or ./report.html for several."
+)
+def report_command(run_dirs: tuple[str, ...], out: str | None) -> None:
+    """Write the report of a run, finished or not, or of several compared."""
+    from ssl4rl.tools import report
+
+    for path in _write_report(report, run_dirs, out):
+        click.echo(path)
+
+
+def _write_report(report: Any, run_dirs: Sequence[str | Path], out: str | None) -> list[Path]:
+    """The page, and the curve's picture beside it (in the run's folder for a single run); a line where it cannot be."""
+    page = report.write_report(run_dirs, out)
+    picture = Path(run_dirs[0]) / "curve.png" if len(run_dirs) == 1 else page.with_suffix(".png")
+    try:
+        return [page, report.write_curve(run_dirs, picture)]
+    except Ssl4rlError as error:
+        click.echo(f"ssl4rl: {error}", err=True)
+        return [page]
+
+
+def _need(extra: str, *modules: str) -> None:
+    """Raises Ssl4rlError where an optional dependency is not installed."""
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise Ssl4rlError(f"{', '.join(missing)} {verb} not installed; pip install 'ssl4rl[{extra}]'")
+
+
+def _hush() -> None:
+    """Switches off transformers' hints and its bars for writing weights; the hub's download bars stay."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
+    from transformers.utils import logging
+
+    downloads = not are_progress_bars_disabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    if downloads:
+        enable_progress_bars()
+
+
+def _beside_a_bar(out: TextIO) -> Callable[[str], None]:
+    """Writes lines above the progress bar, if there is one."""
+    from tqdm import tqdm
+
+    def say(line: str) -> None:
+        tqdm.write(line, file=out)
+        out.flush()
+
+    return say
+
+
+# probe, audit, export and bench come here: one function each, its imports inside.
 
 
 def main() -> None:
@@ -128,8 +244,9 @@ def run(arguments: list[str]) -> int:
         return _complain(str(error))
     except click.ClickException as error:
         return _complain(*_usage(error))
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("ssl4rl: interrupted", err=True)
+    except (click.Abort, KeyboardInterrupt) as stop:
+        why = stop.__cause__ if isinstance(stop, click.Abort) else stop
+        click.echo(f"ssl4rl: {str(why or '') or 'interrupted'}", err=True)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit

@@ -30,7 +30,7 @@ class LoraSection(_Section):
 
 
 class ModelSection(_Section):
-    """Which model, and what of it is trained."""
+    """Which model, and what of it is trained. `processor`: what its processor is called with on pictures."""
 
     path: str
     lora: LoraSection | None = None
@@ -39,6 +39,7 @@ class ModelSection(_Section):
     attention: str = "sdpa"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
+    processor: dict[str, Any] = {}
 
 
 class TaskSection(_Section):

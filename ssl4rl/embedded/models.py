@@ -30,13 +30,13 @@ class Shape:
 
 
 SHAPES = {
-    "tiny_vlm": Shape(image_px=32, patch_px=8, merge=2, width=96, vision_layers=3, text_layers=2),
+    "tiny_vlm": Shape(image_px=32, patch_px=8, merge=int(__import__("os").environ.get("MERGE","2")), width=96, vision_layers=3, text_layers=2),
     "small_vlm": Shape(image_px=64, patch_px=8, merge=2, width=128, vision_layers=4, text_layers=2),
 }
 
 _SPECIAL = ["<pad>", "<unk>", "<bos>", "<end_of_utterance>", "<fake_token_around_image>", "<global-img>", "<image>"]
 _TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
-_VOCABULARY = 768
+_VOCABULARY = 2048
 _CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message['role'] | capitalize }}:"
     "{% if message['content'] is string %}{{ ' ' + message['content'] }}{% else %}"
@@ -45,36 +45,51 @@ _CHAT_TEMPLATE = (
     "{% endfor %}{% endif %}<end_of_utterance>\n{% endfor %}"
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
-_CORPUS = """
-User: Assistant: System: Tile 1: Tile 2: Tile 3: Tile 4: Tile 5: Tile 6: Tile 7: Tile 8: Tile 9: Tile 10: Tile 16:
-First picture: Second picture: Picture: Crop: Patch A: Patch B: Patch C: Patch D:
-This picture was turned. By how many degrees counter-clockwise (0: not turned)?
-The second picture is the first one, turned. By how many degrees counter-clockwise was it turned (0: not turned)?
-These are the 2 x 2 tiles (rows x columns) of one picture, shuffled. These are the 3 x 3 tiles (rows x columns)
-List the tile numbers in the order of the original picture, row by row from the top left: first the number of the tile
-that belongs in the top left place, and so on. from top to bottom: topmost place, from left to right: leftmost place,
-The picture was cut into tiles and the tiles were shuffled. Which cell of the grid does the small crop come from?
-One cell is greyed out. Which of the patches fills the grey cell? Are the two views of the same picture or of
-different pictures?
-Answer in degrees: 0 or 180. Answer in degrees: 0, 90, 180 or 270. 0, 45, 90, 135, 180, 225, 270 or 315.
-Answer in degrees: a multiple of 15 from 0 to 345.
-Answer with one letter: A, B, C, D, E, F, G or H. Answer with one of these: top left, top right, bottom left or
-bottom right. Answer with one of these: same or different. Answer with a whole number from 1 to 9.
-Answer with the numbers 1 to 4, each once, separated by commas, for example 4,3,2,1. 1 to 2, 1 to 9, 1 to 16,
-Reply with nothing but the answer inside .
-First reason inside , then give the answer inside .
-30 60 75 105 120 150 165 195 210 240 255 285 300 330
-"""
+_PHRASES = """User:|System:|Assistant:|Tile |: |
+Tile |First picture: |
+Second picture: |
+This picture was turned.| By how many degrees counter-clockwise (|: not turned)?|
+The second picture is the first one, turned.| By how many degrees counter-clockwise was it turned (|
+These are the | x | tiles (rows x columns) of one picture, shuffled.
+ List the tile numbers in the order of the original picture, row by row from the top left:
+ first the number of the tile that belongs in the top left place, and so on.
+ List the tile numbers in the order of the original picture, from top to bottom:
+ first the number of the tile that belongs in the topmost place, and so on.
+ List the tile numbers in the order of the original picture, from left to right:
+ first the number of the tile that belongs in the leftmost place, and so on.
+|
+Answer in degrees:| or |, | a multiple of | from | to |
+Answer with one letter:| A, B, C or D.| A, B, C, D, E, F, G or H.|
+Answer with one of these:| top left, top right, bottom left or bottom right.| same or different.|
+Answer with a whole number from |
+Answer with the numbers | to |, each once, separated by commas, for example |
+Answer with four whole numbers x|,y|:| the left, top, right and bottom edge in per cent of the picture, from |
+ Reply with nothing but the answer inside | First reason inside |, then give the answer inside |.|,| |
+User:|
+Assistant:|A|B|C|D|E|F|G|H|same|different|top left|top right|bottom left|bottom right"""
+
+
+def _corpus() -> list[str]:
+    """The clauses of the tasks' prompts, their words (for prompts worded otherwise) and the numbers answers use."""
+    phrases = [part for line in _PHRASES.split("|") for part in (line, *line.split("\n")) if part]
+    words = [form for phrase in phrases for word in phrase.split() for form in (word, f" {word}")]
+    numbers = [str(n) for n in [*range(100), *range(105, 360, 15)]]
+    return [*(phrases * 3), *words, *(numbers * 3)]
 
 
 def tokenizer(image_tokens: int) -> Any:
     """A byte-level BPE tokenizer of at most 768 tokens, the same on every machine; answer tags are one token each."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
+    clause = Regex(r"[^.?!:\n]+[.?!:\n]*")
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=False), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Digits(individual_digits=False),
+            pre_tokenizers.Split(clause, behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -83,7 +98,7 @@ def tokenizer(image_tokens: int) -> Any:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    bpe.train_from_iterator([_CORPUS, _CORPUS.replace("\n", " ")], trainer)
+    bpe.train_from_iterator(_corpus(), trainer)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         pad_token="<pad>",
@@ -127,7 +142,12 @@ def build(name: str, seed: int = 0) -> tuple[Any, Any]:
     shape = SHAPES[name]
     prepared = processor(shape)
     text = prepared.tokenizer
-    sizes = {"hidden_size": shape.width, "intermediate_size": 2 * shape.width, "num_attention_heads": 4}
+    sizes = {
+        "hidden_size": shape.width,
+        "intermediate_size": 2 * shape.width,
+        "num_attention_heads": 4,
+        "initializer_range": float(__import__("os").environ.get("STD", shape.width**-0.5)),
+    }
     config = Idefics3Config(
         vision_config={
             **sizes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -103,7 +103,7 @@ class Jigsaw(Task[Photo]):
 
     name = "vision/jigsaw"
     version = 1
-    levels = {
+    levels: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "2x1": {"rows": 2, "cols": 1, "form": "tiles", "ask": "order", "margin": 0.04, "image_px": 224},
         "1x2": {"rows": 1, "cols": 2, "form": "tiles", "ask": "order", "margin": 0.04, "image_px": 224},
         "2x2": {"rows": 2, "cols": 2, "form": "tiles", "ask": "order", "margin": 0.06, "image_px": 224},

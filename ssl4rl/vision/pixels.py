@@ -16,9 +16,6 @@ from PIL import Image, ImageFilter
 
 from ssl4rl.core.types import Media, Ssl4rlError, Unusable
 
-import os
-
-SIG = float(os.environ.get("SIG", "1.0"))
 Array = np.ndarray[Any, np.dtype[Any]]
 
 FLAT_STD = 5.0
@@ -86,20 +83,28 @@ def square_window(image: Image.Image, rng: np.random.Generator, need_px: float) 
 
 def cut(image: Image.Image, box: tuple[float, float, float, float], size: tuple[int, int]) -> Image.Image:
     """The box of the picture at the given size, every pixel an average of what it covers. Upright pictures only."""
-    return image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+    return image.resize(size, Image.Resampling.BILINEAR, box=_inside(image, box), reducing_gap=3.0)
+
+
+def _inside(image: Image.Image, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """The box without the rounding errors that may carry it over the picture's edge."""
+    width, height = image.size
+    return (max(0.0, box[0]), max(0.0, box[1]), min(width, box[2]), min(height, box[3]))
 
 
 def thumbnail(image: Image.Image, box: tuple[float, float, float, float], size: tuple[int, int]) -> Array:
     """The box averaged down to `size` (width, height): float32 of shape (height, width, 3), values 0 to 255."""
-    return np.asarray(image.resize(size, Image.Resampling.BOX, box=box, reducing_gap=2.0), dtype=np.float32)
+    small = image.resize(size, Image.Resampling.BOX, box=_inside(image, box), reducing_gap=2.0)
+    return np.asarray(small, dtype=np.float32)
 
 
 class Turntable:
     """A square window prepared for copies at any angle, which differ in nothing but the angle.
 
     Every copy, 0 degrees included, takes the same way: one affine map at twice the output's side with bilinear
-    samples, then the mean of 2 x 2. Where the source has fewer pixels than the output could show (its square
-    spectrum would turn with the angle) it is first smoothed evenly in all directions.
+    samples, at oblique angles a smoothing that is even in all directions, then the mean of 2 x 2. Without the
+    smoothing the output's grid treats upright and slanted lines differently (aliasing of what is too fine, steps in
+    what was enlarged), which told 45 degrees from 0 by the spectrum; right angles map the grid onto itself.
 
     Args:
         image: the picture.
@@ -111,6 +116,8 @@ class Turntable:
 
     SCALES = (0.90, 0.98)
     """The side of a copy's square, as a share of the largest one that fits at every angle."""
+    SMOOTHING = 1.15
+    """Standard deviation at oblique angles, in pixels at twice the output's side."""
 
     def __init__(self, image: Image.Image, window: Window, px: int, oblique: bool) -> None:
         self.px = px
@@ -122,10 +129,8 @@ class Turntable:
             image = image.reduce(factor, box=(x, y, x + side, y + side))
             self.x, self.y, self.side = 0.0, 0.0, side / factor
         self.image = image
-        self.blur = 0.0
-        if oblique:
-            ratio = self.side * self.shrink * self.SCALES[1] / px
-            self.blur = max(SIG, 1.6 / ratio)
+        enlarged = px / (self.side * self.shrink)
+        self.smoothing = max(self.SMOOTHING, 1.6 * enlarged) if oblique else 0.0
 
     def copy(self, angle_deg: int, jitter: Sequence[float]) -> Image.Image:
         """A copy turned counter-clockwise; `jitter` is three numbers in [0, 1) for scale and sub-pixel shift."""
@@ -141,8 +146,8 @@ class Turntable:
         half = n / 2
         affine = (cos, -sin, x - (cos - sin) * half, sin, cos, y - (sin + cos) * half)
         turned = self.image.transform((n, n), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR)
-        if self.blur:
-            turned = turned.filter(ImageFilter.GaussianBlur(self.blur))
+        if self.smoothing:
+            turned = turned.filter(ImageFilter.GaussianBlur(self.smoothing))
         return turned.reduce(2)
 
 
@@ -198,3 +203,44 @@ def alike(thumbs: Array) -> list[tuple[int, int]]:
     apart = ((flat[:, None] - flat[None]) ** 2).mean(axis=2) < NEAR_RMS**2
     first, second = np.nonzero(np.triu(apart, 1))
     return list(zip(first.tolist(), second.tolist(), strict=True))
+
+
+_LUMA = np.array([[0.299, 0.587, 0.114]] * 3)
+_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+_YIQ_BACK = np.linalg.inv(_YIQ)
+
+
+def mean_colour(image: Image.Image) -> Array:
+    """The mean of each channel, summed in whole numbers so that every machine gets the same."""
+    array = np.asarray(image)
+    total: Array = array.sum(axis=(0, 1), dtype=np.int64) / (array.shape[0] * array.shape[1])
+    return total
+
+
+def jitter_colours(image: Image.Image, rng: np.random.Generator, strength: float, grey: bool = False) -> Image.Image:
+    """Brightness, contrast and saturation up to 1 +- `strength`, hue up to `strength` / 10 of the circle; or grey.
+
+    Always takes four numbers from `rng`.
+    """
+    brightness, contrast, saturation, hue = rng.uniform(-strength, strength, 4).tolist()
+    if strength == 0 and not grey:
+        return image
+    cos, sin = math.cos(hue * 0.2 * math.pi), math.sin(hue * 0.2 * math.pi)
+    turn = _YIQ_BACK @ np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]]) @ _YIQ
+    keep = 0.0 if grey else 1 + saturation
+    gain = (1 + brightness) * (1 + contrast)
+    matrix = gain * (keep * turn + (1 - keep) * _LUMA)
+    level = float(_LUMA[0] @ mean_colour(image)) * -contrast * (1 + brightness)
+    rows = ([*np.round(row, 6).tolist(), round(level, 3)] for row in matrix)
+    return image.convert("RGB", tuple(value for row in rows for value in row))
+
+
+def match_colours(images: Sequence[Image.Image]) -> list[Image.Image]:
+    """All pictures shifted to their common mean colour, each by one constant a channel."""
+    means = np.array([mean_colour(image) for image in images])
+    shifts = np.rint(means.mean(axis=0) - means).astype(np.int64)
+    ramp = np.arange(256)
+    return [
+        image.point(np.clip(ramp + shift[:, None], 0, 255).ravel().tolist())
+        for image, shift in zip(images, shifts, strict=True)
+    ]

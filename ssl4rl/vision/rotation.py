@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class Rotation(Task[Photo]):
 
     name = "vision/rotation"
     version = 1
-    levels = {
+    levels: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "180deg": {"step_deg": 180, "partial_deg": 0, "original": True, "image_px": 224},
         "90deg": {"step_deg": 90, "partial_deg": 0, "original": True, "image_px": 224},
         "45deg": {"step_deg": 45, "partial_deg": 90, "original": True, "image_px": 224},

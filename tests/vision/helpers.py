@@ -71,7 +71,7 @@ def _smooth(field: Array, cell: int) -> Array:
     for axis in (0, 1):
         sums = np.cumsum(np.concatenate([field, np.take(field, range(cell), axis=axis)], axis=axis), axis=axis)
         upper = np.take(sums, range(cell, sums.shape[axis]), axis=axis)
-        lower = np.take(sums, range(0, sums.shape[axis] - cell), axis=axis)
+        lower = np.take(sums, range(sums.shape[axis] - cell), axis=axis)
         field = (upper - lower) // cell
     return field
 

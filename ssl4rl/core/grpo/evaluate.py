@@ -12,6 +12,7 @@ from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.policy import Policy
 from ssl4rl.core.grpo.rollout import Completion, Sampling, generate
 from ssl4rl.core.grpo.stream import Prompt, PromptStream
+from ssl4rl.core.grpo.update import autocast
 from ssl4rl.core.task import keyed_rng
 from ssl4rl.core.types import Example, Score
 
@@ -100,7 +101,8 @@ def evaluate(
         def uniforms(p: int, g: int, prompts: list[Prompt] = prompts) -> Any:
             return keyed_rng("evaluate", dataset.seed, prompts[p].index, g).random(max_new_tokens)
 
-        groups = generate(policy, [prompt.encoded for prompt in prompts], 1, sampling, uniforms, max_rows)
+        with autocast(policy):
+            groups = generate(policy, [prompt.encoded for prompt in prompts], 1, sampling, uniforms, max_rows)
         for prompt, (completion,) in zip(prompts, groups, strict=True):
             score = dataset.score_answer(completion.text, prompt.example, truncated=completion.truncated)
             answered.append(Answered(prompt.example, completion, score, dataset.chance(prompt.example)))

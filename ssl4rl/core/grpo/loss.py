@@ -18,7 +18,9 @@ Kind = Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo"]
 KINDS: tuple[Kind, ...] = ("grpo", "dr_grpo", "dapo", "gspo", "cispo")
 
 
-def token_weights(mask_PGT: Tensor, kind: Kind, max_tokens: int, sequences: int | None = None) -> Tensor:
+def token_weights(
+    mask_PGT: Tensor, kind: Kind, max_tokens: int, sequences: int | None = None, tokens: int | None = None
+) -> Tensor:
     """What each token's loss counts in the batch's loss.
 
     grpo and gspo: the mean over a completion's tokens, then over completions. dapo and cispo: the mean over all tokens
@@ -29,6 +31,7 @@ def token_weights(mask_PGT: Tensor, kind: Kind, max_tokens: int, sequences: int 
         max_tokens: the sampling limit, for dr_grpo.
         sequences: how many completions the batch counts; None is P x G. More than that when groups without variance
             were left out of the computation.
+        tokens: the same for dapo and cispo: how many tokens the batch counts; None is those of the mask.
 
     Returns:
         float [P, G, T], 0 outside the mask.
@@ -39,7 +42,7 @@ def token_weights(mask_PGT: Tensor, kind: Kind, max_tokens: int, sequences: int 
         return mask / mask.sum(-1, keepdim=True).clamp(min=1) / sequences
     if kind == "dr_grpo":
         return mask / (sequences * max_tokens)
-    return mask / mask.sum().clamp(min=1)
+    return mask / (tokens or mask.sum().clamp(min=1))
 
 
 def policy_loss(

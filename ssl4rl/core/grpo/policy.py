@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ssl4rl.core.grpo.processors import load_processor, save_processor
+from ssl4rl.core.grpo.processors import has_processor, load_processor, one_line, original_files, save_processor
 from ssl4rl.core.prompt import messages
 from ssl4rl.core.types import Example, Ssl4rlError
 
@@ -37,31 +40,48 @@ class Encoded:
 class Encoder:
     """Examples to prompt tensors. Holds no weights, so data workers can have one.
 
-    `text_only`: the "processor" is a tokenizer. `system`: a system message for every prompt.
+    `text_only`: the "processor" is a tokenizer. `system`: a system message for every prompt. `options`: what the
+    processor is called with, for instance `{"do_image_splitting": False}`.
     """
 
     processor: Any
     text_only: bool
     system: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def tokenizer(self) -> Any:
         return self.processor if self.text_only else self.processor.tokenizer
 
+    @property
+    def _template_owner(self) -> Any:
+        """Whose chat template counts: the processor's, else the tokenizer's; None without any."""
+        return next((o for o in (self.processor, self.tokenizer) if getattr(o, "chat_template", None)), None)
+
     def render(self, example: Example, ask: str) -> str:
-        """The prompt as the chat template writes it, placeholders not yet expanded."""
+        """The prompt as the chat template writes it, placeholders not yet expanded; plain text without a template.
+
+        Raises:
+            Ssl4rlError: a medium that the model has no placeholder for.
+        """
         talk = messages(example, ask, self.system)
-        if self.text_only:
+        owner = self._template_owner
+        if self.text_only or owner is None:
             for message in talk:
-                message["content"] = "".join(part["text"] for part in message["content"])
-        owner = self.processor if getattr(self.processor, "chat_template", None) else self.tokenizer
-        if not getattr(owner, "chat_template", None):
-            contents = [m["content"] for m in talk]
-            return (
-                "\n".join(c if isinstance(c, str) else "".join(p.get("text", "") for p in c) for c in contents) + "\n"
-            )
+                parts = [part["text"] if "text" in part else self._placeholder(part) for part in message["content"]]
+                message["content"] = "".join(parts)
+        if owner is None:
+            return "\n".join(message["content"] for message in talk) + "\n"
         text: str = owner.apply_chat_template(talk, add_generation_prompt=True, tokenize=False)
         return text
+
+    def _placeholder(self, part: Mapping[str, Any]) -> str:
+        token = getattr(self.processor, f"{part['type']}_token", None)
+        if not token:
+            raise Ssl4rlError(
+                f"the model has neither a chat template nor a placeholder for parts of kind {part['type']!r}"
+            )
+        return str(token)
 
     def encode(self, example: Example, ask: str) -> Encoded:
         """The prompt's tensors.
@@ -77,14 +97,25 @@ class Encoder:
         for medium in example.media:
             media.setdefault(_PROCESSOR_ARGUMENT.get(medium.kind, medium.kind), []).append(medium.data)
         nested = {name: [items] for name, items in media.items()}
-        special = not getattr(self.tokenizer, "chat_template", None) and not getattr(
-            self.processor, "chat_template", None
+        options = self.options if example.media else {}
+        special = self._adds_special_tokens(text)
+        tensors = dict(
+            self.processor(text=[text], **nested, **options, return_tensors="pt", add_special_tokens=special)
         )
-        tensors = dict(self.processor(text=[text], **nested, return_tensors="pt", add_special_tokens=special))
         ids = tensors.pop("input_ids")[0]
         for unused in ("attention_mask", "labels"):
             tensors.pop(unused, None)
         return Encoded(ids, tensors if example.media else {})
+
+    def _adds_special_tokens(self, text: str) -> bool:
+        """As `apply_chat_template(tokenize=True)` of transformers decides it.
+
+        A tokenizer's template writes all that is needed; a processor's may leave the BOS to the tokenizer (LLaVA).
+        """
+        if self._template_owner is None:
+            return True
+        bos = self.tokenizer.bos_token
+        return not self.text_only and not (bos and text.startswith(bos))
 
 
 class Policy:
@@ -101,6 +132,7 @@ class Policy:
     def __init__(self, model: Any, encoder: Encoder, name: str, origin: str | None, device: torch.device) -> None:
         self.model = model.to(device)
         self.encoder, self.name, self.origin, self.device = encoder, name, origin, device
+        self._originals = original_files(origin)  # now: a checkpoint that is resumed may be gone when the next is saved
         self.eos_ids = _eos_ids(model, encoder.tokenizer)
         self.banned_ids = sorted(placeholder_ids(model.config, encoder) - set(self.eos_ids))
 
@@ -122,8 +154,13 @@ class Policy:
 
     def save(self, folder: Path) -> None:
         """Writes weights (or the adapter) and processor so that `from_pretrained(folder)` loads them."""
-        self.model.save_pretrained(folder)
-        save_processor(self.encoder.processor, self.origin, folder)
+        # PEFT would ask the hub whether the vocabulary was resized; it never is
+        self.model.save_pretrained(folder, **({"save_embedding_layers": False} if _is_adapter(self.model) else {}))
+        save_processor(self.encoder.processor, self._originals, self.encoder.options, folder)
+
+
+def _is_adapter(model: Any) -> bool:
+    return hasattr(model, "peft_config")
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> list[int]:
@@ -161,12 +198,13 @@ def placeholder_ids(config: Any, encoder: Encoder) -> set[int]:
 
 @dataclass(frozen=True)
 class Lora:
-    """LoRA settings, PEFT's words."""
+    """LoRA settings, PEFT's words, and the seed of the adapter's first weights."""
 
     r: int = 16
     alpha: int = 32
     dropout: float = 0.0
     target: str | Sequence[str] = "all-linear"
+    seed: int = 0
 
 
 def load_policy(
@@ -180,64 +218,116 @@ def load_policy(
     dtype: Literal["auto", "float32", "bfloat16"] = "auto",
     device: str = "auto",
     system: str | None = None,
+    options: Mapping[str, Any] | None = None,
     trainable: bool = True,
 ) -> Policy:
     """Loads a policy from `embedded:NAME`, a local folder or a hub id.
 
     A folder that holds a PEFT adapter loads its base model and the adapter, which then is what is trained. Weights that
-    are trained are kept in float32 (a step at lr 1e-6 is lost in bfloat16's 8 bits); frozen ones are bfloat16 on a GPU.
+    are trained are kept in float32 (a step at lr 1e-6 is lost in bfloat16's 8 bits); those of a base model under an
+    adapter are bfloat16 on a GPU.
+
+    Args:
+        attention: of transformers; a family without "sdpa" gets what transformers gives it.
+        options: what the processor is called with on pictures, for instance `{"do_image_splitting": False}`.
 
     Raises:
         Ssl4rlError: nothing loads from there, in one line with the reason.
     """
-    where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    full = trainable and lora is None
+    where = _device(device)
+    base = _adapter_base(path)
+    full = trainable and lora is None and base is None
     if dtype == "auto":
         weights = torch.float32 if full or where.type == "cpu" else torch.bfloat16
     else:
         weights = getattr(torch, dtype)
+    model, vision, processor = _load(base or path, weights, attention)
+    origin = path if base is None or has_processor(path) else base
+    if base is not None:
+        model = _with_adapter(model, path, trainable)
+    if processor is None or has_processor(path):
+        processor = load_processor(origin, vision=vision)
+    if trainable:
+        model = _prepare(model, lora if base is None else None, freeze_vision, gradient_checkpointing)
+    encoder = Encoder(processor, text_only=not vision, system=system, options=dict(options or {}))
+    return Policy(model, encoder, name or path, None if origin.startswith(EMBEDDED) else origin, where)
+
+
+def _device(name: str) -> torch.device:
+    gpu = torch.cuda.is_available()
+    try:
+        device = torch.device(("cuda" if gpu else "cpu") if name == "auto" else name)
+    except RuntimeError:
+        raise Ssl4rlError(f"unknown device {name!r}; allowed: auto, cpu, cuda, cuda:0, ...") from None
+    if device.type == "cuda" and not gpu:
+        raise Ssl4rlError(f"device {name!r} is asked for, but torch {torch.__version__} finds no GPU here")
+    return device
+
+
+def _adapter_base(path: str) -> str | None:
+    """The base model of a folder that holds a PEFT adapter; None for any other path."""
+    config = Path(path) / "adapter_config.json"
+    if not config.is_file():
+        return None
+    try:
+        return str(json.loads(config.read_text())["base_model_name_or_path"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Ssl4rlError(
+            f"model folder {path!r}: adapter_config.json names no base model: {one_line(error)}"
+        ) from None
+
+
+def _load(path: str, weights: torch.dtype, attention: str) -> tuple[Any, bool, Any]:
+    """A model without its adapter, whether it takes pictures, and its processor if that is made here (embedded)."""
     if path.startswith(EMBEDDED):
         from ssl4rl.embedded.models import build
 
         model, processor = build(path.removeprefix(EMBEDDED))
-        model, vision, origin = model.to(weights), True, None
-    else:
-        model, vision = _from_pretrained(path, weights, attention, trainable=trainable and lora is None)
-        processor, origin = load_processor(path, vision=vision), path
-    if trainable:
-        model = _prepare(model, None if hasattr(model, "peft_config") else lora, freeze_vision, gradient_checkpointing)
-    return Policy(model, Encoder(processor, text_only=not vision, system=system), name or path, origin, where)
+        return model.to(weights), True, processor
+    with _load_errors(path):
+        model, vision = _from_pretrained(path, weights, attention)
+    return model, vision, None
 
 
-def _from_pretrained(path: str, weights: torch.dtype, attention: str, trainable: bool) -> tuple[Any, bool]:
+def _from_pretrained(path: str, weights: torch.dtype, attention: str) -> tuple[Any, bool]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
+    config = AutoConfig.from_pretrained(path)
+    vision = config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+    auto = AutoModelForImageTextToText if vision else AutoModelForCausalLM
     try:
-        adapter = (Path(path) / "adapter_config.json").is_file()
-        if adapter:
-            from peft import PeftConfig, PeftModel
-
-            base = PeftConfig.from_pretrained(path).base_model_name_or_path
-            if base.startswith(EMBEDDED):
-                from ssl4rl.embedded.models import build
-
-                model, vision = build(base.removeprefix(EMBEDDED))[0].to(weights), True
-            else:
-                model, vision = _from_pretrained(base, weights, attention, trainable)
-            return PeftModel.from_pretrained(model, path, is_trainable=trainable), vision
-        config = AutoConfig.from_pretrained(path)
-        vision = config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-        auto = AutoModelForImageTextToText if vision else AutoModelForCausalLM
         return auto.from_pretrained(path, dtype=weights, attn_implementation=attention), vision
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        line = next((text.strip() for text in str(error).splitlines() if text.strip()), type(error).__name__)
-        kind = "model folder" if Path(path).exists() else "model path or hub id"
-        raise Ssl4rlError(f"{kind} {path!r} does not load: {line}") from error
+    except ValueError as error:
+        if attention != "sdpa" or "does not support an attention implementation" not in str(error):
+            raise
+        return auto.from_pretrained(path, dtype=weights), vision
+
+
+def _with_adapter(model: Any, path: str, trainable: bool) -> Any:
+    from peft import PeftModel
+
+    with _load_errors(path):
+        return PeftModel.from_pretrained(model, path, is_trainable=trainable)
+
+
+@contextmanager
+def _load_errors(path: str) -> Iterator[None]:
+    """What transformers, PEFT and safetensors raise on files they cannot use, as one line."""
+    from safetensors import SafetensorError
+
+    expected = (OSError, ValueError, LookupError, ImportError, RuntimeError, TypeError, AttributeError, SafetensorError)
+    try:
+        yield
+    except expected as error:
+        if not Path(path).exists():
+            kind = "model path" if path.startswith((".", "/", "~")) or path.count("/") > 1 else "model path or hub id"
+            raise Ssl4rlError(f"{kind} {path!r} does not load: no such folder here, and {one_line(error)}") from error
+        raise Ssl4rlError(f"model folder {path!r} does not load: {one_line(error)}") from error
 
 
 def vision_modules(model: Any) -> Iterable[tuple[str, Any]]:
-    """The vision tower (not the connector) of a model, by the names transformers' families use."""
+    """The vision tower of a model, by the names transformers' families use; the connector only where it is inside."""
     names = ("visual", "vision_model", "vision_tower")
     for name, module in model.named_modules():
         if name.rpartition(".")[2] in names and not any(part in names for part in name.split(".")[:-1]):
@@ -246,28 +336,39 @@ def vision_modules(model: Any) -> Iterable[tuple[str, Any]]:
 
 def _prepare(model: Any, lora: Lora | None, freeze_vision: bool, gradient_checkpointing: bool) -> Any:
     if lora is not None:
-        from peft import LoraConfig, get_peft_model
-
-        towers = [name for name, _ in vision_modules(model)] if freeze_vision else []
-        target = lora.target if isinstance(lora.target, str) else list(lora.target)
-        exclude = "|".join(rf".*{name}\..*" for name in towers) or None
-        config = LoraConfig(
-            r=lora.r,
-            lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
-            target_modules=target,
-            exclude_modules=exclude,
-            task_type="CAUSAL_LM",
-        )
-        model = get_peft_model(model, config)
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.float()
+        model = _add_lora(model, lora, freeze_vision)
     elif freeze_vision:
         for _, tower in vision_modules(model):
             tower.requires_grad_(False)
     if gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        if lora is not None:
+        try:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        except ValueError as error:
+            raise Ssl4rlError(f"model.gradient_checkpointing: {one_line(error)}") from error
+        if _is_adapter(model):
             model.enable_input_require_grads()
+    return model
+
+
+def _add_lora(model: Any, lora: Lora, freeze_vision: bool) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    towers = [re.escape(name) for name, _ in vision_modules(model)] if freeze_vision else []
+    config = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target if isinstance(lora.target, str) else list(lora.target),
+        exclude_modules="|".join(rf"(.*\.)?{name}\..*" for name in towers) or None,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(lora.seed)
+            model = get_peft_model(model, config)
+    except ValueError as error:
+        raise Ssl4rlError(f"model.lora.target={lora.target!r}: {one_line(error)}") from error
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
     return model

@@ -16,6 +16,7 @@ rounding for models that ``preflight.why_unshareable`` accepts; for the others o
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -172,17 +173,37 @@ def takes_features(inner: PreTrainedModel) -> bool:
 def _features(inner: PreTrainedModel, groups: Sequence[Group]) -> list[ImageFeatures | None]:
     if not any("pixel_values" in group.media for group in groups):
         return [None] * len(groups)
-    base = inner.base_model
+    media = [_accepted(inner.base_model.get_image_features, _media(group, inner)) for group in groups]
     found: list[ImageFeatures | None] = []
-    for group in groups:
-        # One prompt at a time: families pad and stack the images of a batch in different ways.
-        media = _accepted(base.get_image_features, _media(group, inner))
-        if "pixel_values" not in media:
-            found.append(None)
-            continue
-        output = base.get_image_features(**media, return_dict=True)
-        found.append(ImageFeatures(output.pooler_output, getattr(output, "deepstack_features", None) or ()))
+    for shapes, run in itertools.groupby(media, key=_shapes):
+        # Families pad and stack unequal images in different ways, so only prompts of equal shapes go in together.
+        alike = list(run)
+        found += _features_of(inner, alike) if "pixel_values" in shapes else [None] * len(alike)
     return found
+
+
+def _shapes(media: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in media.items()}
+
+
+def _features_of(inner: PreTrainedModel, media: Sequence[Mapping[str, Tensor]]) -> list[ImageFeatures | None]:
+    """Features of prompts whose media have the same shapes, all through the tower together."""
+    P = len(media)
+    together = {name: torch.cat([one[name] for one in media]) for name in media[0]}
+    output = inner.base_model.get_image_features(**together, return_dict=True)
+    deepstack = getattr(output, "deepstack_features", None) or ()
+    if any(len(images) % P for images in (output.pooler_output, *deepstack)):
+        # A model that drops an image (Idefics3 does an all-black one) leaves no telling whose it was.
+        return [feature for one in media for feature in _features_of(inner, [one])]
+    layers = [_parts(layer, P) for layer in deepstack]
+    pooled = _parts(output.pooler_output, P)
+    return [ImageFeatures(pooled[p], [layer[p] for layer in layers]) for p in range(P)]
+
+
+def _parts(images: Any, P: int) -> list[Any]:
+    """A tensor, or a sequence with an entry an image, in P equal parts along its first axis."""
+    size = len(images) // P
+    return [images[p * size : (p + 1) * size] for p in range(P)]
 
 
 def _joined(features: Sequence[ImageFeatures | None]) -> SimpleNamespace | None:

@@ -106,7 +106,7 @@ def preflight(model: nn.Module, groups: Sequence[Group]) -> Preflight:
     Runs in evaluation mode and puts the mode back; leaves ``.grad`` alone. The compared function is a random weighting
     of log-probs, so no cancellation hides a difference. Gradients cover all trainable parameters up to
     ``GRADIENT_ELEMENTS``, smallest tensors first: those are in every layer. A model that fails keeps the attention it
-    came with.
+    came with. What ``unshared_logps`` raises on these groups is raised, and so is a lack of memory.
     """
     reason = why_unshareable(model)
     if reason is not None:
@@ -117,9 +117,6 @@ def preflight(model: nn.Module, groups: Sequence[Group]) -> Preflight:
     model.eval()
     try:
         result = _compare(model, groups)
-    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, NotImplementedError) as error:
-        # A model nobody has met may fail anywhere in its forward; training it unshared is still possible.
-        result = Preflight(False, f"its packed forward fails: {type(error).__name__}: {error}", math.nan, math.nan)
     finally:
         for module, mode in training.items():
             module.training = mode
@@ -131,7 +128,13 @@ def preflight(model: nn.Module, groups: Sequence[Group]) -> Preflight:
 def _compare(model: nn.Module, groups: Sequence[Group]) -> Preflight:
     weights = _weights(model)
     slow, slow_gradients = _with_gradients(unshared_logps, model, groups, weights)
-    fast, fast_gradients = _with_gradients(shared_logps, model, groups, weights)
+    try:
+        fast, fast_gradients = _with_gradients(shared_logps, model, groups, weights)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        # A model nobody has met may fail anywhere in its forward, and yet be trained unshared.
+        return Preflight(False, f"its packed forward fails: {type(error).__name__}: {error}", math.nan, math.nan)
     difference_PGT = (slow.logp_PGT - fast.logp_PGT).detach().abs()[slow.mask_PGT]
     coarse = _is_coarse(model)
     logp = float(difference_PGT.mean() if coarse else difference_PGT.max())

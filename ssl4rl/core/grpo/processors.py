@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,14 @@ def load_processor(path: str, *, vision: bool) -> Any:
         return AutoProcessor.from_pretrained(path)
     except (ImportError, ValueError, AttributeError) as error:
         if not vision or importlib.util.find_spec("torchvision") is not None:
-            raise Ssl4rlError(f"{path}: its processor does not load: {_first_line(error)}") from error
+            raise Ssl4rlError(f"{path}: its processor does not load: {one_line(error)}") from error
         return _image_only(path, error)
     except OSError as error:
-        raise Ssl4rlError(f"{path}: its processor does not load: {_first_line(error)}") from error
+        raise Ssl4rlError(f"{path}: its processor does not load: {one_line(error)}") from error
 
 
-def _first_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """The first line of an error's text that says something."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
@@ -61,7 +62,6 @@ def _image_only(path: str, why: BaseException) -> Any:
     from transformers import AutoImageProcessor, AutoTokenizer
     from transformers.utils import cached_file
 
-    missing = f"{path}: its processor needs torchvision, which is not installed here"
     try:
         entries: dict[str, Any] = {}
         for name in ("chat_template.json", "preprocessor_config.json", "processor_config.json"):
@@ -82,9 +82,12 @@ def _image_only(path: str, why: BaseException) -> Any:
         extra = {k: v for k, v in entries.items() if k in known and k not in ("self", "image_processor", "tokenizer")}
         extra["chat_template"] = tokenizer.chat_template or entries.get("chat_template")
         return subclass(image_processor=images, tokenizer=tokenizer, **extra)
-    except Exception as error:  # whatever fails on this way round, torchvision is what the user lacks
+    except Exception as error:  # whatever fails on this way round, the first way says what the user lacks
+        if "torchvision" not in str(why).lower():
+            raise Ssl4rlError(f"{path}: its processor does not load: {one_line(why)}") from why
         raise Ssl4rlError(
-            f"{missing} ({_first_line(why)}); loading it without fails too: {_first_line(error)}"
+            f"{path}: its processor needs torchvision, which is not installed here ({one_line(why)}); loading it "
+            f"without its video half fails too: {one_line(error)}"
         ) from why
 
 
@@ -92,16 +95,48 @@ def _load_vision(path: str) -> Any:
     return load_processor(path, vision=True)
 
 
-def save_processor(processor: Any, origin: str | None, folder: Path) -> None:
-    """Writes the processor to `folder` so that it loads there as it did from `origin` (None: an embedded model).
+def has_processor(path: str) -> bool:
+    """Whether a local folder brings a tokenizer of its own."""
+    return any((Path(path) / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
 
-    The original's own files win over what `save_pretrained` writes, for a processor loaded without its video half
-    would otherwise lose it for good.
-    """
+
+def original_files(origin: str | None) -> dict[str, bytes]:
+    """The processor's files as they were published, by name, for `save_processor`; none of an embedded model."""
     from transformers.utils import cached_file
 
-    processor.save_pretrained(folder)
+    found = {}
     for name in _PROCESSOR_FILES if origin else ():
-        found = cached_file(origin, name, _raise_exceptions_for_missing_entries=False)
-        if found:
-            shutil.copyfile(found, folder / name)
+        if Path(str(origin)).is_dir():
+            path = Path(str(origin)) / name
+        else:
+            cached = cached_file(
+                origin,
+                name,
+                local_files_only=True,
+                _raise_exceptions_for_missing_entries=False,
+                _raise_exceptions_for_connection_errors=False,
+            )
+            path = Path(cached or "")
+        if path.is_file():
+            found[name] = path.read_bytes()
+    return found
+
+
+def save_processor(processor: Any, originals: Mapping[str, bytes], options: Mapping[str, Any], folder: Path) -> None:
+    """Writes the processor to `folder` so that it loads there as it did from where it came.
+
+    The original's own files win over what `save_pretrained` writes, for a processor loaded without its video half
+    would otherwise lose it for good. `options` that pictures were processed with become the saved defaults.
+    """
+    processor.save_pretrained(folder)
+    for name, content in originals.items():
+        (folder / name).write_bytes(content)
+    if not options:
+        return
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        file = folder / name
+        entries = json.loads(file.read_text()) if file.is_file() else {}
+        images = entries if name == "preprocessor_config.json" else entries.get("image_processor")
+        if images:
+            images.update(options)
+            file.write_text(json.dumps(entries, indent=2) + "\n")

@@ -85,9 +85,11 @@ def _decode(
     batch = collate(prompts, policy.pad_id, device)
     position_APL = _positions(policy, prompts)
     out = model(**batch, position_ids=_squeezed(position_APL), use_cache=True, logits_to_keep=1)
-    cache = out.past_key_values
+    kept = "past_key_values" if "past_key_values" in out else "cache_params"  # Mamba's word for it
+    cache = out[kept]
     if group_size > 1:
-        cache.batch_repeat_interleave(group_size)
+        # by `reorder_cache`, which recurrent states follow too; their layers lack `batch_repeat_interleave`
+        cache.reorder_cache(torch.arange(len(prompts), device=device).repeat_interleave(group_size))
     logits_RV = out.logits[:, -1].repeat_interleave(group_size, 0)
     mask_RL = batch["attention_mask"].repeat_interleave(group_size, 0)
     # after the prompt all axes go on from the largest position used in it
@@ -110,10 +112,10 @@ def _decode(
         mask_RL = torch.nn.functional.pad(mask_RL, (0, 1), value=1)
         step = model(
             input_ids=tokens[:, t : t + 1],
-            attention_mask=mask_RL,
+            attention_mask=mask_RL if kept == "past_key_values" else None,  # a state alone has nothing to mask
             position_ids=_squeezed(next_AR1 + t),
-            past_key_values=cache,
             use_cache=True,
+            **{kept: cache},
         )
         logits_RV = step.logits[:, -1]
     rows = [tokens[r, : int(length_R[r])].cpu() for r in range(len(tokens))]

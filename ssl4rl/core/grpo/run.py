@@ -21,7 +21,7 @@ from ssl4rl.core.grpo.preflight import preflight
 from ssl4rl.core.grpo.run_dir import RunDir
 from ssl4rl.core.grpo.stream import check_lengths, encode
 from ssl4rl.core.grpo.trainer import Rollouts, Trainer
-from ssl4rl.core.mixture import Sources, TaskSpec, open_mixture
+from ssl4rl.core.mixture import Sources, open_recipe
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.types import Example, Ssl4rlError
 
@@ -54,6 +54,10 @@ class Unusable:
     def to_json(self) -> dict[str, Any]:
         return {"reasons": dict(self.reasons.most_common()), "named": self.named}
 
+    def restore(self, record: dict[str, Any]) -> None:
+        """Goes on counting from what `to_json` said."""
+        self.reasons, self.named = Counter(record["reasons"]), list(record["named"])
+
 
 @dataclass
 class Data:
@@ -71,10 +75,7 @@ def open_data(recipe: Recipe) -> Data:
         Ssl4rlError: a part has fewer than `min_items` different items, or anything a name can be wrong in.
     """
     sources = Sources()
-    specs = [TaskSpec(**task.model_dump()) for task in recipe.tasks]
-    common = {"data": recipe.data, "held_out": recipe.held_out, "style": recipe.prompt.style, "sources": sources}
-    train = open_mixture(specs, split="train", seed=recipe.train.seed, **common)  # type: ignore[arg-type]
-    held_out = open_mixture(specs, split="held_out", seed=recipe.eval.seed, size=recipe.eval.n, **common)  # type: ignore[arg-type]
+    train, held_out = open_recipe(recipe, sources)
     unusable = Unusable()
     for source in sources:
         for problem in source.problems:
@@ -110,12 +111,14 @@ def train(recipe: Recipe, say: Say = print, bar: bool = True) -> dict[str, Any]:
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     data = open_data(recipe)
-    found = run.latest()
+    found = run.latest() if recipe.resume else None
     policy = _load(recipe, str(found[0]) if found else None)
     longest = check_lengths(data.train, policy.encoder, recipe.prompt.max_tokens)
     trainer = Trainer(recipe, policy, data.train, shared=_may_share(policy, data.train, say))
+    run.open()
     if found:
         trainer.restore(found[1])
+        data.unusable.restore(found[1]["unusable"])
         say(f"resuming {run.folder} after step {trainer.step}")
     trained = sum(p.numel() for p in trainer.parameters)
     total = sum(p.numel() for p in policy.model.parameters())
@@ -135,13 +138,14 @@ def _load(recipe: Recipe, checkpoint: str | None) -> Policy:
     return load_policy(
         checkpoint or model.path,
         name=model.path,
-        lora=Lora(**model.lora.model_dump()) if model.lora else None,
+        lora=Lora(**model.lora.model_dump(), seed=recipe.train.seed) if model.lora else None,
         freeze_vision=model.freeze_vision,
         gradient_checkpointing=model.gradient_checkpointing,
         attention=model.attention,
         dtype=model.dtype,
         device=model.device,
         system=recipe.prompt.system,
+        options=model.processor,
     )
 
 
@@ -176,48 +180,59 @@ def _loop(
         return round(time.perf_counter() - started, 3)
 
     while True:
-        _evaluate_if_due(run, trainer, data, say, clock)
         late = recipe.train.max_seconds is not None and clock() > recipe.train.max_seconds
-        if trainer.step >= trainer.total_steps or late:
+        # the warm-up is always finished: without it there is nothing to evaluate
+        last = trainer.step >= trainer.total_steps or (late and not trainer.warming_up)
+        _evaluate_if_due(run, trainer, data, say, clock, last)
+        if last:
             break
-        metrics, rollouts = trainer.run_step()
-        run.log({**metrics, "seconds": clock()})
-        if rollouts is not None:
-            if trainer.step == recipe.warmup.steps + 1:
-                _introduce(trainer, rollouts, say)
-            _log_rollouts(run, trainer, rollouts)
-            for prompt in rollouts.prompts:
-                data.unusable.add_draws(prompt.example)
-        progress(metrics)
+        if not stopping():  # else it was asked for during the evaluation
+            _step(run, trainer, data, say, progress, clock)
         stop = stopping()
         if stop or trainer.step % recipe.train.checkpoint_every == 0:
-            run.save(trainer.step, trainer.policy, trainer.state(), recipe.train.keep_checkpoints)
+            state = {**trainer.state(), "unusable": data.unusable.to_json()}
+            run.save(trainer.step, trainer.policy, state, recipe.train.keep_checkpoints)
         if stop:
             raise Interrupted(
                 f"stopped after step {trainer.step} of {trainer.total_steps}; resume=true goes on from here"
             )
 
 
-def _evaluate_if_due(run: RunDir, trainer: Trainer, data: Data, say: Say, clock: Callable[[], float]) -> None:
-    """Before GRPO, after it, and every `eval.every` steps between; none twice."""
+def _step(run: RunDir, trainer: Trainer, data: Data, say: Say, progress: Any, clock: Callable[[], float]) -> None:
+    """One step and its lines in the logs."""
+    metrics, rollouts = trainer.run_step()
+    run.log({**metrics, "seconds": clock()})
+    if rollouts is not None:
+        if trainer.step == trainer.recipe.warmup.steps + 1:
+            _introduce(trainer, rollouts, say)
+        _log_rollouts(run, trainer, rollouts)
+        for prompt in rollouts.prompts:
+            data.unusable.add_draws(prompt.example)
+    progress(metrics)
+
+
+def _evaluate_if_due(
+    run: RunDir, trainer: Trainer, data: Data, say: Say, clock: Callable[[], float], last: bool
+) -> None:
+    """Before GRPO, after it (`last`), and every `eval.every` steps between; none twice."""
     recipe, step = trainer.recipe, trainer.step
     done = step - recipe.warmup.steps
-    ends = done == 0 or step >= trainer.total_steps
+    ends = done == 0 or last
     due = ends or (done > 0 and recipe.eval.every and done % recipe.eval.every == 0)
-    if done < 0 or not due or any(e["step"] == step for e in evaluations(run)):
+    n = recipe.eval.n if ends else min(recipe.eval.n, recipe.eval.n_during)
+    if done < 0 or not due or any(e["step"] == step and e["eval"]["n"] >= n for e in evaluations(run)):
         return
     seconds = clock()
-    result = run_evaluation(trainer.policy, data.held_out, recipe, None if ends else recipe.eval.n_during)
+    result = run_evaluation(trainer.policy, data.held_out, recipe, n)
     record = {"step": step, "phase": "eval", "eval": result.to_json(), "tasks": result.by_task()}
     run.log({**record, "seconds": seconds, "step_s": round(clock() - seconds, 3)})
-    if ends:
-        e = result.to_json()
-        when = "before" if done == 0 else "after"
-        low, high = e["ci95"]
-        say(
-            f"{when}: accuracy {e['accuracy']:.3f} (95 % {low:.3f}-{high:.3f}), chance {e['chance']:.3f}, "
-            f"unparsed {e['unparsed']:.3f}, n {e['n']}"
-        )
+    e = result.to_json()
+    when = "before GRPO" if done == 0 else f"after {done} steps"
+    low, high = e["ci95"]
+    say(
+        f"held out, {when}: accuracy {e['accuracy']:.3f} (95 % {low:.3f}-{high:.3f}), chance {e['chance']:.3g}, "
+        f"unparsed {e['unparsed']:.3f}, n {e['n']}"
+    )
 
 
 def run_evaluation(policy: Policy, held_out: TaskDataset, recipe: Recipe, n: int | None = None) -> Evaluation:

@@ -16,39 +16,54 @@ import yaml
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
 
-_KEPT_ON_RESUME = ("train.steps", "train.max_seconds", "train.workers", "out", "train.checkpoint_every")
+_KEPT_ON_RESUME = (
+    *("train.steps", "train.max_seconds", "train.workers", "out", "train.checkpoint_every", "train.keep_checkpoints"),
+)
 
 
 class RunDir:
-    """Paths and files of one run, opened for a new start or to go on."""
+    """Paths and files of one run. Nothing is written or deleted before `open`, but for `latest`, which cuts logs back.
+
+    Raises:
+        Ssl4rlError: the folder holds a run already, and the recipe neither resumes nor overwrites it; or it resumes
+            one that was started with other settings.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         self.folder = recipe.folder
         self.metrics, self.rollouts = self.folder / "metrics.jsonl", self.folder / "rollouts.jsonl"
         self.checkpoints, self.final = self.folder / "checkpoints", self.folder / "final"
         self.summary = self.folder / "summary.json"
-        self._open(recipe)
+        self._recipe, self._stored = recipe, self.folder / "recipe.yaml"
+        if self._holds_a_run and recipe.resume:
+            _same_recipe(yaml.safe_load(self._stored.read_text(encoding="utf-8")), recipe.dump(), self.folder)
+        elif self._holds_a_run and not recipe.overwrite:
+            raise Ssl4rlError(
+                f"{self.folder} already holds a run; resume=true continues it, overwrite=true deletes it and "
+                "starts anew, name=... starts beside it"
+            )
 
-    def _open(self, recipe: Recipe) -> None:
-        stored = self.folder / "recipe.yaml"
-        if stored.exists() and recipe.overwrite and not recipe.resume:
+    @property
+    def _holds_a_run(self) -> bool:
+        """A folder where no step was ever logged is none: its run was refused or killed before it began."""
+        begun = self.metrics.exists() or self.summary.exists() or bool(self._steps())
+        return self._stored.exists() and begun
+
+    def open(self) -> None:
+        """Makes the folder and writes the recipe; `overwrite` deletes what was there. For when nothing was refused."""
+        if self._holds_a_run and self._recipe.overwrite and not self._recipe.resume:
             shutil.rmtree(self.folder)
-        if stored.exists():
-            if not recipe.resume:
-                raise Ssl4rlError(
-                    f"{self.folder} already holds a run; resume=true continues it, overwrite=true deletes it and "
-                    "starts anew, name=... starts beside it"
-                )
-            _same_recipe(yaml.safe_load(stored.read_text()), recipe.dump(), self.folder)
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        _write(stored, yaml.safe_dump(recipe.dump(), sort_keys=False, allow_unicode=True))
+        _write(self._stored, yaml.safe_dump(self._recipe.dump(), sort_keys=False, allow_unicode=True))
 
     def finished(self) -> dict[str, Any] | None:
-        """The summary, if the run is complete."""
+        """The summary, if the run is complete as far as the recipe now wants it to go."""
         if not self.summary.exists():
             return None
-        summary: dict[str, Any] = json.loads(self.summary.read_text())
-        return summary
+        summary: dict[str, Any] = json.loads(self.summary.read_text(encoding="utf-8"))
+        wanted = self._recipe.train
+        late = wanted.max_seconds is not None and summary["seconds"] >= wanted.max_seconds
+        return summary if summary["steps"] >= wanted.steps or late else None
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         _write(self.summary, json.dumps(summary, indent=2) + "\n")
@@ -70,9 +85,10 @@ class RunDir:
     def save(self, step: int, policy: Any, state: Mapping[str, Any], keep: int) -> None:
         """Writes checkpoints/step_N whole or not at all, then drops the oldest beyond `keep`."""
         done = self.checkpoints / f"step_{step:06d}"
+        if done.exists():
+            return
         partial = self.checkpoints / f".step_{step:06d}.partial"
-        for leftover in (partial, done):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         policy.save(partial / "policy")
         torch.save(dict(state), partial / "state.pt")
@@ -101,7 +117,7 @@ class RunDir:
 def _write(path: Path, text: str) -> None:
     """Replaces a file in one move."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
+    partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
 
 

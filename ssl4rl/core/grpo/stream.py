@@ -6,6 +6,7 @@ index after the last one used.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -73,11 +74,24 @@ def _prompts(dataset: TaskDataset, encoder: Encoder, start: int, workers: int) -
         for chunk in chunks:
             yield from chunk
         return
-    loader = DataLoader(chunks, batch_size=None, num_workers=workers, prefetch_factor=4, collate_fn=_as_is)
+    loader = DataLoader(
+        chunks,
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=4,
+        collate_fn=_as_is,
+        worker_init_fn=_ignore_interrupt,
+        generator=torch.Generator(),  # or opening it would move the global one, and with it dropout, on a resumed run
+    )
     for chunk in loader:
         for prompt in chunk:
             tensors = {name: torch.from_numpy(array) for name, array in prompt.encoded.media.items()}
             yield replace(prompt, encoded=Encoded(torch.from_numpy(prompt.encoded.prompt_ids), tensors))
+
+
+def _ignore_interrupt(worker: int) -> None:
+    """Ctrl-C reaches the whole process group; the run wants to finish its step, and needs its workers for that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_is(chunk: Any) -> Any:

@@ -26,7 +26,7 @@ from ssl4rl.core.grpo.stream import Prompt, PromptStream
 from ssl4rl.core.grpo.update import Batch, Logps, Stats, accumulate, autocast, frozen_logps, supervise
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.task import keyed_rng
-from ssl4rl.core.types import Score
+from ssl4rl.core.types import Score, Ssl4rlError
 
 
 @dataclass
@@ -94,6 +94,12 @@ class Trainer:
         return self.step < self.recipe.warmup.steps
 
     @property
+    def tokens_per_microbatch(self) -> int:
+        """The budget in tokens of `update.group_tokens`, which counts a prompt once; unshared it is run G times."""
+        tokens, group = self.recipe.train.tokens_per_microbatch, self.recipe.grpo.group_size
+        return tokens if self.shared else max(1, tokens // group)
+
+    @property
     def logps(self) -> Logps:
         """Log-probs with shared prompts where the model allows it."""
 
@@ -130,9 +136,7 @@ class Trainer:
         settings = self.recipe.warmup
         prompts = self.stream.take(settings.prompts_per_step)
         groups = [Group(p.encoded.prompt_ids, p.encoded.media, [self._random_answer(p)]) for p in prompts]
-        loss = supervise(
-            self.policy, self.logps, groups, tokens_per_microbatch=self.recipe.train.tokens_per_microbatch, weight=1.0
-        )
+        loss = supervise(self.policy, self.logps, groups, tokens_per_microbatch=self.tokens_per_microbatch, weight=1.0)
         norm = self._update(settings.lr)
         return {"phase": "warmup", "loss": round(loss, 6), "grad_norm": round(norm, 6), "lr": settings.lr}
 
@@ -201,8 +205,9 @@ class Trainer:
     def _learn(self, rollouts: Rollouts, lr: float) -> tuple[Stats, float, int]:
         """The step's optimiser updates. Returns their mean statistics, the last gradient norm, groups with variance."""
         recipe, settings = self.recipe, self.recipe.grpo
-        advantage_PG = group_advantages(rollouts.reward_PG, settings.advantage_scale)
         useful = has_variance(rollouts.reward_PG)
+        # exactly 0 where only rounding tells the rewards apart
+        advantage_PG = group_advantages(rollouts.reward_PG, settings.advantage_scale) * useful[:, None]
         updates = settings.updates_per_step
         size = len(rollouts.prompts) // updates
         rehearse = recipe.warmup.rehearsal > 0
@@ -226,13 +231,14 @@ class Trainer:
                     temperature=recipe.sampling.temperature,
                     max_new_tokens=recipe.sampling.max_new_tokens,
                     sequences=size * settings.group_size,
-                    tokens_per_microbatch=recipe.train.tokens_per_microbatch,
+                    tokens=sum(len(c.ids) for row in rollouts.completions[u * size : (u + 1) * size] for c in row),
+                    tokens_per_microbatch=self.tokens_per_microbatch,
                     rehearsal=recipe.warmup.rehearsal,
                 )
             elif rehearse:
                 # every group alike, perhaps all unparsed: the format alone is rehearsed, on a quarter of the prompts
                 alone = [Group(g.prompt_ids, g.media, g.completion_ids[-1:]) for g in groups[: max(1, size // 4)]]
-                tokens = recipe.train.tokens_per_microbatch
+                tokens = self.tokens_per_microbatch
                 weight = recipe.warmup.rehearsal
                 part = Stats(
                     rehearsal=supervise(self.policy, self.logps, alone, tokens_per_microbatch=tokens, weight=weight)
@@ -251,7 +257,7 @@ class Trainer:
             return batch
         settings = {
             "temperature": self.recipe.sampling.temperature,
-            "tokens_per_microbatch": self.recipe.train.tokens_per_microbatch,
+            "tokens_per_microbatch": self.tokens_per_microbatch,
         }
         if reused:
             batch.old_PGT = frozen_logps(self.policy, self.logps, batch.groups, **settings)  # type: ignore[arg-type]
@@ -264,6 +270,11 @@ class Trainer:
     def _update(self, lr: float) -> float:
         """One optimiser step; returns the gradient norm before clipping."""
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.optim.max_grad_norm)
+        if not norm.isfinite():
+            raise Ssl4rlError(
+                f"step {self.step + 1}: the gradient is not finite, so the weights are left as they are; a lower "
+                f"optim.lr (now {lr:g}) or model.dtype=float32 may help"
+            )
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()

@@ -40,7 +40,7 @@ class Batch:
 
     def cut(self, keep: Sequence[int]) -> Batch:
         """The groups at positions `keep`."""
-        index = torch.tensor(list(keep))
+        index = torch.tensor(list(keep), dtype=torch.long)
 
         def at(x: Tensor | None) -> Tensor | None:
             return None if x is None else x[index]
@@ -90,11 +90,14 @@ def autocast(policy: Policy) -> AbstractContextManager[Any]:
 def frozen_logps(
     policy: Policy, logps: Logps, groups: Sequence[Group], *, temperature: float, tokens_per_microbatch: int
 ) -> Tensor:
-    """float [P, G, T]: log-probs of all completions under the policy as it is now, without gradient."""
+    """float [P, G, T]: log-probs of all completions under the policy as it is now, without gradient or dropout."""
     parts = []
+    training = policy.model.training
+    policy.model.eval()
     for keep in micro_batches(groups, tokens_per_microbatch):
         with autocast(policy):
             parts.append(logps(policy.model, [groups[i] for i in keep], temperature).logp_PGT.float().cpu())
+    policy.model.train(training)
     longest = max(part.shape[-1] for part in parts)
     return torch.cat([torch.nn.functional.pad(part, (0, longest - part.shape[-1])) for part in parts])
 
@@ -108,6 +111,7 @@ def accumulate(
     temperature: float,
     max_new_tokens: int,
     sequences: int,
+    tokens: int,
     tokens_per_microbatch: int,
     rehearsal: float = 0.0,
 ) -> Stats:
@@ -116,12 +120,13 @@ def accumulate(
     Args:
         batch: groups whose completions are the G sampled ones, then perhaps rehearsed ones.
         sequences: how many sampled completions the loss is averaged over (dropped groups included).
+        tokens: how many tokens they have together.
         rehearsal: weight of the mean cross-entropy on the rehearsed completions.
     """
     stats = Stats()
     G = batch.advantage_PG.shape[1]
     mask_all = batch.mask_PGT
-    weight_all = token_weights(mask_all, settings.loss, max_new_tokens, sequences)
+    weight_all = token_weights(mask_all, settings.loss, max_new_tokens, sequences, tokens)
     rehearsed_tokens = sum(len(ids) for g in batch.groups for ids in g.completion_ids[G:])
     for keep in micro_batches(batch.groups, tokens_per_microbatch):
         part = batch.cut(keep)

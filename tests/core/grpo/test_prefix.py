@@ -277,7 +277,9 @@ class TestWrongVariantsShow:
     @pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen3_vl"])
     def test_one_axis_for_mrope(self, kind: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(
-            prefix_module, "_prompt_positions", lambda inner, group: torch.arange(len(group.prompt_ids)).unsqueeze(0)
+            prefix_module,
+            "prompt_positions",
+            lambda inner, prompt_ids, media: torch.arange(len(prompt_ids)).unsqueeze(0),
         )
         self.check(kind, tiny)
 

@@ -1,0 +1,90 @@
+"""What our self-contained pages share: templates, examples as texts and figures, and the way they are written."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from ssl4rl.core import registry
+from ssl4rl.core.types import Example, Media, Ssl4rlError
+from ssl4rl.tools.preview import shown
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
+_CAPTION_CHARS = 24
+
+
+def template(name: str) -> jinja2.Template:
+    """A template of ours, in which every text is escaped and a missing one is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
+
+
+def save(text: str, path: Path) -> None:
+    """Writes a page; a half of a surrogate pair, which a model may write, becomes a question mark.
+
+    Raises:
+        Ssl4rlError: the file cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise Ssl4rlError(f"cannot write {str(path)!r}: {error.strerror}") from error
+
+
+def blocks(example: Example, plugin: registry.Plugin) -> Iterator[dict[str, Any]]:
+    """The prompt in reading order: texts, and rows of figures (a short text before a picture is its caption)."""
+    parts = [part for part in example.prompt if isinstance(part, Media) or part.strip()]
+    row: list[dict[str, Any]] = []
+    caption = ""
+    for part, after in zip(parts, [*parts[1:], ""], strict=True):
+        if isinstance(part, Media):
+            row.append({"caption": caption, **_figure(shown(part, plugin), part.kind)})
+            caption = ""
+        elif isinstance(after, Media) and len(part.strip()) <= _CAPTION_CHARS:
+            caption = part.strip()
+        else:
+            if row:
+                yield _row(row)
+                row = []
+            yield {"text": part.strip("\n"), "wide": part.strip().count("\n") >= 3}
+    if row:
+        yield _row(row)
+
+
+def _row(figures: list[dict[str, Any]]) -> dict[str, Any]:
+    """Figures side by side, or n x n where more than four make a square.
+
+    None is larger than the screen likes; small pictures grow by a whole factor, in crisp pixels.
+    """
+    target_px = 320 if len(figures) <= 2 else 200 if len(figures) <= 4 else 132
+    for figure in figures:
+        if figure["src"]:
+            long_px = max(figure["width"], figure["height"])
+            scale = max(1, target_px // long_px) if long_px <= target_px else target_px / long_px
+            figure["shown_px"] = max(1, round(figure["width"] * scale))
+            figure["crisp"] = scale > 1
+    side = math.isqrt(len(figures))
+    return {"figures": figures, "columns": side if side > 2 and side * side == len(figures) else None}
+
+
+def _figure(look: Any, kind: str) -> dict[str, Any]:
+    if isinstance(look, str):
+        return {"src": None, "text": look, "kind": kind}
+    picture = look if look.mode in _PNG_MODES else look.convert("RGB")
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return {"src": source, "width": look.width, "height": look.height, "kind": kind}

@@ -1,0 +1,241 @@
+"""A run's folder as it was left: finished, unfinished or damaged. Reads files only, so it needs no torch."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ssl4rl.core.types import Ssl4rlError, nearest
+
+_FILES = ("recipe.yaml", "metrics.jsonl", "summary.json", "rollouts.jsonl")
+_STEP = re.compile(rb'\{"step": (\d+),')
+_MEASURED = ("accuracy", "chance", "unparsed", "truncated", "n")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """An accuracy on held-out items with all it takes to read it. `step` counts GRPO steps."""
+
+    step: int
+    accuracy: float
+    low: float
+    high: float
+    chance: float
+    unparsed: float
+    truncated: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One task of a run (None: all together) before GRPO and as far as it has come."""
+
+    task: str | None
+    before: Measure | None
+    after: Measure | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run's folder holds. `notes` says, a line each, what was missing or could not be read."""
+
+    folder: Path
+    recipe_text: str
+    recipe: Mapping[str, Any]
+    metrics: tuple[Mapping[str, Any], ...]
+    summary: Mapping[str, Any] | None
+    notes: tuple[str, ...]
+
+    def setting(self, section: str, key: str, default: Any) -> Any:
+        """A value of the recipe, whatever state the recipe is in."""
+        part = self.recipe.get(section)
+        value = part.get(key, default) if isinstance(part, Mapping) else default
+        return value if isinstance(value, type(default)) else default
+
+    @property
+    def name(self) -> str:
+        return str((self.summary or self.recipe).get("name") or self.folder.resolve().name)
+
+    @property
+    def model(self) -> str:
+        return str((self.summary or {}).get("model") or self.setting("model", "path", "") or "unknown model")
+
+    @property
+    def data(self) -> str:
+        """The sources it trained on."""
+        named = (self.summary or {}).get("data") or [self.recipe.get("data")]
+        return ", ".join(str(uri) for uri in named if uri) or "the tasks' own data"
+
+    @property
+    def warmup_steps(self) -> int:
+        return int(self.setting("warmup", "steps", 0))
+
+    @property
+    def planned_steps(self) -> int:
+        return int(self.setting("train", "steps", 0))
+
+    @property
+    def done_steps(self) -> int:
+        """GRPO steps done; negative within the format warm-up."""
+        return max((int(record["step"]) for record in self.metrics), default=0) - self.warmup_steps
+
+    @property
+    def seconds(self) -> float:
+        if self.summary and (total := number(self.summary.get("seconds"))) is not None:
+            return total
+        return max((number(record.get("seconds")) or 0.0 for record in self.metrics), default=0.0)
+
+    def phase(self, name: str) -> list[Mapping[str, Any]]:
+        """The metrics of one phase: "warmup", "train" or "eval"."""
+        return [record for record in self.metrics if record["phase"] == name]
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """ "task@version[level]" of everything that was evaluated, in order of appearance."""
+        return list(dict.fromkeys(task for record in self.phase("eval") for task in _mapping(record.get("tasks"))))
+
+    def curve(self, task: str | None = None) -> list[Measure]:
+        """The held-out evaluations of one task (None: of all together), in order."""
+        found = []
+        for record in self.phase("eval"):
+            values = record.get("eval") if task is None else _mapping(record.get("tasks")).get(task)
+            measure = _measure(values, int(record["step"]) - self.warmup_steps)
+            if measure:
+                found.append(measure)
+        return found
+
+    def rows(self) -> list[Row]:
+        """All together, then each task where there are several."""
+        if self.summary:
+            parts = [(None, self.summary), *_mapping(self.summary.get("tasks")).items()]
+            steps = int(number(self.summary.get("steps")) or 0)
+            rows = [
+                Row(task, _measure(_mapping(part).get("before"), 0), _measure(_mapping(part).get("after"), steps))
+                for task, part in parts
+            ]
+        else:
+            rows = []
+            for task in (None, *self.tasks):
+                curve = self.curve(task)
+                started = bool(curve) and curve[0].step <= 0
+                later = curve[1:] if started else curve
+                rows.append(Row(task, curve[0] if started else None, later[-1] if later else None))
+        return rows if len(rows) > 2 else rows[:1]
+
+
+def read_run(folder: str | Path) -> Run:
+    """Reads whatever can be read.
+
+    Raises:
+        Ssl4rlError: there is no such folder, or it holds no run.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        near = nearest(path.name, sorted(p.name for p in path.parent.iterdir())) if path.parent.is_dir() else ""
+        raise Ssl4rlError(f"run directory {str(folder)!r} does not exist{near if 'did you mean' in near else ''}")
+    if not any((path / name).is_file() for name in _FILES[:3]):
+        raise Ssl4rlError(f"{str(folder)!r} is no run directory: it holds none of {', '.join(_FILES[:3])}")
+    notes = [f"{name} is missing" for name in _FILES if name != "summary.json" and not (path / name).is_file()]
+    recipe_text = _text(path / "recipe.yaml")
+    try:
+        recipe = yaml.safe_load(recipe_text)
+    except yaml.YAMLError:
+        recipe = None
+    if recipe_text and not isinstance(recipe, Mapping):
+        notes.append("recipe.yaml cannot be read")
+    metrics = list(_records(path / "metrics.jsonl"))
+    readable = tuple(r for r in metrics if r and isinstance(r.get("step"), int) and isinstance(r.get("phase"), str))
+    if lost := len(metrics) - len(readable):
+        notes.append(f"{lost} line{'s' * (lost > 1)} of metrics.jsonl could not be read")
+    summary = next(_records(path / "summary.json", whole=True), None)
+    if summary is None and (path / "summary.json").is_file():
+        notes.append("summary.json cannot be read")
+    return Run(path, recipe_text, _mapping(recipe), readable, summary, tuple(notes))
+
+
+@dataclass(frozen=True)
+class LoggedRollout:
+    """One prompt's line in rollouts.jsonl."""
+
+    step: int
+    record: Mapping[str, Any]
+
+
+def pick_rollouts(folder: Path, prompts: int = 2) -> list[list[LoggedRollout]]:
+    """The first `prompts` lines of an early, a middle and a late step, as far as there are any.
+
+    Only the lines that are shown are parsed and kept: the file of a long run is large.
+    """
+    file = folder / "rollouts.jsonl"
+    if not file.is_file():
+        return []
+    starts: dict[int, list[int]] = {}
+    with file.open("rb") as stream:
+        position = 0
+        for line in stream:
+            found = _STEP.match(line)
+            if found and line.endswith(b"}\n"):
+                starts.setdefault(int(found[1]), []).append(position)
+            position += len(line)
+        steps = sorted(starts)
+        groups = []
+        for step in dict.fromkeys(steps[at] for at in (0, len(steps) // 2, -1) if steps):
+            group = []
+            for start in starts[step][:prompts]:
+                stream.seek(start)
+                record = _parse(stream.readline().decode("utf-8", "replace"))
+                if record is not None:
+                    group.append(LoggedRollout(step, record))
+            if group:
+                groups.append(group)
+    return groups
+
+
+def number(value: Any) -> float | None:
+    """A finite number, or None for anything else that a log may hold."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def _measure(values: Any, step: int) -> Measure | None:
+    numbers = {key: number(_mapping(values).get(key)) for key in _MEASURED}
+    interval = _mapping(values).get("ci95")
+    bounds = [number(bound) for bound in interval] if isinstance(interval, list) and len(interval) == 2 else [None]
+    if None in numbers.values() or None in bounds:
+        return None
+    low, high = bounds
+    n = int(numbers.pop("n") or 0)
+    return Measure(step=step, low=low, high=high, n=n, **numbers)  # type: ignore[arg-type]  # none is None by now
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(file: Path) -> str:
+    return file.read_text("utf-8", "replace") if file.is_file() else ""
+
+
+def _parse(text: str) -> Mapping[str, Any] | None:
+    try:
+        record = json.loads(text)
+    except ValueError:
+        return None
+    return record if isinstance(record, Mapping) else None
+
+
+def _records(file: Path, whole: bool = False) -> Iterator[Mapping[str, Any] | None]:
+    """The file's JSON objects, None for each line (or `whole` file) that is none."""
+    text = _text(file)
+    for part in [text] if whole and text else text.split("\n"):
+        if part.strip():
+            yield _parse(part)

@@ -1,0 +1,87 @@
+"""Small whole runs: recipes on tiny models and what is compared between two of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ssl4rl.core.grpo.run import train
+from ssl4rl.core.recipe import Recipe, make_recipe
+from tests.fakes import FAKES
+
+TIMES = ("seconds", "step_s", "time", "tokens_per_s")
+
+
+def recipe(out: Path, model: str | Path = "embedded:tiny_vlm", **sections: Any) -> Recipe:
+    """Four steps on two tiny prompts each: turned scenes for a model that sees, fake questions with `text=True`."""
+    if sections.pop("text", False):
+        tasks = [{"task": f"{FAKES}:letter", "level": "easy"}]
+        data: dict[str, Any] = {"tasks": tasks, "data": "many:60"}
+    else:
+        tasks = [{"task": "vision/rotation", "level": "90deg,original=false,image_px=32"}]
+        data = {"tasks": tasks, "data": "scenes:"}
+    tree: dict[str, Any] = {
+        "name": "run",
+        "out": str(out),
+        **data,
+        "prompt": {"style": "answer"},
+        "sampling": {"max_new_tokens": 4},
+        "grpo": {"group_size": 3, "prompts_per_step": 2},
+        "warmup": {"prompts_per_step": 4},
+        "optim": {"lr": 1e-3},
+        "train": {"steps": 4, "checkpoint_every": 2, "tokens_per_microbatch": 512, "log_rollouts": 1},
+        "eval": {"n": 4},
+    }
+    for name, value in sections.items():
+        tree[name] = {**tree[name], **value} if isinstance(tree.get(name), dict) else value
+    tree["model"] = {"path": str(model), "device": "cpu", **sections.get("model", {})}
+    return make_recipe(tree)
+
+
+def run(recipe: Recipe) -> list[str]:
+    """Trains, and returns what was said."""
+    said: list[str] = []
+    train(recipe, said.append, bar=False)
+    return said
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """The log's lines without what a clock says."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    """The tensors that a model or adapter folder holds."""
+    return {name: tensor for file in folder.glob("*.safetensors") for name, tensor in load_file(file).items()}
+
+
+def same(left: Path, right: Path) -> bool:
+    """Whether two finished runs are equal, bit for bit, but for the time they took."""
+    a, b = weights(left / "final"), weights(right / "final")
+    assert a
+    assert a.keys() == b.keys()
+    rollouts = [(folder / "rollouts.jsonl").read_text() for folder in (left, right)]
+    equal = all(torch.equal(a[name], b[name]) for name in a)
+    return equal and metrics(left) == metrics(right) and rollouts[0] == rollouts[1]
+
+
+def photographs(folder: Path, n: int = 12) -> Path:
+    """`n` small JPEGs with something to see: blobs of colour of many sizes, each picture its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in range(n):
+        rng = np.random.default_rng(seed)
+        total = np.zeros((72, 96, 3))
+        for cells in (2, 3, 5, 9, 17):
+            blobs = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
+            total += np.asarray(blobs.resize((96, 72), Image.Resampling.BICUBIC), dtype=float) / 5
+        stretched = (total - total.mean()) * 2 + 128
+        Image.fromarray(stretched.clip(0, 255).astype(np.uint8)).save(folder / f"{seed}.jpg", quality=95)
+    return folder
