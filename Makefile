@@ -18,7 +18,7 @@ help:
 	@echo "make test    the tests, about two minutes"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  let ruff rewrite the layout"
-	@echo "make clean   remove $(VENV), caches and runs"
+	@echo "make clean   remove $(VENV) and caches (runs stay)"
 
 $(STAMP): pyproject.toml constraints.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "ssl4rl needs Python 3.11 or newer, got '$(PYTHON)'; name one: make PYTHON=/path/to/python3" >&2; exit 2; }
@@ -33,7 +33,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest
 
 demo: $(STAMP)
-	$(BIN)/ssl4rl train recipes/quickstart_vision.yaml
+	$(BIN)/ssl4rl train recipes/quickstart_vision.yaml resume=true
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -45,5 +45,5 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist runs *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

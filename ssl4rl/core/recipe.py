@@ -217,7 +217,8 @@ def _apply(tree: Any, override: str) -> None:
     if not found:
         raise Ssl4rlError(f"override {override!r}: write it as section.key=value")
     try:
-        value = _number(yaml.safe_load(text))
+        # "scenes:" is a source and not a mapping without a value
+        value = text if text.endswith(":") else _number(yaml.safe_load(text))
     except yaml.YAMLError:
         raise Ssl4rlError(f"override {override!r}: the value is not YAML") from None
     *path, last = key.split(".")

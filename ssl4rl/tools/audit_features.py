@@ -75,10 +75,14 @@ def picture_features(picture: Array) -> Array:
 
 
 def example_features(example: Example) -> Array:
-    """The features of every picture of an example, then of the last less the first where there are several."""
+    """The features of every picture of an example; where there are several, also the last one's less the first one's.
+
+    Of the sizes also whether they differ at all, which a linear probe cannot see where both signs occur.
+    """
     each = [picture_features(np.asarray(medium.data)) for medium in example.media if medium.kind == "image"]
     if len(each) > 1:
-        each.append(each[-1] - each[0])
+        apart = each[-1] - each[0]
+        each += [apart, np.abs(apart[:3])]
     return np.concatenate(each)
 
 

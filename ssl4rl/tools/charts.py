@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from ssl4rl.tools.run_log import Run, number
 
@@ -111,6 +112,11 @@ def thin(points: Points) -> Points:
     return [(part[-1][0], sum(y for _, y in part) / len(part)) for part in parts]
 
 
+def _three_digits(chances: Iterable[float]) -> float:
+    """The mean to three significant digits: it may be 1 in 362,880."""
+    return float(f"{fmean(chances):.3g}")
+
+
 def held_out(runs: Sequence[Run]) -> list[Plot]:
     """Held-out accuracy with its interval and chance: all together, then each task where a run has several."""
     several = [task for run in runs if len(run.tasks) > 1 for task in run.tasks]
@@ -126,7 +132,7 @@ def _held_out(runs: Sequence[Run], task: str | None, title: str) -> Plot:
         curve = run.curve(task)
         if not curve:
             continue
-        levels.setdefault(round(sum(m.chance for m in curve) / len(curve), 3), []).append(i)
+        levels.setdefault(_three_digits(m.chance for m in curve), []).append(i)
         lines.append(
             Line(
                 points=[(m.step, m.accuracy) for m in curve],
@@ -175,7 +181,7 @@ def _training(runs: Sequence[Run], title: str, key: str, top: float | None) -> P
         lines.append(Line(thin(smooth(points)), i % COLOURS, raw=raw))
         chances = [chance for r in records if (chance := number(r.get("chance"))) is not None]
         if key == "accuracy" and chances:
-            level = round(sum(chances) / len(chances), 3)
+            level = _three_digits(chances)
             rules.setdefault(level, Rule(level, f"chance {level:.3g}", i % COLOURS))
     highest = max((y for line in lines for _, y in (*line.points, *line.raw)), default=1.0)
     neutral = len(rules) == 1

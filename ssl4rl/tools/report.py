@@ -125,7 +125,8 @@ def write_curve(run_dirs: Sequence[str | Path], out: str | Path) -> Path:
     axes.set(xlim=(0, plot.last), ylim=(0, 1), xlabel="GRPO steps", ylabel="held-out accuracy")
     axes.spines[["top", "right"]].set_visible(False)
     if len(plot.lines) > 1:
-        axes.legend(frameon=False, loc="upper left")
+        for text in axes.legend(frameon=False, loc="upper left").get_texts():
+            text.set_parse_math(False)
     else:
         axes.set_title(with_curve[0], loc="left", fontsize=11, parse_math=False)
     try:
@@ -145,7 +146,7 @@ def when(measure: Measure, run: Run, ending: bool) -> str:
     """ "before GRPO", "after 250 steps", "so far, step 175"."""
     if not ending:
         return "before GRPO"
-    return f"after {measure.step} steps" if run.summary else f"so far, step {measure.step}"
+    return f"after {measure.step} step{'s' * (measure.step != 1)}" if run.summary else f"so far, step {measure.step}"
 
 
 def breakable(task: str) -> str:

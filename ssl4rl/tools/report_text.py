@@ -21,7 +21,7 @@ def table(run: Run) -> str:
         if row.before:
             lines.append(_cells("before GRPO", row.before))
         if row.after:
-            lines.append(_cells(f"after {row.after.step} steps", row.after))
+            lines.append(_cells(f"after {row.after.step} step{'s' * (row.after.step != 1)}", row.after))
     width = max(len(line[0]) for line in lines if line[1])
     widths = [width, *(max(len(line[i]) for line in lines) for i in range(1, len(_HEAD)))]
     return "\n".join(

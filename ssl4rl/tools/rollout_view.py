@@ -96,6 +96,8 @@ class _Maker:
             if self._data is None:
                 raise Ssl4rlError(self.problem)
             example = self._data.remake(key)
+            if json.loads(json.dumps(example.answer)) != record.get("answer"):
+                raise Ssl4rlError(f"example {key} has another answer today: its task changed since")
         except Ssl4rlError as error:
             self.problem = self.problem or str(error)
             return Card(str(key), key.sources, None, "", _plain(record.get("answer")), "", completions)

@@ -150,14 +150,14 @@ def read_run(folder: str | Path) -> Run:
     except yaml.YAMLError:
         recipe = None
     if recipe_text and not isinstance(recipe, Mapping):
-        notes.append("recipe.yaml cannot be read")
+        notes.append("recipe.yaml could not be read")
     metrics = list(_records(path / "metrics.jsonl"))
     readable = tuple(r for r in metrics if r and isinstance(r.get("step"), int) and isinstance(r.get("phase"), str))
     if lost := len(metrics) - len(readable):
         notes.append(f"{lost} line{'s' * (lost > 1)} of metrics.jsonl could not be read")
     summary = next(_records(path / "summary.json", whole=True), None)
     if summary is None and (path / "summary.json").is_file():
-        notes.append("summary.json cannot be read")
+        notes.append("summary.json could not be read")
     return Run(path, recipe_text, _mapping(recipe), readable, summary, tuple(notes))
 
 

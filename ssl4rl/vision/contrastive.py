@@ -100,7 +100,7 @@ def draw_views(area: float, rng: np.random.Generator) -> tuple[Share, Share]:
 
 def _check(images: Sequence[Image.Image], windows: Sequence[pixels.Window], first: Share, second: Share) -> None:
     """Raise Unusable where a picture or a view is flat, or the pictures look the same; whatever the answer is."""
-    wholes = [pixels.thumbnail(i, w.box, (8, 8)) for i, w in zip(images, windows, strict=True)]
+    wholes = [pixels.thumbnail(image, (0, 0, *image.size), (8, 8)) for image in images]
     views = ((0, first), (0, second), (1, second))
     parts = [pixels.thumbnail(images[i], windows[i].part(*share).box, (8, 8)) for i, share in views]
     if pixels.contrast(np.stack(parts)).min() < pixels.FLAT_STD:

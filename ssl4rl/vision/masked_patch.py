@@ -16,6 +16,9 @@ from ssl4rl.vision import pixels
 from ssl4rl.vision.photo import Photo
 
 LETTERS = "ABCD"
+Source = tuple[Image.Image, pixels.Window, int]
+"""Where a patch comes from: picture, square, cell."""
+
 GREY = (128, 128, 128)
 FRAME = (255, 0, 0)
 
@@ -101,12 +104,10 @@ class MaskedPatch(Task[Photo]):
             order = [*windows[1 : true + 1], windows[0], *windows[true + 1 :]]
             sources = [(*opened, cells[0]) for opened in order]
             hidden = cells[:1]
+        _check(sources, level)
         patches = [self._patch(*source, level, rng) for source in sources]
         if level["match"]:
             patches = pixels.match_colours(patches)
-        small = np.stack([pixels.thumbnail(patch, (0, 0, *patch.size), (8, 8)) for patch in patches])
-        if pixels.alike(small):
-            raise Unusable("two patches look nearly the same")
         picture = hide_cells(pixels.cut(image, window.box, (px, px)), grid, hidden, cells[true] if same else cells[0])
         return Example((*_lettered(pixels.media(picture), patches), _question(len(hidden))), LETTERS[true])
 
@@ -120,6 +121,16 @@ class MaskedPatch(Task[Photo]):
         cut = window.part((col + x) / level["grid"], (row + y) / level["grid"], share / level["grid"])
         patch = pixels.cut(image, cut.box, (level["patch_px"],) * 2)
         return pixels.jitter_colours(patch, rng, level["jitter"])
+
+
+def _check(sources: Sequence[Source], level: Mapping[str, Any]) -> None:
+    """Raise Unusable where two patches look nearly the same, less what of their mean colours will not be shown."""
+    grid = level["grid"]
+    boxes = (window.part(cell % grid / grid, cell // grid / grid, 1 / grid).box for _, window, cell in sources)
+    thumbs = np.stack([pixels.thumbnail(source[0], box, (8, 8)) for source, box in zip(sources, boxes, strict=True)])
+    hidden = 1.0 if level["match"] else 0.5 if level["jitter"] else 0.0
+    if pixels.alike(thumbs - hidden * thumbs.mean(axis=(1, 2), keepdims=True)):
+        raise Unusable("two patches look nearly the same")
 
 
 def _window(photo: Photo, need_px: int, px: int, rng: np.random.Generator) -> tuple[Image.Image, pixels.Window]:

@@ -20,8 +20,8 @@ QUARTERS = ("top left", "top right", "bottom left", "bottom right")
 
 CELL_PX = 8
 """Pixels of a cell's side in the small copy of the picture in which pieces are compared."""
-DISTINCT_RMS = 8.0
-DISTINCT_SHARE = 0.4
+DISTINCT_RMS = 6.0
+DISTINCT_SHARE = 0.3
 """Two places match when they differ by less than this many grey levels, or this share of the piece's own contrast."""
 
 

@@ -32,6 +32,7 @@ def test_defaults_and_overrides(path: Path) -> None:
     assert recipe.resume
     assert recipe.data == "photos/"
     assert recipe.grpo.group_size == 8
+    assert load_recipe(path, ["data=scenes:"]).data == "scenes:"
 
 
 def test_the_stored_recipe_reads_back_equal(path: Path) -> None:

@@ -2,7 +2,6 @@ import base64
 import io
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from ssl4rl import Ssl4rlError
 from ssl4rl.tools import preview, preview_page
 from ssl4rl.tools.replies import lookup, sample_replies
 from tests.fakes import FAKES
+from tests.pages import Page
 
 LETTER, PAIR, PICTURE = (f"{FAKES}:{name}" for name in ("letter", "pair", "picture"))
 
@@ -58,33 +58,6 @@ def test_unusable_draws_are_counted() -> None:
     assert json.loads(preview.to_json(shown))["unusable_draws"] == {"bad luck": count}
     assert f"unusable draws: bad luck ({count}x)" in preview.to_text(shown)
     assert f"{count} of {20 + count} draws could not be used" in preview_page.render(shown)
-
-
-class Page(HTMLParser):
-    """Checks that tags balance, and collects attributes and text."""
-
-    VOID = ("meta", "link", "input", "img", "br")
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def all(self, name: str) -> list[dict[str, str | None]]:
-        return [attributes for tag, attributes in self.tags if tag == name]
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from ssl4rl.core.source import Source, content_id
-from ssl4rl.core.types import Example
+from ssl4rl.core.task import Task, keyed_rng
+from ssl4rl.core.types import Example, Unusable
 from ssl4rl.vision.photo import Photo
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -38,6 +41,47 @@ class ArraySource(Source[ArrayPhoto]):
 
     def id(self, index: int) -> str:
         return content_id(self.photos[index].array.tobytes())
+
+
+def make_many(task: Task[Photo], level: str, photos: Sequence[Photo], n: int, start: int = 0) -> list[Example]:
+    """`n` examples; the items of each are taken from `photos` in turn. Unusable draws are left out."""
+    params = task.level(level).params
+    examples = []
+    for index in range(start, start + n):
+        items = [photos[(index + i) % len(photos)] for i in range(task.draws)]
+        with contextlib.suppress(Unusable):
+            examples.append(task.make(items, params, keyed_rng("test", task.id, level, index)))
+    return examples
+
+
+def make_all(task: Task[Photo], level: str, photo: Photo, n: int) -> list[Example]:
+    """`n` examples out of one picture, which must be usable each time."""
+    examples = make_many(task, level, [photo], n)
+    assert len(examples) == n
+    return examples
+
+
+def assert_uniform(answers: Sequence[object], options: int) -> None:
+    """Every option occurs about equally often: within five standard deviations of n / options."""
+    counts = Counter(map(str, answers))
+    expected = len(answers) / options
+    assert len(counts) == options
+    assert all(abs(count - expected) <= 5 * expected**0.5 for count in counts.values()), counts
+
+
+def checkered(colours: Sequence[Sequence[tuple[int, int, int]]], cell_px: int) -> Array:
+    """Cells of the given colours, each with diagonal stripes of +-20 so that none is flat."""
+    cells = np.array(colours, dtype=int)
+    picture = cells.repeat(cell_px, axis=0).repeat(cell_px, axis=1)
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]]
+    stripes = np.where((x % cell_px + y % cell_px) * 4 // cell_px % 2 == 0, 20, -20)
+    return np.clip(picture + stripes[:, :, None], 0, 255).astype(np.uint8)
+
+
+def nearest_colour(picture: Array, colours: Sequence[Sequence[tuple[int, int, int]]]) -> int:
+    """The number, in reading order from 0, of the cell whose colour the picture's mean is nearest to."""
+    cells = np.array(colours, dtype=float).reshape(-1, 3)
+    return int(np.square(cells - picture.reshape(-1, 3).mean(axis=0)).sum(axis=1).argmin())
 
 
 def pictures(example: Example) -> list[Array]:

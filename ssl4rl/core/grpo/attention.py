@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -28,6 +28,9 @@ from torch.nn import functional as F
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+
+if TYPE_CHECKING:
+    from ssl4rl.core.grpo.cascade import Cascade
 
 ATTENTION = "ssl4rl_shared_prefix"
 FAR = 1e30  # a log-sum-exp beyond reach: exp(score - FAR) is 0, so padded queries pass no gradient on
@@ -108,13 +111,15 @@ def shared_prefix_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     shared_prefix: Layout | None = None,
+    cascade: Cascade | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """What ``install`` registers: packed when the call carries ``shared_prefix``, else transformers' SDPA.
 
-    query [1, H, S, D]; key, value [1, K, S, D] with H a multiple of K. Returns [1, S, H, D].
+    query [1, H, S, D]; key, value [1, K, S, D] with H a multiple of K. Returns [1, S, H, D]. A call that carries
+    ``cascade`` is a step of decoding and is attended to there.
     """
-    if shared_prefix is None:
+    if shared_prefix is None and cascade is None:
         if attention_mask is not None and not attention_mask.numel():
             raise RuntimeError("a packed row came without its layout: the model does not hand keyword arguments down")
         return sdpa_attention_forward(  # type: ignore[no-any-return]
@@ -124,6 +129,9 @@ def shared_prefix_attention(
     if odd or dropout:
         raise ValueError(f"packed attention knows no {' or '.join(odd) or 'dropout'}")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if cascade is not None:
+        return cascade.attend(int(module.layer_idx), query, key, value, scale), None  # type: ignore[arg-type]
+    assert shared_prefix is not None
     if torch.is_autocast_enabled(query.device.type):
         # Autocast knows SDPA but not the kernels called here; rotary embeddings leave queries wider than values.
         dtype = torch.get_autocast_dtype(query.device.type)

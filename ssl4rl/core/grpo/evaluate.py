@@ -52,7 +52,7 @@ class Evaluation:
         return {
             "accuracy": round(self.accuracy, 4),
             "ci95": [round(bound, 4) for bound in wilson(correct, self.n)],
-            "chance": round(sum(a.chance for a in self.answered) / max(1, self.n), 6),
+            "chance": float(f"{sum(a.chance for a in self.answered) / max(1, self.n):.6g}"),
             "value": round(sum(a.score.value for a in self.answered) / max(1, self.n), 4),
             "unparsed": round(self._share("unparsed"), 4),
             "truncated": round(self._share("truncated"), 4),

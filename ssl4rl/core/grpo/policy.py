@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +10,20 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ssl4rl.core.grpo.processors import has_processor, load_processor, one_line, original_files, save_processor
+from ssl4rl.core.grpo.pretrained import (
+    EMBEDDED,
+    Lora,
+    adapter_base,
+    device_named,
+    is_adapter,
+    load_model,
+    prepare,
+    with_adapter,
+)
+from ssl4rl.core.grpo.processors import has_processor, load_processor, original_files, save_processor
 from ssl4rl.core.prompt import messages
 from ssl4rl.core.types import Example, Ssl4rlError
 
-EMBEDDED = "embedded:"
 _PROCESSOR_ARGUMENT = {"image": "images", "audio": "audio", "video": "videos"}
 _PLACEHOLDER_FIELDS = (
     *("image_token", "video_token", "audio_token", "vision_start_token", "vision_end_token"),
@@ -155,12 +161,8 @@ class Policy:
     def save(self, folder: Path) -> None:
         """Writes weights (or the adapter) and processor so that `from_pretrained(folder)` loads them."""
         # PEFT would ask the hub whether the vocabulary was resized; it never is
-        self.model.save_pretrained(folder, **({"save_embedding_layers": False} if _is_adapter(self.model) else {}))
+        self.model.save_pretrained(folder, **({"save_embedding_layers": False} if is_adapter(self.model) else {}))
         save_processor(self.encoder.processor, self._originals, self.encoder.options, folder)
-
-
-def _is_adapter(model: Any) -> bool:
-    return hasattr(model, "peft_config")
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> list[int]:
@@ -196,17 +198,6 @@ def placeholder_ids(config: Any, encoder: Encoder) -> set[int]:
     return found
 
 
-@dataclass(frozen=True)
-class Lora:
-    """LoRA settings, PEFT's words, and the seed of the adapter's first weights."""
-
-    r: int = 16
-    alpha: int = 32
-    dropout: float = 0.0
-    target: str | Sequence[str] = "all-linear"
-    seed: int = 0
-
-
 def load_policy(
     path: str,
     *,
@@ -234,141 +225,20 @@ def load_policy(
     Raises:
         Ssl4rlError: nothing loads from there, in one line with the reason.
     """
-    where = _device(device)
-    base = _adapter_base(path)
+    where = device_named(device)
+    base = adapter_base(path)
     full = trainable and lora is None and base is None
     if dtype == "auto":
         weights = torch.float32 if full or where.type == "cpu" else torch.bfloat16
     else:
         weights = getattr(torch, dtype)
-    model, vision, processor = _load(base or path, weights, attention)
+    model, vision, processor = load_model(base or path, weights, attention)
     origin = path if base is None or has_processor(path) else base
     if base is not None:
-        model = _with_adapter(model, path, trainable)
+        model = with_adapter(model, path, trainable)
     if processor is None or has_processor(path):
         processor = load_processor(origin, vision=vision)
     if trainable:
-        model = _prepare(model, lora if base is None else None, freeze_vision, gradient_checkpointing)
+        model = prepare(model, lora if base is None else None, freeze_vision, gradient_checkpointing)
     encoder = Encoder(processor, text_only=not vision, system=system, options=dict(options or {}))
     return Policy(model, encoder, name or path, None if origin.startswith(EMBEDDED) else origin, where)
-
-
-def _device(name: str) -> torch.device:
-    gpu = torch.cuda.is_available()
-    try:
-        device = torch.device(("cuda" if gpu else "cpu") if name == "auto" else name)
-    except RuntimeError:
-        raise Ssl4rlError(f"unknown device {name!r}; allowed: auto, cpu, cuda, cuda:0, ...") from None
-    if device.type == "cuda" and not gpu:
-        raise Ssl4rlError(f"device {name!r} is asked for, but torch {torch.__version__} finds no GPU here")
-    return device
-
-
-def _adapter_base(path: str) -> str | None:
-    """The base model of a folder that holds a PEFT adapter; None for any other path."""
-    config = Path(path) / "adapter_config.json"
-    if not config.is_file():
-        return None
-    try:
-        return str(json.loads(config.read_text())["base_model_name_or_path"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise Ssl4rlError(
-            f"model folder {path!r}: adapter_config.json names no base model: {one_line(error)}"
-        ) from None
-
-
-def _load(path: str, weights: torch.dtype, attention: str) -> tuple[Any, bool, Any]:
-    """A model without its adapter, whether it takes pictures, and its processor if that is made here (embedded)."""
-    if path.startswith(EMBEDDED):
-        from ssl4rl.embedded.models import build
-
-        model, processor = build(path.removeprefix(EMBEDDED))
-        return model.to(weights), True, processor
-    with _load_errors(path):
-        model, vision = _from_pretrained(path, weights, attention)
-    return model, vision, None
-
-
-def _from_pretrained(path: str, weights: torch.dtype, attention: str) -> tuple[Any, bool]:
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
-    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-
-    config = AutoConfig.from_pretrained(path)
-    vision = config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-    auto = AutoModelForImageTextToText if vision else AutoModelForCausalLM
-    try:
-        return auto.from_pretrained(path, dtype=weights, attn_implementation=attention), vision
-    except ValueError as error:
-        if attention != "sdpa" or "does not support an attention implementation" not in str(error):
-            raise
-        return auto.from_pretrained(path, dtype=weights), vision
-
-
-def _with_adapter(model: Any, path: str, trainable: bool) -> Any:
-    from peft import PeftModel
-
-    with _load_errors(path):
-        return PeftModel.from_pretrained(model, path, is_trainable=trainable)
-
-
-@contextmanager
-def _load_errors(path: str) -> Iterator[None]:
-    """What transformers, PEFT and safetensors raise on files they cannot use, as one line."""
-    from safetensors import SafetensorError
-
-    expected = (OSError, ValueError, LookupError, ImportError, RuntimeError, TypeError, AttributeError, SafetensorError)
-    try:
-        yield
-    except expected as error:
-        if not Path(path).exists():
-            kind = "model path" if path.startswith((".", "/", "~")) or path.count("/") > 1 else "model path or hub id"
-            raise Ssl4rlError(f"{kind} {path!r} does not load: no such folder here, and {one_line(error)}") from error
-        raise Ssl4rlError(f"model folder {path!r} does not load: {one_line(error)}") from error
-
-
-def vision_modules(model: Any) -> Iterable[tuple[str, Any]]:
-    """The vision tower of a model, by the names transformers' families use; the connector only where it is inside."""
-    names = ("visual", "vision_model", "vision_tower")
-    for name, module in model.named_modules():
-        if name.rpartition(".")[2] in names and not any(part in names for part in name.split(".")[:-1]):
-            yield name, module
-
-
-def _prepare(model: Any, lora: Lora | None, freeze_vision: bool, gradient_checkpointing: bool) -> Any:
-    if lora is not None:
-        model = _add_lora(model, lora, freeze_vision)
-    elif freeze_vision:
-        for _, tower in vision_modules(model):
-            tower.requires_grad_(False)
-    if gradient_checkpointing:
-        try:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        except ValueError as error:
-            raise Ssl4rlError(f"model.gradient_checkpointing: {one_line(error)}") from error
-        if _is_adapter(model):
-            model.enable_input_require_grads()
-    return model
-
-
-def _add_lora(model: Any, lora: Lora, freeze_vision: bool) -> Any:
-    from peft import LoraConfig, get_peft_model
-
-    towers = [re.escape(name) for name, _ in vision_modules(model)] if freeze_vision else []
-    config = LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=lora.target if isinstance(lora.target, str) else list(lora.target),
-        exclude_modules="|".join(rf"(.*\.)?{name}\..*" for name in towers) or None,
-        task_type="CAUSAL_LM",
-    )
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(lora.seed)
-            model = get_peft_model(model, config)
-    except ValueError as error:
-        raise Ssl4rlError(f"model.lora.target={lora.target!r}: {one_line(error)}") from error
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
-    return model

@@ -35,16 +35,17 @@ def load_processor(path: str, *, vision: bool) -> Any:
     """
     from transformers import AutoProcessor, AutoTokenizer
 
+    what = "processor" if vision else "tokenizer"
     try:
         if not vision:
             return AutoTokenizer.from_pretrained(path)
         return AutoProcessor.from_pretrained(path)
     except (ImportError, ValueError, AttributeError) as error:
         if not vision or importlib.util.find_spec("torchvision") is not None:
-            raise Ssl4rlError(f"{path}: its processor does not load: {one_line(error)}") from error
+            raise Ssl4rlError(f"{path}: its {what} does not load: {one_line(error)}") from error
         return _image_only(path, error)
     except OSError as error:
-        raise Ssl4rlError(f"{path}: its processor does not load: {one_line(error)}") from error
+        raise Ssl4rlError(f"{path}: its {what} does not load: {one_line(error)}") from error
 
 
 def one_line(error: BaseException) -> str:

@@ -1,4 +1,7 @@
-"""Sampling completions: each distinct prompt is prefilled once, its keys and values are shared out to its group.
+"""Sampling completions: each prompt is prefilled once, for its whole group.
+
+`_decode_shared` keeps the prompt's keys and values once and computes equal beginnings of completions once
+(`cascade`); `_decode`, its slow twin, gives every completion a copy and runs the model's own forward.
 
 Every sampled token is a function of the policy, the prompt and its own random numbers (one row of uniforms a
 completion, drawn from a key), never of what else is in the batch.
@@ -14,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl4rl.core.grpo.attention import install
+from ssl4rl.core.grpo.cascade import Cascade
 from ssl4rl.core.grpo.policy import Encoded, Policy
 from ssl4rl.core.grpo.prefix import inner_model, prompt_positions
 
@@ -48,6 +53,8 @@ def generate(
     sampling: Sampling,
     uniforms: Callable[[int, int], Uniforms] | None = None,
     max_rows: int = 512,
+    *,
+    shared: bool = False,
 ) -> list[list[Completion]]:
     """`group_size` completions of each prompt.
 
@@ -56,6 +63,8 @@ def generate(
         uniforms: the random numbers of completion g of prompt p, float64 [max_new_tokens] in [0, 1); None is allowed
             for greedy decoding.
         max_rows: completions decoded at a time.
+        shared: keep a prompt's keys and values once for its group, for a model that `preflight` accepts; else once a
+            completion, right for every model.
 
     Returns:
         P lists of `group_size` completions.
@@ -63,6 +72,7 @@ def generate(
     model = policy.model
     was_training = model.training
     model.eval()
+    decode = _decode_shared if shared else _decode
     per_batch = max(1, max_rows // group_size)
     done: list[list[Completion]] = []
     for start in range(0, len(prompts), per_batch):
@@ -72,29 +82,58 @@ def generate(
             assert uniforms is not None, "sampling needs random numbers"
             rows = [uniforms(start + p, g) for p in range(len(chunk)) for g in range(group_size)]
             noise = torch.from_numpy(np.stack(rows)).to(policy.device)
-        done.extend(_decode(policy, chunk, group_size, sampling, noise))
+        tokens_RT, length_R = decode(policy, chunk, group_size, sampling, noise)
+        done.extend(_completions(policy, tokens_RT, length_R, group_size))
     model.train(was_training)
     return done
 
 
+def _completions(policy: Policy, tokens_RT: Tensor, length_R: Tensor, group_size: int) -> list[list[Completion]]:
+    """Rows as completions; those with the same tokens are one object, decoded to text once."""
+    tokens_RT = tokens_RT.cpu()
+    made: dict[tuple[int, ...], Completion] = {}
+    flat = []
+    for row_T, ids, length in zip(tokens_RT, tokens_RT.tolist(), length_R.tolist(), strict=True):
+        key = tuple(ids[:length])
+        if key not in made:
+            made[key] = Completion(row_T[:length], policy.decode(row_T[:length]), key[-1] not in policy.eos_ids)
+        flat.append(made[key])
+    return [flat[at : at + group_size] for at in range(0, len(flat), group_size)]
+
+
+@dataclass(frozen=True)
+class _Prefill:
+    """P prompts run once, left-padded to L: the cache, the logits [P, V] of the first token, and where it stands."""
+
+    cache: Any
+    cache_name: str
+    logits_PV: Tensor
+    mask_PL: Tensor  # long, 0 at padding
+    next_AP: Tensor  # the first token's position; A is 1, or 3 for multimodal rotary positions
+
+
+def _prefill(policy: Policy, prompts: Sequence[Encoded]) -> _Prefill:
+    batch = collate(prompts, policy.pad_id, policy.device)
+    position_APL = _positions(policy, prompts)
+    out = policy.model(**batch, position_ids=_squeezed(position_APL), use_cache=True, logits_to_keep=1)
+    name = "past_key_values" if "past_key_values" in out else "cache_params"  # Mamba's word for it
+    # after the prompt all axes go on from the largest position used in it
+    next_AP = (position_APL.amax((0, 2)) + 1).expand(len(position_APL), -1)
+    return _Prefill(out[name], name, out.logits[:, -1], batch["attention_mask"], next_AP)
+
+
 def _decode(
     policy: Policy, prompts: Sequence[Encoded], group_size: int, sampling: Sampling, noise_RT: Tensor | None
-) -> list[list[Completion]]:
-    """One batch of R = P x G rows, left-padded."""
-    model, device = policy.model, policy.device
-    batch = collate(prompts, policy.pad_id, device)
-    position_APL = _positions(policy, prompts)
-    out = model(**batch, position_ids=_squeezed(position_APL), use_cache=True, logits_to_keep=1)
-    kept = "past_key_values" if "past_key_values" in out else "cache_params"  # Mamba's word for it
-    cache = out[kept]
+) -> tuple[Tensor, Tensor]:
+    """R = P x G rows by the model's own forward. Returns their tokens [R, T] and lengths [R]."""
+    device = policy.device
+    start = _prefill(policy, prompts)
     if group_size > 1:
         # by `reorder_cache`, which recurrent states follow too; their layers lack `batch_repeat_interleave`
-        cache.reorder_cache(torch.arange(len(prompts), device=device).repeat_interleave(group_size))
-    logits_RV = out.logits[:, -1].repeat_interleave(group_size, 0)
-    mask_RL = batch["attention_mask"].repeat_interleave(group_size, 0)
-    # after the prompt all axes go on from the largest position used in it
-    next_P = position_APL.amax((0, 2)) + 1
-    next_AR1 = next_P.repeat_interleave(group_size)[None, :, None].expand(len(position_APL), -1, 1)
+        start.cache.reorder_cache(torch.arange(len(prompts), device=device).repeat_interleave(group_size))
+    logits_RV = start.logits_PV.repeat_interleave(group_size, 0)
+    mask_RL = start.mask_PL.repeat_interleave(group_size, 0)
+    next_AR1 = start.next_AP.repeat_interleave(group_size, 1).unsqueeze(-1)
 
     eos = torch.tensor(policy.eos_ids, device=device)
     tokens = torch.full((len(logits_RV), sampling.max_new_tokens), policy.pad_id, dtype=torch.long, device=device)
@@ -110,18 +149,63 @@ def _decode(
         if t + 1 == sampling.max_new_tokens or not alive_R.any():
             break
         mask_RL = torch.nn.functional.pad(mask_RL, (0, 1), value=1)
-        step = model(
+        step = policy.model(
             input_ids=tokens[:, t : t + 1],
-            attention_mask=mask_RL if kept == "past_key_values" else None,  # a state alone has nothing to mask
+            # a state alone has nothing to mask
+            attention_mask=mask_RL if start.cache_name == "past_key_values" else None,
             position_ids=_squeezed(next_AR1 + t),
             use_cache=True,
-            **{kept: cache},
+            **{start.cache_name: start.cache},
         )
         logits_RV = step.logits[:, -1]
-    rows = [tokens[r, : int(length_R[r])].cpu() for r in range(len(tokens))]
-    cut = (alive_R).tolist()
-    completions = [Completion(ids, policy.decode(ids), cut[r]) for r, ids in enumerate(rows)]
-    return [completions[p * group_size : (p + 1) * group_size] for p in range(len(prompts))]
+    return tokens, length_R
+
+
+def _decode_shared(
+    policy: Policy, prompts: Sequence[Encoded], group_size: int, sampling: Sampling, noise_NT: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The same for N = P x G completions, on the R <= N rows of a `Cascade`."""
+    device = policy.device
+    inner = inner_model(policy.model)
+    install(inner)
+    start = _prefill(policy, prompts)
+    padded = None if bool(start.mask_PL.all()) else start.mask_PL.bool()
+    cascade = Cascade([(layer.keys, layer.values) for layer in start.cache.layers], padded)
+    logits_RV = start.logits_PV
+
+    eos, banned = (torch.tensor(ids, dtype=torch.long, device=device) for ids in (policy.eos_ids, policy.banned_ids))
+    N = len(prompts) * group_size
+    tokens = torch.full((N, sampling.max_new_tokens), policy.pad_id, dtype=torch.long, device=device)
+    length_N = torch.full((N,), sampling.max_new_tokens, device=device)
+    alive_A = torch.arange(N, device=device)  # the completions that go on, and the row of each
+    row_A = alive_A // group_size
+    for t in range(sampling.max_new_tokens):
+        logits_RV.index_fill_(1, banned, -torch.inf)
+        noise_A = None if noise_NT is None else noise_NT[alive_A, t]
+        token_A = _sample_of_rows(logits_RV.float(), row_A, sampling, noise_A)
+        tokens[alive_A, t] = token_A
+        ended_A = torch.isin(token_A, eos)
+        length_N[alive_A[ended_A]] = t + 1
+        alive_A, row_A, token_A = (x[~ended_A] for x in (alive_A, row_A, token_A))
+        if t + 1 == sampling.max_new_tokens or not len(alive_A):
+            break
+        token_R, row_A = _branch(cascade, row_A, token_A, logits_RV.shape[1])
+        logits_RV = cascade.step(inner, token_R, start.next_AP[:, cascade.prompt_R] + t)
+    return tokens, length_N
+
+
+def _branch(cascade: Cascade, row_A: Tensor, token_A: Tensor, vocabulary: int) -> tuple[Tensor, Tensor]:
+    """One row for each distinct (row, token). Returns each row's token [R] and each completion's row [A].
+
+    Rows that nobody goes on from stay, with any token, until they are a quarter: moving the others costs a copy.
+    """
+    key_R, inverse_A = torch.unique(row_A * vocabulary + token_A, return_inverse=True)
+    parent_R, token_R = key_R // vocabulary, key_R % vocabulary
+    parts = bool((parent_R[1:] == parent_R[:-1]).any())
+    if not parts and len(parent_R) > 0.75 * len(cascade):
+        return torch.zeros(len(cascade), dtype=torch.long, device=row_A.device).scatter(0, parent_R, token_R), row_A
+    cascade.select(parent_R)
+    return token_R, inverse_A
 
 
 def _positions(policy: Policy, prompts: Sequence[Encoded]) -> Tensor:
@@ -145,13 +229,30 @@ def sample(logits_RV: Tensor, sampling: Sampling, uniform_R: Tensor | None) -> T
     """
     if sampling.temperature == 0 or uniform_R is None:
         return logits_RV.argmax(-1)
+    return _sample_each(logits_RV, sampling, uniform_R[:, None])[:, 0]
+
+
+def _sample_of_rows(logits_RV: Tensor, row_A: Tensor, sampling: Sampling, uniform_A: Tensor | None) -> Tensor:
+    """long [A]: a token from row `row_A[a]` for each a, by `sample`; a row may serve any number of them."""
+    if sampling.temperature == 0 or uniform_A is None:
+        return logits_RV.argmax(-1)[row_A]
+    # each a's place among those that its row serves
+    order_A = row_A.argsort(stable=True)
+    count_R = torch.bincount(row_A, minlength=len(logits_RV))
+    place_A = torch.empty_like(row_A)
+    place_A[order_A] = torch.arange(len(row_A), device=row_A.device) - (count_R.cumsum(0) - count_R)[row_A[order_A]]
+    uniform_RM = uniform_A.new_zeros(len(logits_RV), int(count_R.max()))
+    uniform_RM[row_A, place_A] = uniform_A
+    return _sample_each(logits_RV, sampling, uniform_RM)[row_A, place_A]
+
+
+def _sample_each(logits_RV: Tensor, sampling: Sampling, uniform_RM: Tensor) -> Tensor:
     prob_RV = (logits_RV / sampling.temperature).softmax(-1)
     if sampling.top_k or sampling.top_p < 1 or sampling.min_p > 0:
         prob_RV = _filter(prob_RV, sampling)
     cdf_RV = prob_RV.double().cumsum(-1)
-    target_R1 = uniform_R[:, None] * cdf_RV[:, -1:]
-    token_R = torch.searchsorted(cdf_RV, target_R1, right=True)[:, 0]
-    return token_R.clamp(max=logits_RV.shape[-1] - 1)
+    token_RM = torch.searchsorted(cdf_RV, uniform_RM * cdf_RV[:, -1:], right=True)
+    return token_RM.clamp(max=logits_RV.shape[-1] - 1)
 
 
 def _filter(prob_RV: Tensor, sampling: Sampling) -> Tensor:

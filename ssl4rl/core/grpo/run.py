@@ -15,9 +15,10 @@ import torch
 
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.evaluate import Evaluation, evaluate
-from ssl4rl.core.grpo.policy import Lora, Policy, load_policy
+from ssl4rl.core.grpo.policy import Policy, load_policy
 from ssl4rl.core.grpo.prefix import Group
 from ssl4rl.core.grpo.preflight import preflight
+from ssl4rl.core.grpo.pretrained import Lora
 from ssl4rl.core.grpo.run_dir import RunDir
 from ssl4rl.core.grpo.stream import check_lengths, encode
 from ssl4rl.core.grpo.trainer import Rollouts, Trainer

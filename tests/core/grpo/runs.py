@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
 from ssl4rl.core.grpo.run import train
+from ssl4rl.core.grpo.run_dir import RunDir
 from ssl4rl.core.recipe import Recipe, make_recipe
 from tests.fakes import FAKES
 
 TIMES = ("seconds", "step_s", "time", "tokens_per_s")
 
 
-def recipe(out: Path, model: str | Path = "embedded:tiny_vlm", **sections: Any) -> Recipe:
+def recipe(out: Path, path: str | Path = "embedded:tiny_vlm", **sections: Any) -> Recipe:
     """Four steps on two tiny prompts each: turned scenes for a model that sees, fake questions with `text=True`."""
     if sections.pop("text", False):
         tasks = [{"task": f"{FAKES}:letter", "level": "easy"}]
-        data: dict[str, Any] = {"tasks": tasks, "data": "many:60"}
+        data: dict[str, Any] = {"tasks": tasks, "data": "many:200"}
     else:
         tasks = [{"task": "vision/rotation", "level": "90deg,original=false,image_px=32"}]
         data = {"tasks": tasks, "data": "scenes:"}
     tree: dict[str, Any] = {
         "name": "run",
+        "model": {"path": str(path), "device": "cpu"},
         "out": str(out),
         **data,
         "prompt": {"style": "answer"},
@@ -41,7 +45,6 @@ def recipe(out: Path, model: str | Path = "embedded:tiny_vlm", **sections: Any) 
     }
     for name, value in sections.items():
         tree[name] = {**tree[name], **value} if isinstance(tree.get(name), dict) else value
-    tree["model"] = {"path": str(model), "device": "cpu", **sections.get("model", {})}
     return make_recipe(tree)
 
 
@@ -50,6 +53,29 @@ def run(recipe: Recipe) -> list[str]:
     said: list[str] = []
     train(recipe, said.append, bar=False)
     return said
+
+
+class Killed(BaseException):
+    """Nothing in ssl4rl catches this."""
+
+
+def run_until(recipe: Recipe, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trains until the log has its line for `step`, and stops there as if killed."""
+    log = RunDir.log
+
+    def fatal(self: RunDir, record: Mapping[str, Any]) -> None:
+        log(self, record)
+        if record["step"] == step and record["phase"] != "eval":
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDir, "log", fatal)
+        with pytest.raises(Killed):
+            run(recipe)
+
+
+def resumed(recipe: Recipe) -> Recipe:
+    return recipe.model_copy(update={"resume": True})
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """The sampler against `model.generate` and against arithmetic."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
