@@ -52,18 +52,33 @@ Second picture: |
 This picture was turned.| By how many degrees counter-clockwise (|: not turned)?|
 The second picture is the first one, turned.| By how many degrees counter-clockwise was it turned (|
 These are the | x | tiles (rows x columns) of one picture, shuffled.
+A picture was cut into | tiles (rows x columns) and the tiles were shuffled.
+ The tiles as shown here are numbered |, row by row from the top left.
  List the tile numbers in the order of the original picture, row by row from the top left:
  first the number of the tile that belongs in the top left place, and so on.
  List the tile numbers in the order of the original picture, from top to bottom:
  first the number of the tile that belongs in the topmost place, and so on.
  List the tile numbers in the order of the original picture, from left to right:
  first the number of the tile that belongs in the leftmost place, and so on.
+First: |
+Second: |
+Both are crops of pictures and may be mirrored, recoloured or blurred.
+ Do they come from the same picture or from different pictures?
+Picture: |
+Piece: |
+Patch A: |
+Patch B: |
+Patch C: |
+Patch D: |
+The piece was cut out of the picture, then changed a little in colour and size.
+ In which quarter of the picture does it lie?
+The grey cell of the picture is hidden.| Which patch belongs in the cell with the red frame?
 |
 Answer in degrees:| or |, | a multiple of | from | to |
 Answer with one letter:| A, B, C or D.| A, B, C, D, E, F, G or H.|
 Answer with one of these:| top left, top right, bottom left or bottom right.| same or different.|
 Answer with a whole number from |
-Answer with the numbers | to |, each once, separated by commas, for example |
+Answer with the numbers | to |, each once, separated by commas, for example | each once, separated by commas, for example |
 Answer with four whole numbers x|,y|:| the left, top, right and bottom edge in per cent of the picture, from |
  Reply with nothing but the answer inside | First reason inside |, then give the answer inside |.|,| |
 User:|
@@ -74,12 +89,16 @@ def _corpus() -> list[str]:
     """The clauses of the tasks' prompts, their words (for prompts worded otherwise) and the numbers answers use."""
     phrases = [part for line in _PHRASES.split("|") for part in (line, *line.split("\n")) if part]
     words = [form for phrase in phrases for word in phrase.split() for form in (word, f" {word}")]
-    numbers = [str(n) for n in [*range(100), *range(105, 360, 15)]]
+    numbers = [f"{n}{comma}" for n in [*range(100), *range(105, 360, 15)] for comma in ("", ",")]
     return [*(phrases * 3), *words, *(numbers * 3)]
 
 
-def tokenizer(image_tokens: int) -> Any:
-    """A byte-level BPE tokenizer of at most 768 tokens, the same on every machine; answer tags are one token each."""
+def tokenizer() -> Any:
+    """A byte-level BPE tokenizer of at most 2,048 tokens, the same on every machine.
+
+    It merges within clauses rather than words, so the tasks' own prompts take a third of the tokens; any other text
+    is spelt in smaller pieces. Answer tags are one token each.
+    """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -87,7 +106,8 @@ def tokenizer(image_tokens: int) -> Any:
     clause = Regex(r"[^.?!:\n]+[.?!:\n]*")
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Digits(individual_digits=False),
+            # a number takes its comma along: "3,1,2,4" is four tokens, "90" and "90," two different ones
+            pre_tokenizers.Split(Regex(r"\d+,?"), behavior="isolated"),
             pre_tokenizers.Split(clause, behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
@@ -121,7 +141,7 @@ def processor(shape: Shape) -> Any:
 
     edge = {"longest_edge": shape.image_px}
     images = Idefics3ImageProcessorPil(do_image_splitting=False, size=edge, max_image_size=edge)
-    text = tokenizer(shape.image_tokens)
+    text = tokenizer()
     return Idefics3Processor(images, text, image_seq_len=shape.image_tokens, chat_template=_CHAT_TEMPLATE)
 
 

@@ -143,8 +143,8 @@ class Jigsaw(Task[Photo]):
         answer, first, second = side
         if level["form"] == "tiles":
             pair = tiles[[first, second]]
-            question = "\nBoth are tiles of one picture and lay side by side in it. Where was tile 2, seen from tile 1?"
-            return Example((*_numbered(pair), question), answer)
+            said = "\nBoth are tiles of one picture, cut from places next to each other."
+            return Example((*_numbered(pair), f"{said} Where was tile 2, seen from tile 1?"), answer)
         question = _shuffled_text(rows, cols) + (
             f" In the original, tiles {order[first]} and {order[second]} were neighbours. "
             f"Where was tile {order[second]}, seen from tile {order[first]}?"

@@ -1,8 +1,9 @@
 """`scenes:` endless procedurally drawn pictures: sky, sun, hills, houses and trees, at any resolution.
 
 Drawn from their index alone, so nothing is stored or downloaded. Three in ten have fully random colours, so that "the
-blue side is up" does not carry far and the drawn things must be looked at. The horizon is steep and the sun lights the
-sky around it, so that left and right halves differ too. What learns here says nothing about photographs.
+blue side is up" does not carry far and the drawn things must be looked at. The horizon is steep, and the sun, never in
+the middle, lights what is near it, so that left and right halves differ too. What learns here says nothing about
+photographs.
 """
 
 from __future__ import annotations
@@ -84,13 +85,13 @@ def _draw(rng: np.random.Generator, side_px: int) -> Image.Image:
         leaf, wall, roof = _pick(rng, _LEAVES), _pick(rng, _WALLS), _pick(rng, _ROOFS)
         sun_colour = np.array([255.0, 240.0, 180.0]) + rng.normal(0, 10, 3)
 
-    slope, height = rng.uniform(-0.45, 0.45), rng.uniform(0.45, 0.68)
+    slope, height = _away_from(rng, 0.0, 0.15, 0.45), rng.uniform(0.45, 0.68)
     wave, phase, bumps = rng.uniform(0.01, 0.06), rng.uniform(0, 2 * np.pi), rng.uniform(1, 3)
 
     def horizon(x: Any) -> Any:
         return height + slope * (x - 0.5) + wave * np.sin(2 * np.pi * bumps * x + phase)
 
-    sun_x, sun_y, sun_r = rng.uniform(0.08, 0.92), rng.uniform(0.08, 0.28), rng.uniform(0.05, 0.09)
+    sun_x, sun_y, sun_r = _away_from(rng, 0.5, 0.12, 0.42), rng.uniform(0.08, 0.28), rng.uniform(0.05, 0.09)
     image = _sky(sky, sun_colour, sun_x, sun_y, glow=rng.uniform(0.3, 0.8), side_px=side_px)
     draw = ImageDraw.Draw(image)
     draw.ellipse([s * side_px for s in (sun_x - sun_r, sun_y - sun_r, sun_x + sun_r, sun_y + sun_r)], _fill(sun_colour))
@@ -109,7 +110,19 @@ def _draw(rng: np.random.Generator, side_px: int) -> Image.Image:
             _house(draw, rng, thing_x, foot, wall, roof, side_px)
         else:
             _tree(draw, rng, thing_x, foot, leaf, side_px)
-    return image
+    return _lit(image, sun_x)
+
+
+def _away_from(rng: np.random.Generator, centre: float, least: float, most: float) -> float:
+    """A number at a distance between `least` and `most` from `centre`, on either side."""
+    return centre + float(rng.uniform(least, most)) * (1 if rng.random() < 0.5 else -1)
+
+
+def _lit(image: Image.Image, sun_x: float) -> Image.Image:
+    """Everything is lighter near the sun and darker far from it, so each part tells on which side the sun is."""
+    axis = (np.arange(image.width) + 0.5) / image.width
+    light = (0.7 + 0.45 * np.exp(-((axis - sun_x) ** 2) / 0.2)).astype(np.float32)
+    return Image.fromarray(np.minimum(np.asarray(image) * light[None, :, None], 255).astype(np.uint8))
 
 
 def _sky(sky: Colour, sun: Colour, sun_x: float, sun_y: float, glow: float, side_px: int) -> Image.Image:

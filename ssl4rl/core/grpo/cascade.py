@@ -69,7 +69,7 @@ class Cascade:
             if rows is not None:
                 keys, values = (_moved(x, parent_R, self._tokens) for x in rows)
                 self._rows[layer] = keys, values
-        kept_P = self.prompt_R.unique()
+        kept_P = torch.bincount(self.prompt_R).nonzero()[:, 0]
         if 2 * len(kept_P) <= len(self._kept_P):
             index_P = torch.searchsorted(self._kept_P, kept_P)
             self._prompts = [tuple(x[index_P] for x in layer) for layer in self._prompts]
@@ -96,15 +96,15 @@ class Cascade:
         R, H, _, D = query_RH1D.shape
         K = key_RKTD.shape[1]
         # the H / K query heads that share a key head are queries side by side
-        query_RKQD = _attended(query_RH1D).reshape(R, K, H // K, D) * scale
-        own, own_lse = _attention(query_RKQD, key_RKTD, value_RKTD, None)
+        query_RKQD = _attended(query_RH1D).reshape(R, K, H // K, D)
+        own, own_lse = _attention(query_RKQD, key_RKTD, value_RKTD, scale)
         keys, values = self._prompts[layer]
         P, M = len(keys), self._beside
         beside = query_RKQD if self._row_N is None else query_RKQD[self._row_N]
         query_PKND = beside.view(P, M, K, -1, D).transpose(1, 2).reshape(P, K, -1, D)
         far, far_lse = (
             x.view(P, K, M, H // K, -1).transpose(1, 2).reshape(P * M, K, H // K, -1)
-            for x in _attention(query_PKND, keys, values, self._seen_PL)
+            for x in _attention(query_PKND, keys, values, scale, self._seen_PL)
         )
         if self._row_N is not None:
             far, far_lse = far[self._place_R], far_lse[self._place_R]
@@ -138,15 +138,19 @@ def _attended(x: Tensor) -> Tensor:
     return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
-def _attention(q_BKND: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, seen_BT: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Output [B, K, N, D] and log-sum-exp [B, K, N, 1] of scaled queries, both at least float32."""
+def _attention(
+    q_BKND: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, scale: float, seen_BT: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Output [B, K, N, D] and log-sum-exp [B, K, N, 1], both at least float32."""
     wide = torch.promote_types(q_BKND.dtype, torch.float32)
-    score_BKNT = (q_BKND @ k_BKTD.transpose(-1, -2)).to(wide)
+    score_BKNT = (q_BKND @ k_BKTD.transpose(-1, -2)).to(wide).mul_(scale)
     if seen_BT is not None:
-        score_BKNT = score_BKNT.masked_fill_(~seen_BT[:, None, None], -torch.inf)
-    lse_BKN1 = score_BKNT.logsumexp(-1, keepdim=True)
-    weight_BKNT = score_BKNT.sub_(lse_BKN1).exp_()
-    return (weight_BKNT.to(v_BKTD.dtype) @ v_BKTD).to(wide), lse_BKN1
+        score_BKNT.masked_fill_(~seen_BT[:, None, None], -torch.inf)
+    most_BKN1 = score_BKNT.amax(-1, keepdim=True)
+    weight_BKNT = score_BKNT.sub_(most_BKN1).exp_()
+    total_BKN1 = weight_BKNT.sum(-1, keepdim=True)
+    out_BKND = (weight_BKNT.to(v_BKTD.dtype) @ v_BKTD) / total_BKN1
+    return out_BKND, total_BKN1.log_().add_(most_BKN1)
 
 
 def _moved(x_RKTD: Tensor, parent_R: Tensor, tokens: int) -> Tensor:

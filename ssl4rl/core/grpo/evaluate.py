@@ -91,8 +91,12 @@ def evaluate(
     temperature: float = 0.0,
     workers: int = 0,
     max_rows: int = 512,
+    shared: bool = False,
 ) -> Evaluation:
-    """One completion of every example of a bounded dataset (greedy at temperature 0), scored."""
+    """One completion of every example of a bounded dataset (greedy at temperature 0), scored.
+
+    `shared` is `generate`'s.
+    """
     sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
     stream = PromptStream(dataset, policy.encoder, workers=workers)
     answered: list[Answered] = []
@@ -102,7 +106,8 @@ def evaluate(
             return keyed_rng("evaluate", dataset.seed, prompts[p].index, g).random(max_new_tokens)
 
         with autocast(policy):
-            groups = generate(policy, [prompt.encoded for prompt in prompts], 1, sampling, uniforms, max_rows)
+            encoded = [prompt.encoded for prompt in prompts]
+            groups = generate(policy, encoded, 1, sampling, uniforms, max_rows, shared=shared)
         for prompt, (completion,) in zip(prompts, groups, strict=True):
             score = dataset.score_answer(completion.text, prompt.example, truncated=completion.truncated)
             answered.append(Answered(prompt.example, completion, score, dataset.chance(prompt.example)))

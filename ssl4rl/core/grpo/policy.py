@@ -149,7 +149,8 @@ class Policy:
 
     def decode(self, ids: Tensor) -> str:
         """The text of completion tokens, special tokens left out (answer tags stay even where they are special)."""
-        kept = [i for i in ids.tolist() if i not in self.eos_ids and i != self.pad_id]
+        silent = {*self.eos_ids, self.pad_id}
+        kept = [i for i in ids.tolist() if i not in silent]
         text: str = self.encoder.tokenizer.decode(kept, skip_special_tokens=False)
         return text
 

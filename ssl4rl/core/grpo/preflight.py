@@ -1,8 +1,9 @@
 """May a model's completions share their prompt? First by structure, then by numbers on the model at hand.
 
 ``why_unshareable`` reads the config and signatures and costs nothing; every model known to be wrong in a packed row is
-refused by it. ``preflight`` computes log-probs and gradients both ways, which also catches what nobody has listed yet.
-The loss itself would not do: on the first update of a batch the ratio is 1 and the loss the same under every bug.
+refused by it. ``preflight`` computes log-probs and gradients both ways, and log-probs once more by decoding, which
+also catches what nobody has listed yet. The loss itself would not do: on the first update of a batch the ratio is 1 and
+the loss the same under every bug.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from transformers import PreTrainedModel
 
 from ssl4rl.core.grpo.attention import ATTENTION, install
 from ssl4rl.core.grpo.prefix import Group, TokenLogps, inner_model, shared_logps, takes_features, unshared_logps
+from ssl4rl.core.grpo.rollout import decoded_logps
 
 TOLERANCE = 1e-3  # nats, and relative for gradients: deep float32 models round to 1e-5 or 1e-4, faults show above 1e-2
 COARSE_LOGP, COARSE_GRADIENT = 0.05, 0.1  # mean nats and relative, where numbers have half precision
@@ -101,12 +103,13 @@ def _forward(inner: PreTrainedModel, text: Any) -> str | None:
 
 
 def preflight(model: nn.Module, groups: Sequence[Group]) -> Preflight:
-    """Compare ``shared_logps`` with ``unshared_logps`` on ``groups``; a few small ones with ragged lengths are best.
+    """Compare ``shared_logps`` and ``decoded_logps`` with ``unshared_logps`` on ``groups``.
 
-    Runs in evaluation mode and puts the mode back; leaves ``.grad`` alone. The compared function is a random weighting
-    of log-probs, so no cancellation hides a difference. Gradients cover all trainable parameters up to
-    ``GRADIENT_ELEMENTS``, smallest tensors first: those are in every layer. A model that fails keeps the attention it
-    came with. What ``unshared_logps`` raises on these groups is raised, and so is a lack of memory.
+    A few small groups with ragged lengths are best. Runs in evaluation mode and puts the mode back; leaves ``.grad``
+    alone. The compared function is a random weighting of log-probs, so no cancellation hides a difference. Gradients
+    cover all trainable parameters up to ``GRADIENT_ELEMENTS``, smallest tensors first: those are in every layer. A
+    model that fails keeps the attention it came with. What ``unshared_logps`` raises on these groups is raised, and so
+    is a lack of memory.
     """
     reason = why_unshareable(model)
     if reason is not None:
@@ -135,9 +138,8 @@ def _compare(model: nn.Module, groups: Sequence[Group]) -> Preflight:
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
         # A model nobody has met may fail anywhere in its forward, and yet be trained unshared.
         return Preflight(False, f"its packed forward fails: {type(error).__name__}: {error}", math.nan, math.nan)
-    difference_PGT = (slow.logp_PGT - fast.logp_PGT).detach().abs()[slow.mask_PGT]
     coarse = _is_coarse(model)
-    logp = float(difference_PGT.mean() if coarse else difference_PGT.max())
+    logp = _logp_difference(slow, fast.logp_PGT[fast.mask_PGT], coarse)
     gradient = gradient_difference(slow_gradients, fast_gradients)
     most_logp, most_gradient = (COARSE_LOGP, COARSE_GRADIENT) if coarse else (TOLERANCE, TOLERANCE)
     # Written so that a nan fails.
@@ -146,8 +148,27 @@ def _compare(model: nn.Module, groups: Sequence[Group]) -> Preflight:
     elif not gradient <= most_gradient:
         reason = f"packed gradients differ by {gradient:.1e} of a tensor's norm (allowed {most_gradient:.0e})"
     else:
-        return Preflight(True, "", logp, gradient)
+        return _compare_decoding(model, groups, slow, Preflight(True, "", logp, gradient), most_logp)
     return Preflight(False, reason, logp, gradient)
+
+
+def _compare_decoding(
+    model: nn.Module, groups: Sequence[Group], slow: TokenLogps, packed: Preflight, most: float
+) -> Preflight:
+    """`packed`, unless decoding with shared prompts gives other log-probs."""
+    try:
+        logp = _logp_difference(slow, decoded_logps(model, groups), _is_coarse(model))
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        return replace(packed, ok=False, reason=f"its decoding fails: {type(error).__name__}: {error}")
+    reason = "" if logp <= most else f"log-probs while decoding differ by {logp:.1e} nats (allowed {most:.0e})"
+    return replace(packed, ok=not reason, reason=reason, logp_difference=max(packed.logp_difference, logp))
+
+
+def _logp_difference(slow: TokenLogps, logp_N: Tensor, coarse: bool) -> float:
+    difference_N = (slow.logp_PGT[slow.mask_PGT] - logp_N).detach().abs()
+    return float(difference_N.mean() if coarse else difference_N.max())
 
 
 def _weights(model: nn.Module) -> list[nn.Parameter]:

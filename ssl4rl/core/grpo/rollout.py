@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from ssl4rl.core.grpo.attention import install
 from ssl4rl.core.grpo.cascade import Cascade
+from ssl4rl.core.grpo.head import logits_logps
 from ssl4rl.core.grpo.policy import Encoded, Policy
-from ssl4rl.core.grpo.prefix import inner_model, prompt_positions
+from ssl4rl.core.grpo.prefix import Group, inner_model, prompt_positions
 
 Uniforms = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -112,10 +114,11 @@ class _Prefill:
     next_AP: Tensor  # the first token's position; A is 1, or 3 for multimodal rotary positions
 
 
-def _prefill(policy: Policy, prompts: Sequence[Encoded]) -> _Prefill:
-    batch = collate(prompts, policy.pad_id, policy.device)
-    position_APL = _positions(policy, prompts)
-    out = policy.model(**batch, position_ids=_squeezed(position_APL), use_cache=True, logits_to_keep=1)
+def _prefill(model: nn.Module, prompts: Sequence[Encoded], pad_id: int) -> _Prefill:
+    inner = inner_model(model)
+    batch = collate(prompts, pad_id, inner.device)
+    position_APL = _positions(inner, prompts)
+    out = model(**batch, position_ids=_squeezed(position_APL), use_cache=True, logits_to_keep=1)
     name = "past_key_values" if "past_key_values" in out else "cache_params"  # Mamba's word for it
     # after the prompt all axes go on from the largest position used in it
     next_AP = (position_APL.amax((0, 2)) + 1).expand(len(position_APL), -1)
@@ -127,7 +130,7 @@ def _decode(
 ) -> tuple[Tensor, Tensor]:
     """R = P x G rows by the model's own forward. Returns their tokens [R, T] and lengths [R]."""
     device = policy.device
-    start = _prefill(policy, prompts)
+    start = _prefill(policy.model, prompts, policy.pad_id)
     if group_size > 1:
         # by `reorder_cache`, which recurrent states follow too; their layers lack `batch_repeat_interleave`
         start.cache.reorder_cache(torch.arange(len(prompts), device=device).repeat_interleave(group_size))
@@ -167,11 +170,7 @@ def _decode_shared(
     """The same for N = P x G completions, on the R <= N rows of a `Cascade`."""
     device = policy.device
     inner = inner_model(policy.model)
-    install(inner)
-    start = _prefill(policy, prompts)
-    padded = None if bool(start.mask_PL.all()) else start.mask_PL.bool()
-    cascade = Cascade([(layer.keys, layer.values) for layer in start.cache.layers], padded)
-    logits_RV = start.logits_PV
+    cascade, logits_RV, next_AP = _prefill_shared(policy.model, prompts, policy.pad_id)
 
     eos, banned = (torch.tensor(ids, dtype=torch.long, device=device) for ids in (policy.eos_ids, policy.banned_ids))
     N = len(prompts) * group_size
@@ -190,8 +189,41 @@ def _decode_shared(
         if t + 1 == sampling.max_new_tokens or not len(alive_A):
             break
         token_R, row_A = _branch(cascade, row_A, token_A, logits_RV.shape[1])
-        logits_RV = cascade.step(inner, token_R, start.next_AP[:, cascade.prompt_R] + t)
+        logits_RV = cascade.step(inner, token_R, next_AP[:, cascade.prompt_R] + t)
     return tokens, length_N
+
+
+def _prefill_shared(model: nn.Module, prompts: Sequence[Encoded], pad_id: int) -> tuple[Cascade, Tensor, Tensor]:
+    """The prompts' keys and values, which nobody else holds, and `_Prefill`'s logits [P, V] and positions [A, P]."""
+    install(inner_model(model))
+    start = _prefill(model, prompts, pad_id)
+    seen_PL = None if bool(start.mask_PL.all()) else start.mask_PL.bool()
+    cascade = Cascade([(layer.keys, layer.values) for layer in start.cache.layers], seen_PL)
+    return cascade, start.logits_PV, start.next_AP
+
+
+@torch.no_grad()
+def decoded_logps(model: nn.Module, groups: Sequence[Group]) -> Tensor:
+    """Log-probs [N] of the groups' completion tokens, in order, by the decoder behind `generate(shared=True)`.
+
+    What `prefix.unshared_logps` returns, by another way: it tells whether sampling with shared prompts is right.
+    """
+    inner = inner_model(model)
+    prompts = [Encoded(group.prompt_ids, group.media) for group in groups]
+    pad_id = inner.config.get_text_config(decoder=True).pad_token_id or 0
+    cascade, logits_PV, next_AP = _prefill_shared(model, prompts, pad_id)
+    flat = [ids.to(inner.device) for group in groups for ids in group.completion_ids]
+    ids_RT = torch.nn.utils.rnn.pad_sequence(flat, batch_first=True)
+    parent_R = torch.tensor([p for p, group in enumerate(groups) for _ in group.completion_ids], device=inner.device)
+    cascade.select(parent_R)
+    logits_RV, columns = logits_PV[parent_R], []
+    for t, token_R in enumerate(ids_RT.unbind(1)):
+        columns.append(logits_logps(logits_RV, token_R)[0])
+        if t + 1 < ids_RT.shape[1]:
+            logits_RV = cascade.step(inner, token_R, next_AP[:, cascade.prompt_R] + t)
+    length_R = torch.tensor([len(ids) for ids in flat], device=inner.device)
+    mask_RT = torch.arange(ids_RT.shape[1], device=inner.device) < length_R[:, None]
+    return torch.stack(columns, 1)[mask_RT]
 
 
 def _branch(cascade: Cascade, row_A: Tensor, token_A: Tensor, vocabulary: int) -> tuple[Tensor, Tensor]:
@@ -208,9 +240,8 @@ def _branch(cascade: Cascade, row_A: Tensor, token_A: Tensor, vocabulary: int) -
     return token_R, inverse_A
 
 
-def _positions(policy: Policy, prompts: Sequence[Encoded]) -> Tensor:
+def _positions(inner: PreTrainedModel, prompts: Sequence[Encoded]) -> Tensor:
     """long [A, P, L], left-padded with 0: A is 1, or 3 (time, height, width) for multimodal rotary positions."""
-    inner = inner_model(policy.model)
     rows = [prompt_positions(inner, prompt.prompt_ids, prompt.media) for prompt in prompts]
     longest = max(row_AL.shape[1] for row_AL in rows)
     padded = [torch.nn.functional.pad(row_AL, (longest - row_AL.shape[1], 0)) for row_AL in rows]

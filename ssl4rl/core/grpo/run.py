@@ -224,7 +224,7 @@ def _evaluate_if_due(
     if done < 0 or not due or any(e["step"] == step and e["eval"]["n"] >= n for e in evaluations(run)):
         return
     seconds = clock()
-    result = run_evaluation(trainer.policy, data.held_out, recipe, n)
+    result = run_evaluation(trainer, data.held_out, n)
     record = {"step": step, "phase": "eval", "eval": result.to_json(), "tasks": result.by_task()}
     run.log({**record, "seconds": seconds, "step_s": round(clock() - seconds, 3)})
     e = result.to_json()
@@ -236,18 +236,20 @@ def _evaluate_if_due(
     )
 
 
-def run_evaluation(policy: Policy, held_out: TaskDataset, recipe: Recipe, n: int | None = None) -> Evaluation:
+def run_evaluation(trainer: Trainer, held_out: TaskDataset, n: int | None = None) -> Evaluation:
     """Evaluates on the first `n` held-out examples (None: all of them) as the recipe says."""
+    recipe = trainer.recipe
     part = held_out
     if n is not None and held_out.size is not None and n < held_out.size:
         part = TaskDataset(held_out.components, held_out.seed, n, held_out.style)
     return evaluate(
-        policy,
+        trainer.policy,
         part,
         max_new_tokens=recipe.sampling.max_new_tokens,
         temperature=recipe.eval.temperature,
         workers=recipe.train.workers,
         max_rows=recipe.train.rollout_rows,
+        shared=trainer.shared,
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -181,9 +182,14 @@ class Trainer:
         recipe = self.recipe
         sampling = Sampling(**recipe.sampling.model_dump())
 
+        @cache
+        def uniforms_of(p: int) -> Any:
+            # drawn row by row, so sample g's do not depend on how many there are
+            rng = keyed_rng("sample", recipe.train.seed, self.step, prompts[p].index)
+            return rng.random((recipe.grpo.group_size, sampling.max_new_tokens))
+
         def uniforms(p: int, g: int) -> Any:
-            key = ("sample", recipe.train.seed, self.step, prompts[p].index, g)
-            return keyed_rng(*key).random(sampling.max_new_tokens)
+            return uniforms_of(p)[g]
 
         with autocast(self.policy):
             completions = generate(
@@ -193,14 +199,21 @@ class Trainer:
                 sampling,
                 uniforms,
                 recipe.train.rollout_rows,
+                shared=self.shared,
             )
         weights = recipe.reward.model_dump()
-        scores = [
-            [self.dataset.score_answer(c.text, prompt.example, truncated=c.truncated) for c in row]
-            for prompt, row in zip(prompts, completions, strict=True)
-        ]
+        scores = [self._scores(prompt, row) for prompt, row in zip(prompts, completions, strict=True)]
         reward_PG = torch.tensor([[score.reward(weights) for score in row] for row in scores])
         return Rollouts(prompts, completions, scores, reward_PG)
+
+    def _scores(self, prompt: Prompt, row: list[Completion]) -> list[Score]:
+        """Equal completions are scored once."""
+
+        @cache
+        def score(text: str, truncated: bool) -> Score:
+            return self.dataset.score_answer(text, prompt.example, truncated=truncated)
+
+        return [score(c.text, c.truncated) for c in row]
 
     def _learn(self, rollouts: Rollouts, lr: float) -> tuple[Stats, float, int]:
         """The step's optimiser updates. Returns their mean statistics, the last gradient norm, groups with variance."""

@@ -100,14 +100,14 @@ def same(left: Path, right: Path) -> bool:
 
 
 def photographs(folder: Path, n: int = 12) -> Path:
-    """`n` small JPEGs with something to see: blobs of colour of many sizes, each picture its own."""
+    """`n` JPEGs of 320 x 256 px with something to see: blobs of colour of many sizes, each picture its own."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(n):
         rng = np.random.default_rng(seed)
-        total = np.zeros((72, 96, 3))
-        for cells in (2, 3, 5, 9, 17):
+        total = np.zeros((256, 320, 3))
+        for cells in (2, 3, 5, 9, 17, 33):
             blobs = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
-            total += np.asarray(blobs.resize((96, 72), Image.Resampling.BICUBIC), dtype=float) / 5
+            total += np.asarray(blobs.resize((320, 256), Image.Resampling.BICUBIC), dtype=float) / 6
         stretched = (total - total.mean()) * 2 + 128
         Image.fromarray(stretched.clip(0, 255).astype(np.uint8)).save(folder / f"{seed}.jpg", quality=95)
     return folder

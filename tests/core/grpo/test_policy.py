@@ -326,7 +326,7 @@ def test_missing_torchvision_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     folder = build("qwen2_5_vl", tmp_path / "model")
     assert load_policy(str(folder), device="cpu")
 
-    def broken(self: Any, image_processor: Any = None, tokenizer: Any = None, video_processor: Any = None) -> None:
+    def broken(self: Any, image_processor: Any, tokenizer: Any, video_processor: Any = None, **more: Any) -> None:
         raise ValueError("no processor today")
 
     monkeypatch.setattr("transformers.Qwen2_5_VLProcessor.__init__", broken)

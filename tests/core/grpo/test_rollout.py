@@ -1,4 +1,4 @@
-"""The sampler against `model.generate` and against arithmetic."""
+"""The sampler, by both ways of decoding, against `model.generate` and against arithmetic."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from ssl4rl.core.grpo.policy import Encoded, Policy, load_policy
-from ssl4rl.core.grpo.rollout import Sampling, collate, generate, sample
+from ssl4rl.core.grpo.rollout import Completion, Sampling, collate, generate, sample
 from ssl4rl.core.task import keyed_rng
 from ssl4rl.core.types import Example, Media
 from tests.tiny_models import build
@@ -24,10 +24,12 @@ def picture(seed: int, side: int = 32) -> Media:
 
 def questions(kind: str) -> list[Example]:
     if kind in TEXT:
-        return [Example(("What is it?",), "A"), Example(("Which of the two is longer, and why?",), "B")]
+        texts = ("What is it?", "Which of the two is longer, and why?", "Which of the four is the longest? Say it.")
+        return [Example((text,), "A") for text in texts]
     return [
         Example((picture(0), "What is it?"), "A"),
         Example(("First: ", picture(1), " second: ", picture(2), "Which one is brighter?"), "B"),
+        Example((picture(3), "Which quarter of it is the darkest? Say which, and nothing else."), "C"),
     ]
 
 
@@ -48,55 +50,76 @@ def encoded(policy: Policy, kind: str) -> list[Encoded]:
 
 
 def uniforms(p: int, g: int) -> Any:
-    return keyed_rng("test", p, g).random(16)
+    return keyed_rng("test", p, g).random(40)
 
 
+def ids(completions: list[list[Completion]]) -> list[list[list[int]]]:
+    return [[c.ids.tolist() for c in row] for row in completions]
+
+
+BOTH = pytest.mark.parametrize("shared", [False, True], ids=["plain", "shared"])
+
+
+@BOTH
 @pytest.mark.parametrize("kind", KINDS)
-def test_greedy_equals_generate_token_for_token(policies: Any, kind: str) -> None:
+def test_greedy_equals_generate_token_for_token(policies: Any, kind: str, shared: bool) -> None:
     policy = policies(kind)
     prompts = encoded(policy, kind)
-    ours = generate(policy, prompts, 1, Sampling(temperature=0, max_new_tokens=12))
-    for prompt, (completion,) in zip(prompts, ours, strict=True):
+    ours = generate(policy, prompts, 2, Sampling(temperature=0, max_new_tokens=40), shared=shared)
+    for prompt, row in zip(prompts, ours, strict=True):
         batch = collate([prompt], policy.pad_id, policy.device)
         theirs = policy.model.generate(
             **batch,
             do_sample=False,
-            max_new_tokens=12,
+            max_new_tokens=40,
             suppress_tokens=policy.banned_ids,
             eos_token_id=policy.eos_ids,
             pad_token_id=policy.pad_id,
         )[0, len(prompt.prompt_ids) :]
-        assert completion.ids.tolist() == theirs.tolist()
+        assert [c.ids.tolist() for c in row] == [theirs.tolist()] * 2
 
 
+@BOTH
 @pytest.mark.parametrize("kind", ["qwen2_5_vl", "idefics3", "llama"])
-def test_a_completion_does_not_depend_on_its_neighbours(policies: Any, kind: str) -> None:
+def test_a_completion_does_not_depend_on_its_neighbours(policies: Any, kind: str, shared: bool) -> None:
     policy = policies(kind)
     prompts = encoded(policy, kind)
     sampling = Sampling(max_new_tokens=12)
-    together = generate(policy, prompts, 3, sampling, uniforms)
-    alone = generate(policy, prompts[1:], 3, sampling, lambda p, g: uniforms(p + 1, g))
-    in_turn = generate(policy, prompts, 3, sampling, uniforms, max_rows=3)
-    assert [c.ids.tolist() for c in together[1]] == [c.ids.tolist() for c in alone[0]]
-    assert [[c.ids.tolist() for c in row] for row in together] == [[c.ids.tolist() for c in row] for row in in_turn]
+    together = generate(policy, prompts, 3, sampling, uniforms, shared=shared)
+    alone = generate(policy, prompts[1:2], 3, sampling, lambda p, g: uniforms(p + 1, g), shared=shared)
+    fewer = generate(policy, prompts, 2, sampling, uniforms, shared=shared)
+    in_turn = generate(policy, prompts, 3, sampling, uniforms, max_rows=3, shared=shared)
+    assert ids(together)[1] == ids(alone)[0]
+    assert [row[:2] for row in ids(together)] == ids(fewer)
+    assert ids(together) == ids(in_turn)
     assert len({c.text for row in together for c in row}) > 1
 
 
+@BOTH
+def test_equal_completions_are_one_object(policies: Any, shared: bool) -> None:
+    policy = policies("llama")
+    (row,) = generate(policy, encoded(policy, "llama")[:1], 3, Sampling(temperature=0, max_new_tokens=4), shared=shared)
+    assert row[0] is row[1] is row[2]
+
+
+@BOTH
 @pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen3_vl", "idefics3", "llava", "internvl"])
-def test_placeholders_are_never_sampled(policies: Any, kind: str) -> None:
+def test_placeholders_are_never_sampled(policies: Any, kind: str, shared: bool) -> None:
     policy = policies(kind)
     config = policy.model.config
     image_id = getattr(config, "image_token_id", None) or config.image_token_index
     assert image_id in policy.banned_ids
     assert not set(policy.eos_ids) & set(policy.banned_ids)
-    completions = generate(policy, encoded(policy, kind), 4, Sampling(temperature=5.0, max_new_tokens=16), uniforms)
+    sampling = Sampling(temperature=5.0, max_new_tokens=16)
+    completions = generate(policy, encoded(policy, kind), 4, sampling, uniforms, shared=shared)
     sampled = {int(i) for row in completions for c in row for i in c.ids}
     assert not sampled & set(policy.banned_ids)
 
 
-def test_truncated_means_no_end_of_turn(policies: Any) -> None:
+@BOTH
+def test_truncated_means_no_end_of_turn(policies: Any, shared: bool) -> None:
     policy = policies("llama")
-    for row in generate(policy, encoded(policy, "llama"), 8, Sampling(max_new_tokens=16), uniforms):
+    for row in generate(policy, encoded(policy, "llama"), 8, Sampling(max_new_tokens=16), uniforms, shared=shared):
         for completion in row:
             ended = int(completion.ids[-1]) in policy.eos_ids
             assert completion.truncated == (not ended)

@@ -15,6 +15,9 @@ from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.embedded.models import SHAPES, processor
 from tests.fakes import FAKES
 
+# torch counts this machine's cores
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+
 LEVEL = "90deg,original=false,image_px=32"
 
 

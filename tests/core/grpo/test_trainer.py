@@ -1,4 +1,4 @@
-"""The loop against its slow twins: batches cut or whole, groups dropped or kept, runs straight or stopped and resumed."""
+"""The loop against its slow twins: batches cut or whole, groups dropped or kept, runs straight or resumed."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ from torch import Tensor
 
 from ssl4rl.core.grpo.loss import KINDS
 from ssl4rl.core.grpo.policy import Policy, load_policy
-from ssl4rl.core.grpo.prefix import unshared_logps
+from ssl4rl.core.grpo.prefix import Group, unshared_logps
 from ssl4rl.core.grpo.run import open_data
 from ssl4rl.core.grpo.run_dir import RunDir
 from ssl4rl.core.grpo.trainer import Rollouts, Trainer
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
-from tests.core.grpo.runs import metrics, recipe, resumed, run, run_until, same, weights
+from tests.core.grpo.runs import FAKES, metrics, recipe, resumed, run, run_until, same, weights
 
-REWARDS = torch.tensor(
-    [[0.0, 1.0, 0.1], [0.1, 0.1, 0.1], [1.1, 0.1, 1.1], [0.3, 0.5, 0.0]]
-)  # the second has no variance
+# the second group has no variance
+REWARDS = torch.tensor([[0.0, 1.0, 0.1], [0.1, 0.1, 0.1], [1.1, 0.1, 1.1], [0.3, 0.5, 0.0]])
 
 
 def trainer(out: Path, policy: Policy, **grpo: Any) -> Trainer:
@@ -130,8 +129,6 @@ def test_the_gradient_goes_uphill(tmp_path: Path, policy: Policy) -> None:
     t.optimizer = torch.optim.SGD(t.parameters, lr=0.05)  # type: ignore[assignment]
 
     def scores() -> Tensor:
-        from ssl4rl.core.grpo.prefix import Group
-
         pairs = zip(rollouts.prompts, rollouts.completions, strict=True)
         groups = [Group(p.encoded.prompt_ids, p.encoded.media, [c.ids for c in row]) for p, row in pairs]
         with torch.no_grad():
@@ -186,6 +183,9 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.Mo
     for workers in (0, 1):
         stopped = recipe(tmp_path / f"{workers}", **settings, train={"workers": workers, "keep_checkpoints": 1})
         run_until(stopped, 3, monkeypatch)
+        for log in ("metrics.jsonl", "rollouts.jsonl"):
+            with (stopped.folder / log).open("a") as file:
+                file.write('{"step": 4, "pha')  # a kill may cut a line in two
         last = [folder.name for folder in (stopped.folder / "checkpoints").iterdir()]
         assert last == ["step_000002"]
         said = run(resumed(stopped))
@@ -239,34 +239,21 @@ def test_a_run_is_not_overwritten_by_accident(tmp_path: Path) -> None:
 def test_a_refused_run_leaves_nothing_in_the_way(tmp_path: Path) -> None:
     with pytest.raises(Ssl4rlError, match="no/such/folder"):
         run(recipe(tmp_path, data="no/such/folder"))
-    with pytest.raises(Ssl4rlError, match="the longest has .* tokens.; raise it"):
+    with pytest.raises(Ssl4rlError, match=r"the longest has \d+ tokens\); raise it"):
         run(recipe(tmp_path, prompt={"max_tokens": 5}))
     run(recipe(tmp_path, train={"steps": 1}))
-
-
-def test_a_line_cut_in_two_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    straight, stopped = recipe(tmp_path / "straight"), recipe(tmp_path / "stopped")
-    run(straight)
-    run_until(stopped, 3, monkeypatch)
-    for log in ("metrics.jsonl", "rollouts.jsonl"):
-        with (stopped.folder / log).open("a") as file:
-            file.write('{"step": 4, "pha')
-    run(resumed(stopped))
-    assert same(straight.folder, stopped.folder)
 
 
 def test_what_could_not_be_used_is_counted_over_all_parts_of_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.fakes import FAKES
-
     def pairs(out: Path) -> Recipe:
-        return recipe(out, "embedded:tiny_vlm", text=True, tasks=[{"task": f"{FAKES}:pair"}], train={"steps": 6})
+        return recipe(out, text=True, tasks=[{"task": f"{FAKES}:pair"}], train={"steps": 5, "seed": 2})
 
     run(pairs(tmp_path / "straight"))
     stopped = pairs(tmp_path / "stopped")
     run_until(stopped, 5, monkeypatch)
-    run(resumed(stopped))
+    run(resumed(stopped))  # from step 4
     counts = [RunDir(resumed(pairs(tmp_path / name))).finished() for name in ("straight", "stopped")]
     assert counts[0] is not None
     assert counts[1] is not None
@@ -282,7 +269,8 @@ from ssl4rl.core.grpo.run import Interrupted, train
 from tests.core.grpo.runs import recipe
 torch.set_num_threads(1)
 try:
-    train(recipe(Path(sys.argv[1]), train={"steps": 400, "workers": int(sys.argv[2]), "checkpoint_every": 2}), bar=False)
+    settings = {"steps": 400, "workers": int(sys.argv[2]), "checkpoint_every": 2}
+    train(recipe(Path(sys.argv[1]), train=settings), bar=False)
 except Interrupted as stop:
     print("stopped:", stop)
     sys.exit(130)

@@ -1,0 +1,166 @@
+"""Every recipe resolves, and runs for two steps: on its own small model, or on one of the same architecture."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForImageTextToText
+
+from ssl4rl.core import registry
+from ssl4rl.core.grpo import run as running
+from ssl4rl.core.grpo.policy import Policy, load_policy
+from ssl4rl.core.grpo.rollout import collate
+from ssl4rl.core.grpo.stream import check_lengths, encode
+from ssl4rl.core.recipe import Recipe, load_recipe
+from ssl4rl.core.types import Example, Score
+from ssl4rl.core.verify import Verifier
+from tests.core.grpo.runs import metrics, photographs, weights
+from tests.tiny_models import build
+
+# PEFT, where a user calls it, and transformers 5.23
+pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
+
+FOLDER = Path(__file__).parents[1] / "recipes"
+RECIPES = {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
+ON_SITE = [name for name, path in RECIPES.items() if "embedded:" in path.read_text()]
+REAL = [name for name in RECIPES if name not in ON_SITE]
+FAMILY = {"qwen2_5_vl": "qwen2_5_vl", "qwen3_vl": "qwen3_vl", "smolvlm": "smolvlm"}
+SLOW = ("qwen2_5_vl_7b_lora", "smolvlm_full")  # their architectures are run by others, once LoRA and once full
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photographs(tmp_path_factory.mktemp("photos"), 12)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    root = tmp_path_factory.mktemp("models")
+
+    def folder(recipe: str) -> Path:
+        kind = next(kind for start, kind in FAMILY.items() if recipe.startswith(start))
+        return root / kind if (root / kind).exists() else build(kind, root / kind)
+
+    return folder
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_resolves(name: str) -> None:
+    recipe = load_recipe(RECIPES[name])
+    assert recipe.name == name
+    for part in recipe.tasks:
+        task, _ = registry.resolve(part.task)
+        assert task.level(part.level)
+
+
+def test_the_recipes_for_real_models() -> None:
+    """What the papers' settings are scaled from stays what it is."""
+    assert set(REAL) >= {"qwen2_5_vl_3b_lora", "qwen2_5_vl_3b_full", "qwen3_vl_4b_lora", "smolvlm_lora", "smolvlm_full"}
+    for name in REAL:
+        recipe, text = load_recipe(RECIPES[name]), RECIPES[name].read_text()
+        assert (recipe.model.lora is not None) == name.endswith("_lora")
+        assert recipe.model.path.count("/") == 1
+        assert (recipe.grpo.group_size, recipe.grpo.beta, recipe.grpo.updates_per_step) == (5, 0.01, 4)
+        assert (recipe.prompt.style, recipe.prompt.max_tokens, recipe.data) == ("think", 1024, "photos/")
+        assert recipe.optim.lr == (1e-6 if recipe.model.lora is None else pytest.approx(1.5e-5, rel=0.4))
+        assert recipe.model.gradient_checkpointing
+        assert "Estimated, not run here." in text
+        longest = recipe.grpo.group_size * recipe.sampling.max_new_tokens + 1024
+        assert longest <= recipe.train.tokens_per_microbatch, "one group alone would break the memory it promises"
+    mixed = [name for name in REAL if len(load_recipe(RECIPES[name]).tasks) > 1]
+    assert "qwen2_5_vl_3b_lora" in mixed
+
+
+def by_length(
+    self: Verifier, completion: str, example: Example, *, style: Any = None, truncated: bool = False
+) -> Score:
+    """A random model never answers; so that groups have variance, its replies are worth something by their length."""
+    right = len(completion) % 2
+    return Score(float(right), "correct" if right else "wrong", None, {"accuracy": float(right), "format": 1.0})
+
+
+def train(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], Policy]:
+    """The summary and the policy as it was trained."""
+    policies: list[Policy] = []
+    load = running._load
+
+    def keep(*given: Any) -> Policy:
+        policies.append(load(*given))
+        return policies[0]
+
+    monkeypatch.setattr(running, "_load", keep)
+    monkeypatch.setattr(running, "check_lengths", partial(check_lengths, n=8))  # 64 take longer than the run
+    monkeypatch.setattr(Verifier, "score", by_length)
+    summary = running.train(recipe, say=lambda line: None, bar=False)
+    return summary, policies[0]
+
+
+def numbers(tree: Any) -> list[float]:
+    if isinstance(tree, dict):
+        return [x for value in tree.values() for x in numbers(value)]
+    if isinstance(tree, list):
+        return [x for value in tree for x in numbers(value)]
+    return [float(tree)] if isinstance(tree, (int, float)) else []
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in REAL])
+def test_two_steps_on_the_same_architecture(
+    tmp_path: Path, photos: Path, model: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    base = model(name)
+    small = [
+        *(f"model.path={base}", "model.device=cpu", f"data={photos}", "min_items=1", f"out={tmp_path}"),
+        *("train.steps=2", "train.workers=0", "eval.n=2"),
+        *("grpo.prompts_per_step=4", "grpo.group_size=2", "sampling.max_new_tokens=6"),
+    ]
+    recipe = load_recipe(RECIPES[name], small)
+    summary, trained = train(recipe, monkeypatch)
+
+    folder = recipe.folder
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    assert (summary["steps"], summary["before"]["n"], summary["after"]["n"]) == (2, 2, 2)
+    assert summary["shared_prompts"]
+    lines = metrics(folder)
+    assert [line["phase"] for line in lines] == ["eval", "train", "train", "eval"]
+    assert all(map(math.isfinite, numbers(lines)))
+    assert all(line["grad_norm"] > 0 for line in lines if line["phase"] == "train")
+
+    if recipe.model.lora:
+        loaded: Any = PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained(base), folder / "final")
+        assert any(bool(x.any()) for key, x in weights(folder / "final").items() if "lora_B" in key)
+    else:
+        loaded = AutoModelForImageTextToText.from_pretrained(folder / "final")
+        before, after = weights(base), weights(folder / "final")
+        assert before.keys() == after.keys()
+        assert any(not torch.equal(before[key], after[key]) for key in before)
+    again = load_policy(str(folder / "final"), device="cpu")
+    batch = collate([encode(running.open_data(recipe).train, again.encoder, 0).encoded], again.pad_id, again.device)
+    with torch.no_grad():
+        logits = [m.eval()(**batch).logits for m in (trained.model, loaded, again.model)]
+    assert torch.equal(logits[0], logits[1])
+    assert torch.equal(logits[0], logits[2])
+
+    more = [f"model.path={folder / 'final'}", "name=more", "train.steps=1", "eval.n=1"]
+    further, _ = train(load_recipe(RECIPES[name], [*small, *more]), monkeypatch)
+    assert further["steps"] == 1
+
+
+@pytest.mark.parametrize("name", ON_SITE)
+def test_two_steps_on_the_embedded_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    small = ["model.device=cpu", "warmup.steps=2", "train.steps=2", "train.workers=0", "eval.n=4", f"out={tmp_path}"]
+    recipe = load_recipe(RECIPES[name], [*small, "warmup.prompts_per_step=4", "grpo.prompts_per_step=4"])
+    summary, _ = train(recipe, monkeypatch)
+    assert (summary["warmup_steps"], summary["steps"], summary["after"]["n"]) == (2, 2, 4)
+    lines = metrics(recipe.folder)
+    assert [line["phase"] for line in lines] == ["warmup", "warmup", "eval", "train", "train", "eval"]
+    assert all(map(math.isfinite, numbers(lines)))
+    assert all(line["grad_norm"] > 0 for line in lines if line["phase"] != "eval")
+    assert AutoModelForImageTextToText.from_pretrained(recipe.folder / "final")
