@@ -78,7 +78,8 @@ Answer in degrees:| or |, | a multiple of | from | to |
 Answer with one letter:| A, B, C or D.| A, B, C, D, E, F, G or H.|
 Answer with one of these:| top left, top right, bottom left or bottom right.| same or different.|
 Answer with a whole number from |
-Answer with the numbers | to |, each once, separated by commas, for example | each once, separated by commas, for example |
+Answer with the numbers | to |, each once, separated by commas, for example |\
+ each once, separated by commas, for example |
 Answer with four whole numbers x|,y|:| the left, top, right and bottom edge in per cent of the picture, from |
  Reply with nothing but the answer inside | First reason inside |, then give the answer inside |.|,| |
 User:|
@@ -145,12 +146,11 @@ def processor(shape: Shape) -> Any:
     return Idefics3Processor(images, text, image_seq_len=shape.image_tokens, chat_template=_CHAT_TEMPLATE)
 
 
-def build(name: str, seed: int = 0) -> tuple[Any, Any]:
+def build(name: str) -> tuple[Any, Any]:
     """A model at random weights, and its processor.
 
     Args:
-        name: a key of `SHAPES`.
-        seed: of the weights.
+        name: a key of `SHAPES`, perhaps with the seed of its weights: "tiny_vlm#1" (without one: 0).
 
     Raises:
         Ssl4rlError: there is no such embedded model.
@@ -158,9 +158,12 @@ def build(name: str, seed: int = 0) -> tuple[Any, Any]:
     import torch
     from transformers import Idefics3Config, Idefics3ForConditionalGeneration
 
-    if name not in SHAPES:
-        raise Ssl4rlError(f"unknown embedded model {name!r}{nearest(name, SHAPES)}")
-    shape = SHAPES[name]
+    kind, _, seed = name.partition("#")
+    if kind not in SHAPES:
+        raise Ssl4rlError(f"unknown embedded model {kind!r}{nearest(kind, SHAPES)}")
+    if seed and not seed.isdecimal():
+        raise Ssl4rlError(f"embedded model {name!r}: the seed after '#' is {seed!r}; allowed: a whole number from 0")
+    shape = SHAPES[kind]
     prepared = processor(shape)
     text = prepared.tokenizer
     sizes = {
@@ -194,7 +197,7 @@ def build(name: str, seed: int = 0) -> tuple[Any, Any]:
         tie_word_embeddings=False,
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(int(seed or 0))
         model = Idefics3ForConditionalGeneration(config)
     model.name_or_path = f"embedded:{name}"  # an adapter's config names its base by this
     model.generation_config.eos_token_id = text.eos_token_id

@@ -1,0 +1,87 @@
+"""Draws the README's picture: one example of each vision task, and the held-out curves of quickstart runs.
+
+python scripts/make_readme_picture.py runs/quickstart_vision [more runs] --out docs/images/readme.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+from PIL import Image
+
+import ssl4rl
+from ssl4rl import Example
+
+TASKS = {
+    "vision/rotation": "90deg,original=false,image_px=192",
+    "vision/jigsaw": "2x2,form=picture,image_px=192",
+    "vision/position": "2x2,image_px=192,piece_px=120",
+    "vision/masked_patch": "medium,image_px=192,patch_px=80",
+    "vision/contrastive": "medium,view_px=192",
+}
+SHOWN = {
+    "vision/rotation": 3,
+    "vision/jigsaw": 6,
+    "vision/position": 2,
+    "vision/masked_patch": 9,
+    "vision/contrastive": 5,
+}
+
+
+def side_by_side(example: Example, height_px: int = 192, gap_px: int = 8, most: int = 3) -> Image.Image:
+    """The example's pictures in a row."""
+    pictures = [medium.data for medium in example.media][:most]
+    width_px = sum(p.width for p in pictures) + gap_px * (len(pictures) - 1)
+    row = Image.new("RGB", (width_px, height_px), "white")
+    x = 0
+    for picture in pictures:
+        row.paste(picture, (x, (height_px - picture.height) // 2))
+        x += picture.width + gap_px
+    return row
+
+
+def curve(run: Path) -> tuple[list[float], list[float], float]:
+    """Minutes, held-out accuracy and chance of a run."""
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    evals = [record for record in records if record["phase"] == "eval"]
+    minutes = [record["seconds"] / 60 for record in evals]
+    return minutes, [record["eval"]["accuracy"] for record in evals], evals[-1]["eval"]["chance"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("docs/images/readme.png"))
+    arguments = parser.parse_args()
+    figure = plt.figure(figsize=(12, 3.9), layout="constrained")
+    grid = figure.add_gridspec(2, 4, width_ratios=[1.5, 1.5, 1.1, 1.9])
+    for place, (task, level) in zip([(0, 0), (0, 1), (1, 0), (1, 1), (0, 2)], TASKS.items(), strict=True):
+        data = ssl4rl.create_dataset(task, "sample:", level=level, seed=4, style="answer")
+        axes = figure.add_subplot(grid[place])
+        example = data[SHOWN[task]]
+        axes.imshow(side_by_side(example, most=2 if place == (0, 2) else 3))
+        axes.set_title(f"{task.split('/')[1]}: {data.components[0].verifier.render(example.answer)}", fontsize=9)
+        axes.axis("off")
+    note = figure.add_subplot(grid[1, 2])
+    note.axis("off")
+    note.text(0, 0.5, "the answer is known\nfor free and can be\nchecked: a reward", fontsize=10, va="center")
+    axes = figure.add_subplot(grid[:, 3])
+    for run in arguments.runs:
+        minutes, accuracy, chance = curve(run)
+        axes.plot(minutes, accuracy, marker="o", markersize=3, label=run.name)
+        axes.axhline(chance, color="grey", linestyle="--", linewidth=1)
+    axes.set(ylim=(0, 1), xlabel="minutes on two CPU cores", title="held-out accuracy (dashed: chance)")
+    axes.spines[["top", "right"]].set_visible(False)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(arguments.out, dpi=110)
+    print(arguments.out)
+
+
+if __name__ == "__main__":
+    main()
