@@ -1,9 +1,9 @@
 """`scenes:` endless procedurally drawn pictures: sky, sun, hills, houses and trees, at any resolution.
 
 Drawn from their index alone, so nothing is stored or downloaded. Three in ten have fully random colours, so that "the
-blue side is up" does not carry far and the drawn things must be looked at. The horizon is steep, and the sun, never in
-the middle, lights what is near it, so that left and right halves differ too. What learns here says nothing about
-photographs.
+blue side is up" does not carry far and the drawn things must be looked at. In `scenes:side_lit` the horizon is steeper
+and the sun, never in the middle, lights what is near it, so that left and right differ in every part of the picture: an
+order of tiles can then be told. What learns here says nothing about photographs.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Colour = np.ndarray[Any, np.dtype[np.float64]]
 
 VERSION = 1
+SIDE_LIT = "side_lit"
 MIN_SIDE_PX = 16
 RANDOM_COLOURS_SHARE = 0.3
 
@@ -35,35 +36,38 @@ _ROOFS = np.array([[150, 60, 45], [90, 60, 50], [70, 75, 90]], dtype=float)
 class Scene(Photo):
     """One drawn picture; `decode` draws it."""
 
-    def __init__(self, index: int) -> None:
-        self.index = index
+    def __init__(self, index: int, side_lit: bool) -> None:
+        self.index, self.side_lit = index, side_lit
 
     def decode(self, min_side_px: int) -> Image.Image:
         side_px = max(min_side_px, MIN_SIDE_PX)
-        return _draw(keyed_rng("scenes", VERSION, self.index), side_px)
+        return _draw(keyed_rng("scenes", VERSION, self.index), side_px, self.side_lit)
 
 
 class Scenes(Source[Scene]):
     """2^40 scenes; the item at an index is drawn from that index."""
 
-    uri = "scenes:"
     endless: ClassVar[bool] = True
+
+    def __init__(self, side_lit: bool = False) -> None:
+        self.side_lit = side_lit
+        self.uri = f"scenes:{SIDE_LIT if side_lit else ''}"
 
     def __len__(self) -> int:
         return 1 << 40
 
     def __getitem__(self, index: int) -> Scene:
-        return Scene(index)
+        return Scene(index, self.side_lit)
 
     def id(self, index: int) -> str:
-        return f"scenes{VERSION}/{index}"
+        return f"{self.uri}{VERSION}/{index}"
 
 
 def open_scenes(rest: str) -> Scenes:
-    """Opens "scenes:"; there is nothing to choose."""
-    if rest:
-        raise Ssl4rlError(f"source 'scenes:{rest}': scenes: takes no path; write 'scenes:'")
-    return Scenes()
+    """Opens "scenes:" or "scenes:side_lit"."""
+    if rest not in ("", SIDE_LIT):
+        raise Ssl4rlError(f"source 'scenes:{rest}'; allowed: 'scenes:', 'scenes:{SIDE_LIT}'")
+    return Scenes(side_lit=rest == SIDE_LIT)
 
 
 def _pick(rng: np.random.Generator, palette: Colour) -> Colour:
@@ -76,7 +80,7 @@ def _fill(colour: Colour) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _draw(rng: np.random.Generator, side_px: int) -> Image.Image:
+def _draw(rng: np.random.Generator, side_px: int, side_lit: bool) -> Image.Image:
     """All lengths are shares of the side, so a scene looks the same at any resolution."""
     if rng.random() < RANDOM_COLOURS_SHARE:
         sky, ground, leaf, wall, roof, sun_colour = rng.uniform(0, 255, (6, 3))
@@ -85,13 +89,15 @@ def _draw(rng: np.random.Generator, side_px: int) -> Image.Image:
         leaf, wall, roof = _pick(rng, _LEAVES), _pick(rng, _WALLS), _pick(rng, _ROOFS)
         sun_colour = np.array([255.0, 240.0, 180.0]) + rng.normal(0, 10, 3)
 
-    slope, height = _away_from(rng, 0.0, 0.15, 0.45), rng.uniform(0.45, 0.68)
+    slope = _away_from(rng, 0.0, 0.15, 0.45) if side_lit else rng.uniform(-0.45, 0.45)
+    height = rng.uniform(0.45, 0.68)
     wave, phase, bumps = rng.uniform(0.01, 0.06), rng.uniform(0, 2 * np.pi), rng.uniform(1, 3)
 
     def horizon(x: Any) -> Any:
         return height + slope * (x - 0.5) + wave * np.sin(2 * np.pi * bumps * x + phase)
 
-    sun_x, sun_y, sun_r = _away_from(rng, 0.5, 0.12, 0.42), rng.uniform(0.08, 0.28), rng.uniform(0.05, 0.09)
+    sun_x = _away_from(rng, 0.5, 0.12, 0.42) if side_lit else rng.uniform(0.08, 0.92)
+    sun_y, sun_r = rng.uniform(0.08, 0.28), rng.uniform(0.05, 0.09)
     image = _sky(sky, sun_colour, sun_x, sun_y, glow=rng.uniform(0.3, 0.8), side_px=side_px)
     draw = ImageDraw.Draw(image)
     draw.ellipse([s * side_px for s in (sun_x - sun_r, sun_y - sun_r, sun_x + sun_r, sun_y + sun_r)], _fill(sun_colour))
@@ -110,7 +116,7 @@ def _draw(rng: np.random.Generator, side_px: int) -> Image.Image:
             _house(draw, rng, thing_x, foot, wall, roof, side_px)
         else:
             _tree(draw, rng, thing_x, foot, leaf, side_px)
-    return _lit(image, sun_x)
+    return _lit(image, sun_x) if side_lit else image
 
 
 def _away_from(rng: np.random.Generator, centre: float, least: float, most: float) -> float:

@@ -175,12 +175,15 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+WORKERS = {"full": [0, 1], "full, warm-up": [0], "lora": [1, 0]}
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
     settings = CASES[case]
     straight = recipe(tmp_path / "straight", **settings)
     run(straight)
-    for workers in (0, 1):
+    for workers in WORKERS[case]:
         stopped = recipe(tmp_path / f"{workers}", **settings, train={"workers": workers, "keep_checkpoints": 1})
         run_until(stopped, 3, monkeypatch)
         for log in ("metrics.jsonl", "rollouts.jsonl"):
