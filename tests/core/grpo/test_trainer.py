@@ -169,13 +169,9 @@ def test_unshareable_models_train_unshared_and_say_so(tmp_path: Path, tiny: Call
 
 
 CASES: dict[str, dict[str, Any]] = {
-    "full": {"grpo": {"beta": 0.05}},
-    "full, warm-up": {"warmup": {"steps": 3, "rehearsal": 0.1}, "grpo": {"beta": 0.05, "updates_per_step": 2}},
+    "full": {"warmup": {"steps": 1, "rehearsal": 0.1}, "grpo": {"beta": 0.05, "updates_per_step": 2}},
     "lora": {"model": {"lora": {"r": 4, "dropout": 0.1}}, "warmup": {"steps": 1}, "grpo": {"beta": 0.05}},
 }
-
-
-WORKERS = {"full": [0, 1], "full, warm-up": [0], "lora": [1, 0]}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -183,7 +179,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.Mo
     settings = CASES[case]
     straight = recipe(tmp_path / "straight", **settings)
     run(straight)
-    for workers in WORKERS[case]:
+    for workers in (0, 1):
         stopped = recipe(tmp_path / f"{workers}", **settings, train={"workers": workers, "keep_checkpoints": 1})
         run_until(stopped, 3, monkeypatch)
         for log in ("metrics.jsonl", "rollouts.jsonl"):
@@ -293,7 +289,7 @@ def start(out: Path, workers: int = 0) -> subprocess.Popen[str]:
         start_new_session=True,
     )
     log = out / "run" / "metrics.jsonl"
-    for _ in range(1200):
+    for _ in range(2400):
         if child.poll() is not None or (log.exists() and log.read_text().count("\n") > 3):
             break
         time.sleep(0.05)
@@ -314,7 +310,7 @@ def go_on(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     child = start(tmp_path, workers)
     os.killpg(child.pid, signal.SIGINT)  # a terminal sends it to the workers too
-    said, _ = child.communicate(timeout=60)
+    said, _ = child.communicate(timeout=120)
     assert child.returncode == 130, said
     assert "resume=true goes on from here" in said
     assert "Traceback" not in said
