@@ -27,14 +27,14 @@ TASKS = {
 }
 SHOWN = {
     "vision/rotation": 3,
-    "vision/jigsaw": 6,
-    "vision/position": 2,
+    "vision/jigsaw": 2,
+    "vision/position": 4,
     "vision/masked_patch": 9,
     "vision/contrastive": 5,
 }
 
 
-def side_by_side(example: Example, height_px: int = 192, gap_px: int = 8, most: int = 3) -> Image.Image:
+def side_by_side(example: Example, height_px: int = 192, gap_px: int = 8, most: int = 5) -> Image.Image:
     """The example's pictures in a row."""
     pictures = [medium.data for medium in example.media][:most]
     width_px = sum(p.width for p in pictures) + gap_px * (len(pictures) - 1)
@@ -60,12 +60,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/images/readme.png"))
     arguments = parser.parse_args()
     figure = plt.figure(figsize=(12, 3.9), layout="constrained")
-    grid = figure.add_gridspec(2, 4, width_ratios=[1.5, 1.5, 1.1, 1.9])
+    grid = figure.add_gridspec(2, 4, width_ratios=[1.2, 2.0, 1.1, 1.9])
     for place, (task, level) in zip([(0, 0), (0, 1), (1, 0), (1, 1), (0, 2)], TASKS.items(), strict=True):
         data = ssl4rl.create_dataset(task, "sample:", level=level, seed=4, style="answer")
         axes = figure.add_subplot(grid[place])
         example = data[SHOWN[task]]
-        axes.imshow(side_by_side(example, most=2 if place == (0, 2) else 3))
+        axes.imshow(side_by_side(example, most=5))
         axes.set_title(f"{task.split('/')[1]}: {data.components[0].verifier.render(example.answer)}", fontsize=9)
         axes.axis("off")
     note = figure.add_subplot(grid[1, 2])
@@ -76,7 +76,8 @@ def main() -> None:
         minutes, accuracy, chance = curve(run)
         axes.plot(minutes, accuracy, marker="o", markersize=3, label=run.name)
         axes.axhline(chance, color="grey", linestyle="--", linewidth=1)
-    axes.set(ylim=(0, 1), xlabel="minutes on two CPU cores", title="held-out accuracy (dashed: chance)")
+    axes.set(ylim=(0, 1), xlabel="minutes on one CPU core")
+    axes.set_title("quickstart: held-out accuracy, dashed: chance", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(arguments.out, dpi=110)
