@@ -84,11 +84,11 @@ def open_data(recipe: Recipe) -> Data:
     for component in (*train.components, *held_out.components):
         split = component.split
         if len(split) < recipe.min_items:
-            bad = len(split.source.problems)
+            bad = split.source.problems
             raise Ssl4rlError(
                 f"{split.source.uri}: the {split.part} part has {len(split)} usable items, at least "
                 f"min_items={recipe.min_items} are needed"
-                + (f" ({bad} could not be used: {unusable.named[0]})" if bad else "")
+                + (f" ({len(bad)} could not be used, first {bad[0].name}: {bad[0].why})" if bad else "")
             )
     return Data(train, held_out, unusable)
 
