@@ -52,6 +52,8 @@ def write(plugin: str, golden: Golden) -> None:
 
 
 if __name__ == "__main__":
-    from tests.vision.test_golden import current
+    from tests.graph import test_golden as graph
+    from tests.vision import test_golden as vision
 
-    write("vision", current())
+    write("vision", vision.current())
+    write("graph", graph.current())

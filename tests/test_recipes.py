@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from ssl4rl.core import registry
 from ssl4rl.core.grpo import run as running
@@ -163,4 +163,5 @@ def test_two_steps_on_the_embedded_model(tmp_path: Path, monkeypatch: pytest.Mon
     assert [line["phase"] for line in lines] == ["warmup", "warmup", "eval", "train", "train", "eval"]
     assert all(map(math.isfinite, numbers(lines)))
     assert all(line["grad_norm"] > 0 for line in lines if line["phase"] != "eval")
-    assert AutoModelForImageTextToText.from_pretrained(recipe.folder / "final")
+    auto = AutoModelForImageTextToText if "vlm" in recipe.model.path else AutoModelForCausalLM
+    assert auto.from_pretrained(recipe.folder / "final")

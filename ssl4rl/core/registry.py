@@ -3,8 +3,9 @@
 A plugin is a module that holds `TASKS`, a mapping from short name to a task class or a lazy "module:Class" string, and
 may hold `SOURCES`, a mapping from URI scheme to an opener (`opener(rest_of_uri) -> Source`) or such a string; the
 scheme "" opens plain paths. It may hold `SHOW`, a mapping from a kind of `Media` to a function that turns its data into
-a PIL image or a text for people to look at. It is found through the entry-point group `ssl4rl.plugins` or named as a
-file, `./my.py:TASKS`.
+a PIL image or a text for people to look at; its entry "drawing" turns what an example has in `meta["drawing"]` (or each
+thing in it, where that is a list) into SVG text, shown beside the prompt. It is found through the entry-point group
+`ssl4rl.plugins` or named as a file, `./my.py:TASKS`.
 """
 
 from __future__ import annotations
@@ -62,6 +63,23 @@ def _plugin(name: str, module: Any, attribute: str) -> Plugin:
 @cache
 def file_plugin(path: str) -> Plugin:
     """The plugin in a Python file that the user named; its module name is the file's."""
+    module = load_file(path)
+    name = Path(path).stem
+    try:
+        return _plugin(name, module, "TASKS")
+    except (AttributeError, TypeError) as error:
+        if sys.modules.get(name) is module:
+            del sys.modules[name]
+        raise Ssl4rlError(f"plugin file {path!r} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+@cache
+def load_file(path: str) -> Any:
+    """The module in a Python file that the user named.
+
+    Raises:
+        Ssl4rlError: there is no such file, or it raises.
+    """
     file = Path(path)
     if not file.is_file():
         raise Ssl4rlError(f"plugin file {path!r} does not exist")
@@ -73,7 +91,7 @@ def file_plugin(path: str) -> Plugin:
     sys.modules.setdefault(name, module)
     try:
         spec.loader.exec_module(module)
-        return _plugin(name, module, "TASKS")
+        return module
     except (Exception, SystemExit) as error:  # likewise
         if sys.modules.get(name) is module:
             del sys.modules[name]

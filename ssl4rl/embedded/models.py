@@ -2,7 +2,8 @@
 
 `embedded:tiny_vlm` is a stock Idefics3 vision-language model of about half a million parameters with a byte-level BPE
 tokenizer trained here on the words of the tasks' prompts, and a chat template. Saved, it loads with
-`AutoModelForImageTextToText.from_pretrained` and `AutoProcessor.from_pretrained` like any other.
+`AutoModelForImageTextToText.from_pretrained` and `AutoProcessor.from_pretrained` like any other. Models for text alone
+are in `text_models.py` and `smollm2.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssl4rl.core.types import Ssl4rlError, nearest
+from ssl4rl.embedded import text_models
+from ssl4rl.embedded.smollm2 import load_smollm2
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ SHAPES = {
     "small_vlm": Shape(image_px=64, patch_px=8, merge=2, width=128, vision_layers=4, text_layers=2),
 }
 
+SMOLLM2 = "smollm2"
+NAMES = (*SHAPES, *text_models.SHAPES, SMOLLM2)
+"""What may follow "embedded:"."""
+
 _SPECIAL = ["<pad>", "<unk>", "<bos>", "<end_of_utterance>", "<fake_token_around_image>", "<global-img>", "<image>"]
 _TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
 _VOCABULARY = 2048
@@ -46,6 +53,53 @@ _CHAT_TEMPLATE = (
     "{% endfor %}{% endif %}<end_of_utterance>\n{% endfor %}"
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
+_SENTENCES = """
+This picture was turned. By how many degrees counter-clockwise (0: not turned)?
+The second picture is the first one, turned. By how many degrees counter-clockwise was it turned (0: not turned)?
+List the tile numbers in the order of the original picture, row by row from the top left: first the number of the tile\
+ that belongs in the top left place, and so on.
+List the tile numbers in the order of the original picture, from top to bottom: first the number of the tile that\
+ belongs in the topmost place, and so on.
+List the tile numbers in the order of the original picture, from left to right: first the number of the tile that\
+ belongs in the leftmost place, and so on.
+The piece was cut out of the picture, then changed a little in colour and size.
+In which quarter of the picture does it lie?
+The grey cell of the picture is hidden.
+The grey cells of the picture are hidden.
+Which patch belongs in the cell with the red frame?
+Both are crops of pictures and may be mirrored, recoloured or blurred.
+Do they come from the same picture or from different pictures?
+Answer in degrees: 0 or 180.
+Answer in degrees: 0, 90, 180 or 270.
+Answer in degrees: 0, 45, 90, 135, 180, 225, 270 or 315.
+Answer in degrees: a multiple of 15 from 0 to 345.
+Answer with one letter: A, B, C or D.
+Answer with one of these: top left, top right, bottom left or bottom right.
+Answer with one of these: same or different.
+Reply with nothing but the answer inside <answer> </answer>.
+First reason inside <think> </think>, then give the answer inside <answer> </answer>.
+"""
+_GRIDS = {(2, 1): "from top to bottom", (1, 2): "from left to right"} | {
+    (n, n): "row by row from the top left" for n in (2, 3, 4)
+}
+
+
+def _sentences() -> list[str]:
+    """The sentences of the tasks' prompts, each one token: a small model finds a picture among few tokens sooner."""
+    found = _SENTENCES.strip().split("\n")
+    for (rows, cols), reading in _GRIDS.items():
+        tiles = f"{rows} x {cols} tiles (rows x columns)"
+        count = rows * cols
+        order = ",".join(str(tile) for tile in range(count, 0, -1))
+        found += [
+            f"These are the {tiles} of one picture, shuffled.",
+            f"A picture was cut into {tiles} and the tiles were shuffled.",
+            f"The tiles as shown here are numbered 1 to {count}, {reading}.",
+            f"Answer with the numbers 1 to {count}, each once, separated by commas, for example {order}.",
+        ]
+    return found
+
+
 _PHRASES = """User:|System:|Assistant:|Tile |: |
 Tile |First picture: |
 Second picture: |
@@ -97,8 +151,8 @@ def _corpus() -> list[str]:
 def tokenizer() -> Any:
     """A byte-level BPE tokenizer of at most 2,048 tokens, the same on every machine.
 
-    It merges within clauses rather than words, so the tasks' own prompts take a third of the tokens; any other text
-    is spelt in smaller pieces. Answer tags are one token each.
+    The sentences of the tasks' own prompts are one token each, and so are the answer tags; what else they say is merged
+    within clauses rather than words. Any other text is spelt in smaller pieces.
     """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -132,6 +186,7 @@ def tokenizer() -> Any:
         model_max_length=4096,
     )
     fast.add_tokens([AddedToken(tag, normalized=False, special=False) for tag in _TAGS])
+    fast.add_tokens([AddedToken(text, lstrip=True, normalized=False, special=False) for text in _sentences()])
     fast.chat_template = _CHAT_TEMPLATE
     return fast
 
@@ -147,23 +202,38 @@ def processor(shape: Shape) -> Any:
 
 
 def build(name: str) -> tuple[Any, Any]:
-    """A model at random weights, and its processor.
+    """An embedded model, and its processor or tokenizer.
 
     Args:
-        name: a key of `SHAPES`, perhaps with the seed of its weights: "tiny_vlm#1" (without one: 0).
+        name: one of `NAMES`, perhaps with the seed of its weights: "tiny_vlm#1" (without one: 0).
 
     Raises:
-        Ssl4rlError: there is no such embedded model.
+        Ssl4rlError: there is no such embedded model, or the package that brings it is not installed.
     """
+    kind, _, seed = name.partition("#")
+    if kind not in NAMES:
+        raise Ssl4rlError(f"unknown embedded model {kind!r}{nearest(kind, NAMES)}")
+    if seed and not seed.isdecimal():
+        raise Ssl4rlError(f"embedded model {name!r}: the seed after '#' is {seed!r}; allowed: a whole number from 0")
+    if kind == SMOLLM2:
+        if seed:
+            raise Ssl4rlError(f"embedded model {name!r}: it is pretrained, so nothing may follow its name")
+        model, prepared = load_smollm2()
+    elif kind in SHAPES:
+        model, prepared = _vision_language(SHAPES[kind], int(seed or 0))
+    else:
+        model, prepared = text_models.build(kind, int(seed or 0))
+    model.name_or_path = f"embedded:{name}"  # an adapter's config names its base by this
+    text = getattr(prepared, "tokenizer", prepared)
+    model.generation_config.eos_token_id = text.eos_token_id
+    model.generation_config.pad_token_id = text.pad_token_id
+    return model, prepared
+
+
+def _vision_language(shape: Shape, seed: int) -> tuple[Any, Any]:
     import torch
     from transformers import Idefics3Config, Idefics3ForConditionalGeneration
 
-    kind, _, seed = name.partition("#")
-    if kind not in SHAPES:
-        raise Ssl4rlError(f"unknown embedded model {kind!r}{nearest(kind, SHAPES)}")
-    if seed and not seed.isdecimal():
-        raise Ssl4rlError(f"embedded model {name!r}: the seed after '#' is {seed!r}; allowed: a whole number from 0")
-    shape = SHAPES[kind]
     prepared = processor(shape)
     text = prepared.tokenizer
     sizes = {
@@ -197,9 +267,5 @@ def build(name: str) -> tuple[Any, Any]:
         tie_word_embeddings=False,
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(seed or 0))
-        model = Idefics3ForConditionalGeneration(config)
-    model.name_or_path = f"embedded:{name}"  # an adapter's config names its base by this
-    model.generation_config.eos_token_id = text.eos_token_id
-    model.generation_config.pad_token_id = text.pad_token_id
-    return model, prepared
+        torch.manual_seed(seed)
+        return Idefics3ForConditionalGeneration(config), prepared

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from ssl4rl.core.source import content_id
+from ssl4rl.core.uri import split_options
 from ssl4rl.vision.sources import open_hf, open_parquet, open_tar, open_tsv
-from ssl4rl.vision.sources.base import expand_braces, split_options
+from ssl4rl.vision.sources.base import expand_braces
 from ssl4rl.vision.sources.hub import parse
 from tests.vision.files import Pictures, b64, error, problems, write_parquet, write_tar, write_tsv
 

@@ -66,7 +66,7 @@ def load_model(path: str, weights: torch.dtype, attention: str) -> tuple[Any, bo
         from ssl4rl.embedded.models import build
 
         model, processor = build(path.removeprefix(EMBEDDED))
-        return model.to(weights), True, processor
+        return model.to(weights), hasattr(processor, "image_processor"), processor
     _check_folder(path)
     with _load_errors(path):
         model, vision, info = _from_pretrained(path, weights, attention)
@@ -109,12 +109,12 @@ def with_adapter(model: Any, path: str, trainable: bool) -> Any:
     """The model under the adapter that the folder `path` holds."""
     from peft import PeftModel
 
-    with _load_errors(path), _no_deprecations():
+    with _load_errors(path), no_deprecations():
         return PeftModel.from_pretrained(model, path, is_trainable=trainable)
 
 
 @contextmanager
-def _no_deprecations() -> Iterator[None]:
+def no_deprecations() -> Iterator[None]:
     """Hushes transformers' new name for gradient checkpointing, which PEFT does not know and older releases lack."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*gradient_checkpointing.*", FutureWarning)
@@ -156,7 +156,7 @@ def prepare(model: Any, lora: Lora | None, freeze_vision: bool, gradient_checkpo
             tower.requires_grad_(False)
     if gradient_checkpointing:
         try:
-            with _no_deprecations():
+            with no_deprecations():
                 model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         except ValueError as error:
             raise Ssl4rlError(f"model.gradient_checkpointing: {one_line(error)}") from error
@@ -178,7 +178,7 @@ def _add_lora(model: Any, lora: Lora, freeze_vision: bool) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        with torch.random.fork_rng(devices=[]), _no_deprecations():
+        with torch.random.fork_rng(devices=[]), no_deprecations():
             torch.manual_seed(lora.seed)
             model = get_peft_model(model, config)
     except ValueError as error:

@@ -41,6 +41,8 @@ def _f1(parsed: Sequence[Hashable], answer: Sequence[Hashable]) -> float:
 class NodeSet(Verifier):
     """A set of nodes, "3, 7, 12"; order and repetition do not matter.
 
+    Where the question says how many are asked for, `meta["count"]` does too, and more or fewer are unparsed (naming all
+    would earn something for nothing).
     Reward: F1 with the true set. A name that is no node makes the answer unparsed. Guessing draws a set of the true
     size: chance is 1 / C(nodes, size), the expected value size / nodes.
     """
@@ -51,7 +53,9 @@ class NodeSet(Verifier):
 
     def parse(self, text: str, example: Example) -> list[str] | None:
         names = _known(_names(text), example)
-        return None if names is None else sorted(set(names))
+        if names is None or len(set(names)) != example.meta.get("count", len(set(names))):
+            return None
+        return sorted(set(names))
 
     def grade(self, parsed: Any, example: Example) -> float:
         return max(_f1(parsed, [str(node) for node in answer]) for answer in example.accepted)
@@ -77,7 +81,9 @@ class NodeSet(Verifier):
 class EdgeSet(Verifier):
     """A set of edges, "A-B, C-D" (also "A->B", "(A, B)" one a line); direction counts only when `directed`.
 
-    Reward: F1 with the true set. Guessing draws a set of the true size among all pairs of nodes.
+    `meta["candidates"]` can narrow the edges that an answer may use to a list; the question then says how many are
+    asked for, and an answer with more or fewer is unparsed (naming all of them would earn something for nothing).
+    Reward: F1 with the true set. Guessing draws a set of the true size among all candidates, or all pairs of nodes.
     """
 
     directed: bool = False
@@ -103,6 +109,9 @@ class EdgeSet(Verifier):
             if ends is None:
                 return None
             edges.add(self._edge(*ends))
+        candidates = self._candidates(example)
+        if candidates and (not edges <= set(candidates) or len(edges) != len(self._edges(example.answer))):
+            return None
         return [list(edge) for edge in sorted(edges)] or None
 
     def grade(self, parsed: Any, example: Example) -> float:
@@ -112,11 +121,19 @@ class EdgeSet(Verifier):
         arrow = "->" if self.directed else "-"
         return ", ".join(f"{u}{arrow}{v}" for u, v in answer)
 
+    def _candidates(self, example: Example) -> list[tuple[str, str]]:
+        return sorted(self._edges(example.meta.get("candidates", ())))
+
     def _pairs(self, example: Example) -> int:
+        if candidates := self._candidates(example):
+            return len(candidates)
         nodes = len(example.meta["nodes"])
         return math.perm(nodes, 2) if self.directed else math.comb(nodes, 2)
 
     def random_answer(self, example: Example, rng: np.random.Generator) -> list[list[str]]:
+        if candidates := self._candidates(example):
+            drawn = rng.choice(len(candidates), len(self._edges(example.answer)), replace=False)
+            return [list(candidates[i]) for i in sorted(drawn.tolist())]
         nodes = sorted(str(node) for node in example.meta["nodes"])
         edges: set[tuple[str, str]] = set()
         while len(edges) < len(self._edges(example.answer)):
@@ -138,9 +155,10 @@ class EdgeSet(Verifier):
 class Path(Verifier):
     """A path, "A, C, B" (also with arrows), checked edge by edge: every path of the right length is right.
 
-    The example carries `meta["edges"]` (pairs that may be walked; both ways unless `directed`) and its answer is one
-    right path: start, end and length are read off it. Reward: exact. Guessing draws the nodes between start and end
-    at random, so chance is `meta["paths"]` (how many right paths there are) / arrangements of the nodes between.
+    The example carries `meta["edges"]` (pairs that may be walked; both ways unless `directed`, which
+    `meta["directed"]` overrides for one example) and its answer is one right path: start, end and length are read off
+    it. Reward: exact. Guessing draws the nodes between start and end at random, so chance is `meta["paths"]` (how many
+    right paths there are) / arrangements of the nodes between.
     """
 
     directed: bool = False
@@ -155,7 +173,7 @@ class Path(Verifier):
     def grade(self, parsed: Any, example: Example) -> float:
         answer = [str(node) for node in example.answer]
         edges = {(str(u), str(v)) for u, v in example.meta["edges"]}
-        if not self.directed:
+        if not example.meta.get("directed", self.directed):
             edges |= {(v, u) for u, v in edges}
         ends_fit = (parsed[0], parsed[-1], len(parsed)) == (answer[0], answer[-1], len(answer))
         return float(ends_fit and all(step in edges for step in itertools.pairwise(parsed)))

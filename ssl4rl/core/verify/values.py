@@ -55,7 +55,8 @@ class Choice(Verifier):
 
     @property
     def instruction(self) -> str:
-        kind = "letter" if all(len(o) == 1 for o in self.options) else "of these"
+        short = all(len(o) == 1 for o in self.options)
+        kind = "of these" if not short else "number" if all(o.isdigit() for o in self.options) else "letter"
         return f"Answer with one {kind}: {_either(self.options)}."
 
     def parse(self, text: str, example: Example) -> str | None:

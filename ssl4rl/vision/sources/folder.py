@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError
+from ssl4rl.core.uri import missing
 from ssl4rl.vision.photo import FilePhoto
-from ssl4rl.vision.sources.base import SCHEME_OF, PhotoSource, examine, missing
+from ssl4rl.vision.sources.base import SCHEME_OF, PhotoSource, examine
 
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".dib"),

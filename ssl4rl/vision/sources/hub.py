@@ -11,8 +11,9 @@ from typing import Any, BinaryIO
 
 from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError, nearest
+from ssl4rl.core.uri import missing, split_options
 from ssl4rl.vision.photo import EncodedPhoto
-from ssl4rl.vision.sources.base import PhotoSource, examine, missing, split_options
+from ssl4rl.vision.sources.base import PhotoSource, examine
 from ssl4rl.vision.sources.parquet import cell_length, choose_column, is_list, open_cell, pick
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")

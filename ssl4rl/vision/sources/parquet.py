@@ -12,8 +12,9 @@ from typing import Any, BinaryIO
 
 from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError, Unusable, nearest
+from ssl4rl.core.uri import split_options
 from ssl4rl.vision.photo import EncodedPhoto
-from ssl4rl.vision.sources.base import PhotoSource, examine, find_files, inside, split_options
+from ssl4rl.vision.sources.base import PhotoSource, examine, find_files, inside
 
 _USUAL = ("image", "images", "img", "picture", "photo", "jpg", "png", "webp", "image_bytes", "bytes")
 """Names of picture columns, the likeliest first."""

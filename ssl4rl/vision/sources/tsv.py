@@ -12,8 +12,9 @@ from typing import BinaryIO
 
 from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError, Unusable
+from ssl4rl.core.uri import missing
 from ssl4rl.vision.photo import EncodedPhoto, FilePhoto
-from ssl4rl.vision.sources.base import SCHEME_OF, PhotoSource, examine, inside, missing
+from ssl4rl.vision.sources.base import SCHEME_OF, PhotoSource, examine, inside
 
 _REFERENCE = 64
 """An `image` cell of at most so many characters is the index of the row that holds the picture (VLMEvalKit's rule)."""

@@ -1,0 +1,42 @@
+"""What openers of sources share: a URI's options, and the error for a path that is not there."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ssl4rl.core.types import Ssl4rlError
+
+
+def missing(uri: str, path: Path, kind: str = "") -> Ssl4rlError:
+    """The error for a path (of some `kind`, like "folder ") that does not exist, with the nearest name that does."""
+    gone = path
+    while not gone.parent.is_dir() and gone.parent != gone:
+        gone = gone.parent
+    try:
+        names = os.listdir(gone.parent)
+    except OSError:
+        names = []
+    close = difflib.get_close_matches(gone.name, names, n=1, cutoff=0.6)
+    hint = f"; did you mean {str(gone.parent / close[0])!r}?" if close else ""
+    at = "" if gone == path else f" (there is no {str(gone)!r})"
+    return Ssl4rlError(f"{kind}{uri!r} does not exist{at}{hint}")
+
+
+def split_options(scheme: str, text: str, allowed: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """ "data?column=photo" -> ("data", {"column": "photo"}).
+
+    Raises:
+        Ssl4rlError: an option that is not allowed.
+    """
+    name, _, query = text.partition("?")
+    if "?" in text and (os.path.exists(text) or not re.fullmatch(r"\w+=[^&]*(&\w+=[^&]*)*", query)):
+        return text, {}  # a glob's question mark, or a file's
+    options = dict(part.split("=", 1) for part in query.split("&")) if query else {}
+    for option in options:
+        if option not in allowed:
+            raise Ssl4rlError(f"{scheme}:{text!r}: unknown option {option!r}; allowed: {', '.join(allowed)}")
+    return name, options

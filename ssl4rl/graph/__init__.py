@@ -1,0 +1,34 @@
+"""Graphs as text: tasks, the sources they draw from, and pictures for people. Importing this imports none of them."""
+
+TASKS: dict[str, str] = {
+    "masked_edge": "ssl4rl.graph.masked_edge:MaskedEdge",
+    "masked_node": "ssl4rl.graph.masked_node:MaskedNode",
+    "neighbours": "ssl4rl.graph.neighbours:Neighbours",
+    "subgraph_contrast": "ssl4rl.graph.subgraph_contrast:SubgraphContrast",
+    "hops": "ssl4rl.graph.hops:Hops",
+    "perturbed_edge": "ssl4rl.graph.perturbed_edge:PerturbedEdge",
+    "motifs": "ssl4rl.graph.motifs:Motifs",
+    "node_classification": "ssl4rl.graph.node_classification:NodeClassification",
+    "link_prediction": "ssl4rl.graph.link_prediction:LinkPrediction",
+}
+
+SOURCES: dict[str, str] = {
+    "nx": "ssl4rl.graph.sources.networkx_files:open_nx",
+    "graphml": "ssl4rl.graph.sources.networkx_files:open_graphml",
+    "gml": "ssl4rl.graph.sources.networkx_files:open_gml",
+    "gexf": "ssl4rl.graph.sources.networkx_files:open_gexf",
+    "edgelist": "ssl4rl.graph.sources.networkx_files:open_edgelist",
+    "adjlist": "ssl4rl.graph.sources.networkx_files:open_adjlist",
+    "edges": "ssl4rl.graph.sources.table:open_edges",
+    "npz": "ssl4rl.graph.sources.npz:open_npz",
+    "pyg": "ssl4rl.graph.sources.pyg:open_pyg",
+    "er": "ssl4rl.graph.sources.synthetic:open_er",
+    "sbm": "ssl4rl.graph.sources.synthetic:open_sbm",
+    "ba": "ssl4rl.graph.sources.synthetic:open_ba",
+    "ws": "ssl4rl.graph.sources.synthetic:open_ws",
+    "grid": "ssl4rl.graph.sources.synthetic:open_grid",
+    "tree": "ssl4rl.graph.sources.synthetic:open_tree",
+    "debian": "ssl4rl.graph.sources.debian:open_debian",
+}
+
+SHOW: dict[str, str] = {"drawing": "ssl4rl.graph.draw:svg"}
