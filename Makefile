@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help test demo lint format setup clean
 
 help:
-	@echo "make demo    train a small vision-language model on this machine's CPU and watch it learn"
+	@echo "make demo    two small models learn on this machine's CPU: a picture task and a graph task"
 	@echo "make test    the tests, about two minutes"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  let ruff rewrite the layout"
@@ -34,6 +34,8 @@ test: $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/ssl4rl train recipes/quickstart_vision.yaml resume=true
+	$(BIN)/ssl4rl train recipes/quickstart_graph.yaml resume=true
+	$(BIN)/ssl4rl report runs/quickstart_vision runs/quickstart_graph --out runs/report.html
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

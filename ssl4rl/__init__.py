@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ssl4rl.core.dataset import TaskDataset as TaskDataset
     from ssl4rl.core.mixture import create_dataset as create_dataset
     from ssl4rl.core.source import Source as Source
+    from ssl4rl.core.strategies import Strategy as Strategy
     from ssl4rl.core.task import Task as Task
     from ssl4rl.core.task import keyed_rng as keyed_rng
     from ssl4rl.core.types import Example as Example
@@ -37,6 +38,7 @@ _HOME = {
     "core.dataset": ["TaskDataset"],
     "core.mixture": ["create_dataset"],
     "core.source": ["Source"],
+    "core.strategies": ["Strategy"],
     "core.task": ["Task", "keyed_rng"],
     "core.types": ["Example", "Key", "Media", "Score", "Ssl4rlError", "Unusable"],
     "core.verify": [

@@ -1,7 +1,7 @@
 """The command line: parse, call, print. Every command imports what it needs when it runs, so that help is quick.
 
-Exit status: 0 done; 2 for what the user can mend, with one line on stderr; 1 for a fault of ours, with a traceback;
-130 interrupted.
+Exit status: 0 done; 2 for what the user can mend, with one line on stderr; 1 for a fault of ours, with a traceback,
+and for a leak that `audit` found; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -110,6 +110,27 @@ def check_command(tasks: tuple[str, ...], as_json: bool, **options: Any) -> None
         raise Ssl4rlError(report.summary)
 
 
+@cli.command("audit")
+@click.argument("task")
+@_data
+@_level
+@click.option("-n", "--n", "n", type=click.IntRange(100), default=1000, show_default=True, help="Examples a level.")
+@_seed
+@click.option("--split", default="all", show_default=True, metavar="S", help="train, held_out or all.")
+@click.option("--twin/--no-twin", default=True, show_default=True, help="Also ask about data without content.")
+@_as_json
+def audit_command(task: str, as_json: bool, **options: Any) -> int:
+    """Can shallow classifiers guess the answers without understanding? All levels by default; exits 1 on a leak.
+
+    TASK is a name such as vision/rotation, or a plugin's file, ./my.py:TASKS.
+    """
+    from ssl4rl.tools import audit
+
+    found = audit.audit(task, **options)
+    click.echo(audit.to_json(found) if as_json else audit.to_text(found))
+    return 1 if any(one.leaks for one in found) else 0
+
+
 @cli.command("train")
 @click.argument("recipe", metavar="RECIPE.yaml")
 @click.argument("overrides", nargs=-1, metavar="[section.key=value]...")
@@ -130,6 +151,8 @@ def train_command(recipe: str, overrides: tuple[str, ...], as_json: bool) -> Non
     out = sys.stderr if as_json else sys.stdout
     _hush()
     train(settings, say=_beside_a_bar(out), bar=sys.stderr.isatty())
+    if os.environ.get("RANK", "0") != "0":  # of several processes the first one reports
+        return
     pages = _write_report(report, [settings.folder], None)
     run = read_run(settings.folder)
     if as_json:
@@ -166,6 +189,37 @@ def eval_command(model: str, tasks: tuple[str, ...], as_json: bool, **options: A
     _hush()
     results = evaluate_model.evaluate_model(model, tasks, **options)
     click.echo(evaluate_model.to_json(model, results) if as_json else evaluate_model.to_text(results))
+
+
+@cli.command("probe")
+@click.argument("model")
+@_data
+@click.option("--task", "tasks", multiple=True, metavar="T", help="May be repeated. [default: all that read the data]")
+@click.option("--level", metavar="L", help='One level, or "all,image_px=64". [default: all levels]')
+@click.option("-n", "n", type=click.IntRange(2), default=24, show_default=True, help="Examples of each level.")
+@click.option("--group", type=click.IntRange(2), default=8, show_default=True, help="Completions of each example.")
+@click.option("--split", default="train", show_default=True, metavar="S", help="train, held_out or all.")
+@_seed
+@click.option("--style", metavar="F", help="Reply format, think or answer. [default: the run's, else think]")
+@click.option("--max-tokens", type=click.IntRange(1), help="Longest prompt. [default: the run's, else 1024]")
+@click.option("--max-new-tokens", type=click.IntRange(1), help="[default: the run's, else 256]")
+@click.option("--temperature", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
+@click.option("--system", metavar="TEXT", help="A system message. [default: the run's]")
+@click.option("--out", metavar="PAGE.html", help="Write a self-contained page too.")
+@_as_json
+def probe_command(model: str, tasks: tuple[str, ...], out: str | None, as_json: bool, **options: Any) -> None:
+    """Say what a model can learn now: success and signal of every task and level, and where to start.
+
+    MODEL is a folder, a hub id, embedded:NAME or a run (runs/NAME, runs/NAME/final).
+    """
+    _need("train", "torch", "transformers")
+    from ssl4rl.tools import probe, probe_page
+
+    _hush()
+    found = probe.probe(model, tasks, **options)
+    click.echo(probe.to_json(found) if as_json else probe.to_text(found))
+    if out:
+        click.echo(probe_page.write(found, out), err=as_json)
 
 
 @cli.command("report")
@@ -223,7 +277,7 @@ def _beside_a_bar(out: TextIO) -> Callable[[str], None]:
     return say
 
 
-# probe, audit, export and bench come here: one function each, its imports inside.
+# export and bench come here: one function each, its imports inside.
 
 
 def main() -> None:

@@ -106,12 +106,18 @@ class Picture(Task[str]):
         answer = int(rng.integers(4))
         picture = Image.new("L", (level["px"], 2 * level["px"]), 80 * answer)
         return Example(
-            ("Grey:", Media("image", picture), Media("sound", [answer, 7]), "<script>x</script> Which?"), answer
+            ("Grey:", Media("image", picture), Media("sound", [answer, 7]), "<script>x</script> Which?"),
+            answer,
+            meta={"drawing": [{"width": 10 + answer}, {"width": 99}]},
         )
 
 
 def show_sound(data: list[int]) -> str:
     return f"sound of {data[1]} <i>Hz</i>"
+
+
+def draw_box(data: Mapping[str, int]) -> str:
+    return f'<svg xmlns="http://www.w3.org/2000/svg" width="{data["width"]}" height="9"><title>&lt;</title></svg>'
 
 
 TASKS = {"letter": Letter, "pair": Pair, "picture": Picture}
@@ -120,4 +126,4 @@ SOURCES = {
     "many": lambda rest: Words([f"word{i}" for i in range(int(rest))]),
     "endless": lambda _: Endless(),
 }
-SHOW = {"sound": show_sound}
+SHOW = {"sound": show_sound, "drawing": draw_box}

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from ssl4rl.core.source import Split
 from ssl4rl.core.task import Level, Task, keyed_rng
 from ssl4rl.core.types import Example, Key, Score, Ssl4rlError, Unusable, VerifierFault
@@ -17,14 +19,27 @@ MAX_ATTEMPTS = 64
 """Unusable draws in a row after which a source is declared unfit for a task."""
 
 
+_GOLDEN = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio
+_FULL = 1 << 64
+
+
 @dataclass(frozen=True)
 class Component:
-    """One task at one level on one part of a source, and its share of the mixture."""
+    """One task at one level on one part of a source, and its share of the mixture.
+
+    `entry`: which line of the mixture it comes from; the levels of one line share it, in order from easy to hard.
+    """
 
     task: Task[Any]
     level: Level
     split: Split[Any]
     weight: float = 1.0
+    entry: int = 0
+
+    @property
+    def name(self) -> str:
+        """ "task@version[level]", as reports call it."""
+        return f"{self.task.id}[{self.level.name}]"
 
     @property
     def verifier(self) -> Verifier:
@@ -35,7 +50,7 @@ class TaskDataset(Sequence[Example]):
     """Examples by index, the same on every machine, worker and rank, in whatever order they are asked for.
 
     Args:
-        components: what is mixed; an index is given to one of them by its keyed generator, by weight.
+        components: what is mixed; each index is given to one of them, by weight.
         seed: another seed, other examples.
         size: the length; None is unbounded (iterate or index, but there is no `len`).
         style: the reply format asked for, "think" or "answer".
@@ -50,9 +65,11 @@ class TaskDataset(Sequence[Example]):
             raise Ssl4rlError(f"size is {size}; allowed: 0 or more, or None for an unbounded dataset")
         self.components = tuple(components)
         self.seed, self.size, self.style = operator.index(seed), size, style
-        total = sum(c.weight for c in components)
-        self._shares = [c.weight / total for c in components]
-        self._by_key = {(c.task.id, c.level.name): c for c in components}
+        self._weights = [c.weight for c in components]
+        self._start = int(keyed_rng("mixture", self.seed).integers(_FULL, dtype=np.uint64))
+        self._by_key: dict[tuple[str, str], list[Component]] = {}
+        for c in components:
+            self._by_key.setdefault((c.task.id, c.level.name), []).append(c)
 
     def __len__(self) -> int:
         if self.size is None:
@@ -65,7 +82,7 @@ class TaskDataset(Sequence[Example]):
             index += self.size
         if index < 0 or (self.size is not None and index >= self.size):
             raise IndexError(f"index {index} outside a dataset of {self.size}")
-        return self._make(self.pick(index), index)
+        return self._make(self.components[self.pick(index)], index)
 
     def __iter__(self) -> Iterator[Example]:
         index = 0
@@ -73,11 +90,33 @@ class TaskDataset(Sequence[Example]):
             yield self[index]
             index += 1
 
-    def pick(self, index: int) -> Component:
-        """The component that the example at `index` comes from."""
-        if len(self.components) == 1:
-            return self.components[0]
-        return self.components[int(keyed_rng("mixture", self.seed, index).choice(len(self._shares), p=self._shares))]
+    def pick(self, index: int, weights: Sequence[float] | None = None) -> int:
+        """Which component (its position) the example at `index` comes from.
+
+        Args:
+            index: the example's.
+            weights: of the components, in place of their own; at least one above 0.
+
+        Returns:
+            A position in `components`. Indices next to each other are spread evenly (a golden-ratio sequence, started
+            by the seed), so a batch holds every component's share to within one example or two.
+        """
+        weights = self._weights if weights is None else weights
+        whole = float(sum(weights))
+        at = whole * ((self._start + index * _GOLDEN) % _FULL / _FULL)
+        reached = 0.0
+        for position, weight in enumerate(weights):
+            reached += weight
+            if at < reached:
+                return position
+        return max(position for position, weight in enumerate(weights) if weight > 0)  # rounding at the very end
+
+    def at(self, index: int, component: int) -> Example:
+        """The example that component number `component` makes at `index`, whatever the weights.
+
+        With weights that move, what `index` holds is a function of the weights in force; this is the pure part.
+        """
+        return self._make(self.components[component], index)
 
     def _make(self, component: Component, index: int) -> Example:
         task, level, split = component.task, component.level, component.split
@@ -108,26 +147,27 @@ class TaskDataset(Sequence[Example]):
             Ssl4rlError: the example is of another dataset.
         """
         key = example.key
-        component = self._by_key.get((key.task, key.level)) if key else None
-        if component is None:
+        components = self._by_key.get((key.task, key.level), []) if key else []
+        if not components:
             raise Ssl4rlError(f"example {key} is not of this dataset ({', '.join(t for t, _ in self._by_key)})")
-        return component
+        return components[0]
 
     def remake(self, key: Key) -> Example:
-        """The example that `key` names, made again.
+        """The example that `key` names, made again: its task and level say from which component.
 
         Raises:
             Ssl4rlError: another dataset's key, or the source's content is no longer the same.
         """
-        component = self.pick(key.index)
-        if (key.task, key.level, key.seed) != (component.task.id, component.level.name, self.seed):
+        components = self._by_key.get((key.task, key.level), [])
+        if not components or key.seed != self.seed:
             raise Ssl4rlError(f"example {key} is not of this dataset (seed {self.seed})")
-        example = self._make(component, key.index)
-        if example.key != key:
-            raise Ssl4rlError(
-                f"example {key} cannot be made again: the content of {component.split.source.uri} changed"
-            )
-        return example
+        for component in components:
+            example = self._make(component, key.index)
+            if example.key == key:
+                return example
+        raise Ssl4rlError(
+            f"example {key} cannot be made again: the content of {components[0].split.source.uri} changed"
+        )
 
     def ask(self, example: Example) -> str:
         """The sentences about the answer's form that end this example's prompt."""
@@ -150,3 +190,7 @@ class TaskDataset(Sequence[Example]):
     def chance(self, example: Example) -> float:
         """Probability that a random valid answer to this example is correct."""
         return self.component_of(example).verifier.chance(example)
+
+    def expected(self, example: Example) -> float:
+        """Mean accuracy of a random valid answer to this example, partial credit included."""
+        return self.component_of(example).verifier.expected(example)

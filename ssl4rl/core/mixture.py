@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ssl4rl.core import registry
+from ssl4rl.core.curriculum import target_rank
 from ssl4rl.core.dataset import Component, TaskDataset
 from ssl4rl.core.source import Part, Source, Split
+from ssl4rl.core.task import Level, Task
 from ssl4rl.core.types import Ssl4rlError, nearest
 from ssl4rl.core.verify import STYLES, Style
 
@@ -18,12 +20,41 @@ if TYPE_CHECKING:  # a recipe's types cost 0.1 s to import, which `ssl4rl list` 
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One line of a mixture, as a recipe writes it. `data` None is the mixture's own."""
+    """One line of a mixture, as a recipe writes it. `data` None is the mixture's own.
+
+    `levels` in place of `level`: several, as `level_names` takes them; `shares` are their parts of the weight, alike by
+    default.
+    """
 
     task: str
     level: str | None = None
     weight: float = 1.0
     data: str | None = None
+    levels: Sequence[str] | str | None = None
+    shares: Sequence[float] | None = None
+
+
+def level_names(task: Task[Any], levels: Sequence[str] | str) -> list[str]:
+    """A list of levels as it is; "all" is all of the task's, from easy to hard, "all,image_px=32" with a parameter."""
+    if not isinstance(levels, str):
+        return list(levels)
+    name, comma, rest = levels.partition(",")
+    return [f"{level}{comma}{rest}" for level in task.levels] if name == "all" else [levels]
+
+
+def _ladder(spec: TaskSpec, task: Task[Any]) -> list[tuple[Level, float]]:
+    """The levels of one line, with the parts of its weight that sum to 1."""
+    if spec.levels is None:
+        return [(task.level(spec.level), 1.0)]
+    levels = [task.level(name) for name in level_names(task, spec.levels)]
+    names = [level.name for level in levels]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise Ssl4rlError(f"{task.name}: the level {twice!r} is listed twice")
+    shares = list(spec.shares or [1.0] * len(levels))
+    if len(shares) != len(levels):
+        raise Ssl4rlError(f"{task.name}: {len(shares)} shares for {len(levels)} levels ({', '.join(names)})")
+    return [(level, share / sum(shares)) for level, share in zip(levels, shares, strict=True)]
 
 
 class Sources:
@@ -62,18 +93,24 @@ def open_mixture(
         raise Ssl4rlError(f"unknown prompt style {style!r}{nearest(style, STYLES)}")
     sources = sources or Sources()
     components = []
-    for spec in specs:
+    splits: dict[int, Split[Any]] = {}
+    for entry, spec in enumerate(specs):
         task, plugin = registry.resolve(spec.task)
         uri = spec.data or data or task.data
         if not uri:
             raise Ssl4rlError(f"{task.name} brings no data of its own; name a source, for instance a folder")
         source = sources.get(uri, plugin)
-        components.append(Component(task, task.level(spec.level), Split(source, split, held_out), spec.weight))
+        if id(source) not in splits:
+            splits[id(source)] = Split(source, split, held_out)
+        for level, share in _ladder(spec, task):
+            components.append(Component(task, level, splits[id(source)], spec.weight * share, entry))
     return TaskDataset(components, seed=seed, size=size, style=style)
 
 
 def open_recipe(recipe: Recipe, sources: Sources | None = None) -> tuple[TaskDataset, TaskDataset]:
     """A recipe's mixture on both parts of its sources: the unbounded training examples and the held-out ones.
+
+    Of a task with several levels the held-out part has the curriculum's target, or with `eval.levels: all` every one.
 
     Raises:
         Ssl4rlError: anything a name can be wrong in.
@@ -81,7 +118,7 @@ def open_recipe(recipe: Recipe, sources: Sources | None = None) -> tuple[TaskDat
     sources = sources or Sources()
     specs = [TaskSpec(**task.model_dump()) for task in recipe.tasks]
 
-    def part(split: Part, seed: int, size: int | None) -> TaskDataset:
+    def part(split: Part, seed: int, size: int | None, specs: Sequence[TaskSpec]) -> TaskDataset:
         return open_mixture(
             specs,
             data=recipe.data,
@@ -93,7 +130,19 @@ def open_recipe(recipe: Recipe, sources: Sources | None = None) -> tuple[TaskDat
             sources=sources,
         )
 
-    return part("train", recipe.train.seed, None), part("held_out", recipe.eval.seed, recipe.eval.n)
+    wanted = [_evaluated(spec, recipe) for spec in specs]
+    train = part("train", recipe.train.seed, None, specs)
+    return train, part("held_out", recipe.eval.seed, recipe.eval.n, wanted)
+
+
+def _evaluated(spec: TaskSpec, recipe: Recipe) -> TaskSpec:
+    """The line of the held-out mixture: its levels alike, or the target alone."""
+    if spec.levels is None:
+        return spec
+    if recipe.eval.levels == "all":
+        return replace(spec, shares=None)
+    levels = [level for level, _ in _ladder(spec, registry.resolve(spec.task)[0])]
+    return replace(spec, levels=[levels[target_rank(levels, recipe.curriculum.target)].name], shares=None)
 
 
 def create_dataset(

@@ -43,12 +43,57 @@ class ModelSection(_Section):
 
 
 class TaskSection(_Section):
-    """One task of the mixture; `data` overrides the recipe's."""
+    """One task of the mixture; `data` overrides the recipe's.
+
+    `levels` in place of `level`: several, from easy to hard, which the curriculum weighs; "all" is all of the task's,
+    "all,image_px=32" all of them with that parameter. `shares`: each level's part where the curriculum is `fixed`.
+    """
 
     task: str
     level: str | None = None
+    levels: list[str] | str | None = None
+    shares: list[float] | None = None
     weight: float = Field(1.0, ge=0)
     data: str | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> TaskSection:
+        if self.level is not None and self.levels is not None:
+            raise ValueError(f"level {self.level!r} and levels exclude each other")
+        if isinstance(self.levels, str) and self.levels.partition(",")[0] != "all":
+            raise ValueError(f"levels is {self.levels!r}; allowed: a list of levels, or 'all'")
+        if self.levels is not None and not self.levels:
+            raise ValueError("levels is empty; name at least one")
+        if self.shares is not None and self.levels is None:
+            raise ValueError("shares are of levels, and there are none")
+        if self.shares is not None and (min(self.shares, default=0) < 0 or sum(self.shares) <= 0):
+            raise ValueError("shares must be >= 0 and not all 0")
+        return self
+
+
+class CurriculumSection(_Section):
+    """Which levels are trained on when. See docs/curriculum.md.
+
+    `strategy`: fixed, uniform, staged, goldilocks, or a class of one's own, "./my.py:Class", which `options` are given
+    to. `target`: the level to end at, by its name; the hardest by default. `memory`: rollout groups that a level's
+    averages reach back over. `threshold`: the skill (0 is guessing, 1 perfect) at which a level is mastered, and
+    `learnable` the one at which it is off the floor, each for `patience` steps in a row. staged keeps the share `keep`
+    for earlier levels. goldilocks: `floor`, each level's least share; `rate`, how much of the way weights move in a
+    step; `anneal`, when everything but the floor is at the hardest level within reach: a share of train.steps, or
+    (above 1) a number of steps.
+    """
+
+    strategy: str = "fixed"
+    target: str | None = None
+    memory: int = Field(32, ge=1)
+    threshold: float = Field(0.6, gt=0, le=1)
+    patience: int = Field(3, ge=1)
+    keep: float = Field(0.2, ge=0, lt=1)
+    floor: float = Field(0.05, ge=0, lt=0.5)
+    rate: float = Field(0.2, gt=0, le=1)
+    learnable: float = Field(0.1, gt=0, lt=1)
+    anneal: float = Field(0.5, gt=0)
+    options: dict[str, Any] = {}
 
 
 class PromptSection(_Section):
@@ -80,14 +125,16 @@ class GrpoSection(_Section):
     """The algorithm. One step samples `group_size` completions for each of `prompts_per_step` prompts.
 
     The step's groups are cut into `updates_per_step` optimiser updates; from the second on the policy has moved, and
-    the clip acts. `beta` > 0 adds the KL to the reference policy (k3 estimator).
+    the clip acts. `beta` > 0 adds the KL to the reference policy (k3 estimator). `refill` > 0: groups whose completions
+    all earned the same are dropped and others sampled in their place, up to so many times `prompts_per_step` more.
     """
 
     loss: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo"] = "grpo"
     group_size: int = Field(8, ge=2)
     prompts_per_step: int = Field(32, ge=1)
+    refill: int = Field(0, ge=0)
     updates_per_step: int = Field(1, ge=1)
-    advantage_scale: Literal["group", "batch", "none"] = "group"
+    advantage_scale: Literal["group", "batch", "task", "none"] = "group"
     clip_low: float = Field(0.2, gt=0, lt=1)
     clip_high: float = Field(0.2, gt=0)
     beta: float = Field(0.0, ge=0)
@@ -117,7 +164,11 @@ class OptimSection(_Section):
 
 
 class TrainSection(_Section):
-    """Length and housekeeping. Time limits end the run early, cleanly, after the step in progress."""
+    """Length and housekeeping. Time limits end the run early, cleanly, after the step in progress.
+
+    `processes`: how many there must be, for a launcher that might start fewer; by default as many as there are.
+    `gradient_agreement_every`: every so many steps, how far the tasks' gradients point the same way (0 is never).
+    """
 
     steps: int = Field(100, ge=0)
     max_seconds: float | None = Field(None, gt=0)
@@ -128,29 +179,36 @@ class TrainSection(_Section):
     keep_checkpoints: int = Field(2, ge=1)
     workers: int = Field(0, ge=0)
     threads: int | None = Field(None, ge=1)
+    processes: int | None = Field(None, ge=1)
     log_rollouts: int = Field(2, ge=0)
+    gradient_agreement_every: int = Field(0, ge=0)
 
 
 class EvalSection(_Section):
-    """Held-out evaluation before, during (`every` steps; 0 is never) and after training. Greedy by default."""
+    """Held-out evaluation before, during (`every` steps; 0 is never) and after training. Greedy by default.
+
+    `levels`: of a task with several, the curriculum's target alone, or all.
+    """
 
     n: int = Field(400, ge=1)
     every: int = Field(0, ge=0)
     n_during: int = Field(200, ge=1)
     seed: int = 1_000_003
     temperature: float = Field(0.0, ge=0)
+    levels: Literal["target", "all"] = "target"
 
 
 class Recipe(_Section):
-    """A whole run."""
+    """A whole run. `trl` holds further arguments of TRL's GRPOConfig for `engine: trl` (use_vllm, deepspeed, ...)."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    engine: Literal["native"] = "native"
+    engine: Literal["native", "trl"] = "native"
     model: ModelSection
     tasks: list[TaskSection] = Field(min_length=1)
     data: str | None = None
     held_out: float = Field(0.2, gt=0, lt=1)
     min_items: int = Field(8, ge=1)
+    curriculum: CurriculumSection = CurriculumSection()
     prompt: PromptSection = PromptSection()
     reward: RewardSection = RewardSection()
     sampling: SamplingSection = SamplingSection()
@@ -159,6 +217,7 @@ class Recipe(_Section):
     optim: OptimSection = OptimSection()
     train: TrainSection = TrainSection()
     eval: EvalSection = EvalSection()
+    trl: dict[str, Any] = {}
     out: str = "runs"
     resume: bool = False
     overwrite: bool = False
@@ -172,6 +231,8 @@ class Recipe(_Section):
             )
         if sum(task.weight for task in self.tasks) <= 0:
             raise ValueError("the weights of all tasks are 0")
+        if self.trl and self.engine != "trl":
+            raise ValueError(f"the section trl ({', '.join(self.trl)}) is read by engine=trl, not by {self.engine!r}")
         return self
 
     @property

@@ -37,13 +37,17 @@ class Rule:
 
 @dataclass(frozen=True)
 class Plot:
-    """Lines over GRPO steps, from 0 to `top` and from 0 to the last step."""
+    """Lines over GRPO steps, from 0 to `top` and from 0 to the last step.
+
+    `stacked`: the bands are filled, and the lines left out.
+    """
 
     title: str
     lines: Sequence[Line]
     rules: Sequence[Rule] = ()
     top: float = 1.0
     note: str = ""
+    stacked: bool = False
 
     @property
     def last(self) -> float:

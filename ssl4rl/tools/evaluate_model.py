@@ -74,7 +74,7 @@ def evaluate_model(
     Raises:
         Ssl4rlError: anything the caller can mend.
     """
-    path, asked = _of_a_run(model)
+    path, asked = of_a_run(model)
     chosen = {"style": style, "max_new_tokens": max_new_tokens, "system": system, "held_out": held_out}
     asked = {**asked, **{name: value for name, value in chosen.items() if value is not None}}
     datasets = [
@@ -99,9 +99,10 @@ def evaluate_model(
     return results
 
 
-def _of_a_run(model: str) -> tuple[str, dict[str, Any]]:
+def of_a_run(model: str) -> tuple[str, dict[str, Any]]:
     """Where the weights lie, and how the run that made them put its questions."""
     defaults: dict[str, Any] = {"style": "think", "max_new_tokens": 256, "system": None, "held_out": 0.2}
+    defaults["max_tokens"] = 1024
     folder = Path(model)
     if (folder / "recipe.yaml").is_file() and (folder / "final").is_dir():
         model = str(folder / "final")
@@ -116,6 +117,7 @@ def _of_a_run(model: str) -> tuple[str, dict[str, Any]]:
         "max_new_tokens": run.setting("sampling", "max_new_tokens", 256),
         "system": run.setting("prompt", "system", "") or None,
         "held_out": share if isinstance(share, float) else 0.2,
+        "max_tokens": run.setting("prompt", "max_tokens", 1024),
     }
 
 

@@ -64,6 +64,19 @@ def blocks(example: Example, plugin: registry.Plugin) -> Iterator[dict[str, Any]
         yield _row(row)
 
 
+def drawings(example: Example, plugin: registry.Plugin) -> list[str]:
+    """What the plugin draws beside an example, for people only: sources of pictures.
+
+    SVG inside a picture's source runs no script and loads nothing, whatever is in it.
+    """
+    things = example.meta.get("drawing")
+    if things is None or "drawing" not in plugin.show:
+        return []
+    draw = registry.load(plugin.show["drawing"])
+    texts = [draw(thing) for thing in (things if isinstance(things, list) else [things])]
+    return [f"data:image/svg+xml;base64,{base64.b64encode(text.encode(errors='replace')).decode()}" for text in texts]
+
+
 def _row(figures: list[dict[str, Any]]) -> dict[str, Any]:
     """Figures side by side, or n x n where more than four make a square.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ssl4rl.core.types import Example, Score
 from ssl4rl.tools.catalogue import card, show_chance, summary, usual_chance
-from ssl4rl.tools.page import blocks, save, template
+from ssl4rl.tools.page import blocks, drawings, save, template
 from ssl4rl.tools.preview import Preview
 from ssl4rl.tools.replies import lookup, sample_replies
 
@@ -43,6 +43,7 @@ def _example(preview: Preview, example: Example) -> dict[str, Any]:
         "key": str(example.key),
         "sources": example.key.sources if example.key else (),
         "blocks": list(blocks(example, preview.plugin)),
+        "drawings": drawings(example, preview.plugin),
         "ask": preview.data.ask(example),
         "answers": [preview.verifier.render(answer) for answer in example.accepted],
         "chance": show_chance(preview.data.chance(example)),

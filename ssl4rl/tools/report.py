@@ -13,6 +13,7 @@ from typing import Any
 
 from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.tools import charts
+from ssl4rl.tools.mixture_view import Mixture, mixture
 from ssl4rl.tools.page import save, template
 from ssl4rl.tools.rollout_view import Stage, stages
 from ssl4rl.tools.run_log import Measure, Row, Run, number, read_run
@@ -40,6 +41,7 @@ class View:
     run: Run
     rows: Sequence[Row]
     unfinished: str
+    mixture: Mixture | None
     stages: Sequence[Stage]
     no_pictures: str
     unusable: Sequence[tuple[str, int]]
@@ -176,6 +178,7 @@ def _view(run: Run, label: str, i: int) -> View:
         run=run,
         rows=run.rows(),
         unfinished=_unfinished(run),
+        mixture=mixture(run),
         stages=shown,
         no_pictures=no_pictures,
         unusable=[(why, int(count)) for why, value in reasons.items() if (count := number(value))],

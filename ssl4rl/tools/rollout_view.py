@@ -14,7 +14,7 @@ from ssl4rl.core.mixture import open_recipe
 from ssl4rl.core.recipe import make_recipe
 from ssl4rl.core.types import VERDICTS, Key, Ssl4rlError
 from ssl4rl.tools.catalogue import show_chance
-from ssl4rl.tools.page import blocks
+from ssl4rl.tools.page import blocks, drawings
 from ssl4rl.tools.run_log import LoggedRollout, Run, number, pick_rollouts
 
 _STAGES = {1: ("Sampled",), 2: ("Early", "Late"), 3: ("Early", "Middle", "Late")}
@@ -40,6 +40,7 @@ class Card:
     key: str
     sources: Sequence[str]
     blocks: list[dict[str, Any]] | None
+    drawings: Sequence[str]
     ask: str
     answer: str
     chance: str
@@ -91,7 +92,7 @@ class _Maker:
             key = Key.from_json(record["key"])
         except (KeyError, TypeError):
             self.problem = self.problem or "a rollout was logged without its key"
-            return Card("", (), None, "", _plain(record.get("answer")), "", completions)
+            return Card("", (), None, (), "", _plain(record.get("answer")), "", completions)
         try:
             if self._data is None:
                 raise Ssl4rlError(self.problem)
@@ -100,11 +101,12 @@ class _Maker:
                 raise Ssl4rlError(f"example {key} has another answer today: its task changed since")
         except Ssl4rlError as error:
             self.problem = self.problem or str(error)
-            return Card(str(key), key.sources, None, "", _plain(record.get("answer")), "", completions)
+            return Card(str(key), key.sources, None, (), "", _plain(record.get("answer")), "", completions)
         return Card(
             key=str(key),
             sources=key.sources,
             blocks=list(blocks(example, self._plugins[key.task])),
+            drawings=drawings(example, self._plugins[key.task]),
             ask=self._data.ask(example),
             answer=self._data.component_of(example).verifier.render(example.answer),
             chance=show_chance(self._data.chance(example)),

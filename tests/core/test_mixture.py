@@ -2,7 +2,8 @@ import pytest
 
 import ssl4rl
 from ssl4rl import Ssl4rlError
-from ssl4rl.core.mixture import Sources, TaskSpec, open_mixture
+from ssl4rl.core.mixture import Sources, TaskSpec, open_mixture, open_recipe
+from ssl4rl.core.recipe import make_recipe
 from tests.fakes import FAKES
 
 LETTER, PAIR = f"{FAKES}:letter", f"{FAKES}:pair"
@@ -55,3 +56,42 @@ def test_mistakes_are_explained(arguments: dict[str, object], message: str) -> N
     with pytest.raises(Ssl4rlError) as error:
         ssl4rl.create_dataset(**arguments)  # type: ignore[arg-type]
     assert str(error.value) == message
+
+
+def test_levels_of_a_line_share_its_weight() -> None:
+    mixed = ssl4rl.create_dataset([{"task": LETTER, "levels": "all,share=0.7", "weight": 3}, {"task": PAIR}])
+    assert [(c.level.name, c.weight, c.entry) for c in mixed.components] == [
+        ("easy,share=0.7", 1.5, 0),
+        ("hard,share=0.7", 1.5, 0),
+        ("easy", 1.0, 1),
+    ]
+    assert len({id(component.split) for component in mixed.components}) == 1
+    unequal = ssl4rl.create_dataset([{"task": LETTER, "levels": ["easy", "hard"], "shares": [1, 3]}])
+    assert [component.weight for component in unequal.components] == [0.25, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"levels": ["easy", "easy"]}, "fakes/letter: the level 'easy' is listed twice"),
+        ({"levels": "all", "shares": [1]}, "fakes/letter: 1 shares for 2 levels (easy, hard)"),
+        ({"levels": ["easy", "hrad"]}, "unknown level 'hrad' of fakes/letter; did you mean 'hard'?"),
+    ],
+)
+def test_mistakes_in_levels(line: dict[str, object], message: str) -> None:
+    with pytest.raises(Ssl4rlError) as error:
+        ssl4rl.create_dataset([{"task": LETTER, **line}])
+    assert str(error.value) == message
+
+
+def test_the_held_out_part_has_the_target_or_all_levels() -> None:
+    def held_out(**sections: object) -> list[str]:
+        lines = [{"task": LETTER, "levels": ["easy", "easy,share=0.7", "hard"], "shares": [1, 0, 0]}, {"task": PAIR}]
+        recipe = make_recipe({"name": "x", "model": {"path": "y"}, "tasks": lines, **sections})
+        train, held = open_recipe(recipe)
+        assert [c.weight for c in train.components] == [1, 0, 0, 1]
+        return [f"{c.level.name} {c.weight:.3f}" for c in held.components]
+
+    assert held_out() == ["hard 1.000", "easy 1.000"]
+    assert held_out(curriculum={"target": "easy,share=0.7"}) == ["easy,share=0.7 1.000", "easy 1.000"]
+    assert held_out(eval={"levels": "all"}) == ["easy 0.333", "easy,share=0.7 0.333", "hard 0.333", "easy 1.000"]

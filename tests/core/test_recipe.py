@@ -78,3 +78,28 @@ def test_wrong_files(tmp_path: Path, path: Path) -> None:
     broken.write_text("name: x\ntasks: []\nmodel: {path: y}")
     with pytest.raises(Ssl4rlError, match="tasks: list should have at least 1 item"):
         load_recipe(broken)
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("tasks.0.levels=all", "level '90deg' and levels exclude each other"),
+        ("tasks.0={task: x, levels: every}", "levels is 'every'; allowed: a list of levels, or 'all'"),
+        ("tasks.0={task: x, levels: []}", "levels is empty; name at least one"),
+        ("tasks.0={task: x, shares: [1]}", "shares are of levels, and there are none"),
+        ("tasks.0={task: x, levels: [a, b], shares: [0, 0]}", "shares must be >= 0 and not all 0"),
+        ("curriculum.strateyg=staged", "unknown key 'curriculum.strateyg'; did you mean 'strategy'?"),
+        ("curriculum.floor=0.6", "curriculum.floor: input should be less than 0.5, got 0.6"),
+    ],
+)
+def test_wrong_levels_and_curricula(path: Path, override: str, line: str) -> None:
+    with pytest.raises(Ssl4rlError) as error:
+        load_recipe(path, [override])
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_levels_may_have_parameters(path: Path) -> None:
+    recipe = load_recipe(path, ['tasks.0={task: x, levels: "all,image_px=32"}', "curriculum.strategy=staged"])
+    assert recipe.tasks[0].levels == "all,image_px=32"
+    assert recipe.curriculum.strategy == "staged"

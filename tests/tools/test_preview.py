@@ -13,6 +13,7 @@ from ssl4rl.tools.replies import lookup, sample_replies
 from tests.fakes import FAKES
 from tests.pages import Page
 
+WORDS = "words:a,b,c,d,e,odd<b>"
 LETTER, PAIR, PICTURE = (f"{FAKES}:{name}" for name in ("letter", "pair", "picture"))
 
 
@@ -62,7 +63,7 @@ def test_unusable_draws_are_counted() -> None:
 
 @pytest.fixture
 def page() -> Page:
-    return Page(preview_page.render(preview.collect(PICTURE, n=4, data="words:a,b,c,d,e,odd<b>", split="all")))
+    return Page(preview_page.render(preview.collect(PICTURE, n=4, data=WORDS, split="all")))
 
 
 def test_the_page_is_whole_and_needs_nothing_else(page: Page) -> None:
@@ -91,6 +92,20 @@ def test_pictures_are_the_models_own_pixels_shown_larger(page: Page) -> None:
     picture = Image.open(io.BytesIO(base64.b64decode(image["src"].partition(",")[2])))
     assert picture.size == (8, 16)
     assert (image["class"], image["width"], image["alt"]) == ("crisp", "160", "image, 8 by 16 pixels")
+
+
+def test_drawings_are_pictures_beside_the_prompt(page: Page) -> None:
+    sources = [image["src"] or "" for image in page.all("img") if "drawing" in (image["alt"] or "")]
+    drawn = [base64.b64decode(source.removeprefix("data:image/svg+xml;base64,")).decode() for source in sources]
+    answers = [example.answer for example in preview.collect(PICTURE, n=4, data=WORDS, split="all").examples]
+    assert [re.findall('width="([0-9]+)"', text) for text in drawn] == [
+        [width] for answer in answers for width in (str(10 + answer), "99")
+    ]
+    assert not page.all("svg")
+
+
+def test_tasks_without_drawings_have_none() -> None:
+    assert "drawing" not in re.sub(r"(?s)<style>.*?</style>", "", preview_page.render(preview.collect(LETTER, n=1)))
 
 
 def test_replies_to_try(page: Page) -> None:

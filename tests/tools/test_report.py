@@ -13,7 +13,7 @@ from PIL import Image
 from ssl4rl import Ssl4rlError
 from ssl4rl.core.mixture import open_recipe
 from ssl4rl.core.recipe import make_recipe
-from ssl4rl.tools import charts, report, report_text
+from ssl4rl.tools import charts, mixture_view, report, report_text
 from ssl4rl.tools.run_log import pick_rollouts, read_run
 from tests.fakes import FAKES
 from tests.pages import Page
@@ -133,7 +133,9 @@ def test_a_finished_run(tmp_path: Path) -> None:
 
 def test_rollouts_show_their_prompts_and_what_was_written(tmp_path: Path) -> None:
     page = page_of(make_run(tmp_path / "one"))
-    assert len(page.all("article")) == len(page.all("img")) == 3
+    kinds = [(image["alt"] or "").split()[0].strip(",") for image in page.all("img")]
+    assert kinds == ["image", "drawing", "drawing"] * len(page.all("article"))
+    assert len(page.all("article")) == 3
     assert page.text.count("<script>x</script> Which?") == 3
     assert page.text.count('<script>alert("x")</script>\\x07\\u202e?') == 3
     assert page.text.count("×2") == 3
@@ -252,6 +254,36 @@ def test_a_curve_needs_an_evaluation(tmp_path: Path) -> None:
     with pytest.raises(Ssl4rlError, match="nothing was evaluated yet"):
         report.write_curve([folder], tmp_path / "curve.png")
     assert "Unfinished: nothing was logged yet." in page_of(folder).text
+
+
+def test_tasks_and_levels_of_a_mixture(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "mixed", tasks=("picture", "letter"))
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        if line["phase"] == "train":
+            hard = line["step"] / 10
+            part = {"groups": 2, "accuracy": 0.5, "signal": 0.2, "chance": 0.25}
+            line |= {"weights": {"easy": 1 - hard, "<hard>": hard}, "arms": {"easy": part, "<hard>": part}}
+    lines[3]["agreement"] = [["a", "a", 0.5], ["a", "b", -0.25], ["b", "b", 0.75], ["b", "?", "x"], "y"]
+    lines[-2]["agreement"] = [["a", "b", 0.05]]
+    lines[4]["weights"], lines[5]["arms"] = {"easy": None}, {"easy": 3}
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = mixture_view.mixture(read_run(folder))
+    assert found
+    assert found.arms == [("easy", 0), ("<hard>", 1)]
+    shares = found.plots[0]
+    assert (shares.stacked, [line.band[0] for line in shares.lines]) == (True, [(1.0, 0.0, 0.7), (1.0, 0.7, 1.0)])
+    assert shares.lines[1].band[-1] == pytest.approx((6.0, 0.2, 1.0))
+    assert [rule.y for rule in found.plots[1].rules] == [0.25, 0.25]
+    assert found.plots[2].top == 0.5
+    page = page_of(folder)
+    assert page.open == []
+    text = words_of(folder)
+    assert "Difficulty over time: share of the prompts" in text
+    assert "easy <hard>" in text
+    assert "a b -0.10 -0.25 0.05 2" in text
+    assert "a itself 0.50 0.50 0.50 1" in text
+    assert mixture_view.mixture(read_run(make_run(tmp_path / "one"))) is None
 
 
 def test_a_folder_without_a_run(tmp_path: Path) -> None:

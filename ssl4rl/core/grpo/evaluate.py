@@ -10,7 +10,9 @@ from typing import Any
 
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.policy import Policy
+from ssl4rl.core.grpo.ranks import ALONE, Ranks
 from ssl4rl.core.grpo.rollout import Completion, Sampling, generate
+from ssl4rl.core.grpo.sampled import light
 from ssl4rl.core.grpo.stream import Prompt, PromptStream
 from ssl4rl.core.grpo.update import autocast
 from ssl4rl.core.task import keyed_rng
@@ -72,7 +74,7 @@ class Evaluation:
         return Counter(str(a.score.parsed) for a in self.answered)
 
 
-def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson(successes: float, n: float, z: float = 1.959964) -> tuple[float, float]:
     """The 95 % Wilson score interval of a share (Wilson 1927); (0, 1) without observations."""
     if n == 0:
         return 0.0, 1.0
@@ -92,15 +94,16 @@ def evaluate(
     workers: int = 0,
     max_rows: int = 512,
     shared: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
     """One completion of every example of a bounded dataset (greedy at temperature 0), scored.
 
-    `shared` is `generate`'s.
+    `shared` is `generate`'s. Several ranks divide the examples, and each gets the whole evaluation; all must call it.
     """
     sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
-    stream = PromptStream(dataset, policy.encoder, workers=workers)
-    answered: list[Answered] = []
-    while prompts := stream.take(min(_BATCH, max_rows)):
+    stream = PromptStream(dataset, policy.encoder, workers=workers, ranks=ranks)
+    found: list[tuple[int, Answered]] = []
+    while prompts := stream.take(min(_BATCH, max_rows) * ranks.size):
 
         def uniforms(p: int, g: int, prompts: list[Prompt] = prompts) -> Any:
             return keyed_rng("evaluate", dataset.seed, prompts[p].index, g).random(max_new_tokens)
@@ -110,5 +113,7 @@ def evaluate(
             groups = generate(policy, encoded, 1, sampling, uniforms, max_rows, shared=shared)
         for prompt, (completion,) in zip(prompts, groups, strict=True):
             score = dataset.score_answer(completion.text, prompt.example, truncated=completion.truncated)
-            answered.append(Answered(prompt.example, completion, score, dataset.chance(prompt.example)))
-    return Evaluation(answered)
+            example = prompt.example if ranks.size == 1 else light(prompt.example)
+            found.append((prompt.index, Answered(example, completion, score, dataset.chance(prompt.example))))
+    everywhere = [pair for part in ranks.gather(found) for pair in part]
+    return Evaluation([answer for _, answer in sorted(everywhere, key=lambda pair: pair[0])])

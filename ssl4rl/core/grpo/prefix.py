@@ -9,8 +9,12 @@ each completion, the prompt in front. ``shared_logps`` computes one row for seve
 - attention is that of ``attention.py``: a branch sees its prompt and itself;
 - the vision tower runs once a prompt, and the head on branches only (``head.py``).
 
-Tokens through the layers fall from G (L + C) to L + G C. Both functions return the same numbers and gradients up to
-rounding for models that ``preflight.why_unshareable`` accepts; for the others only ``unshared_logps`` is right.
+Equal completions of a prompt, common where answers are short, are computed once by both functions, and the gradient of
+one is the sum over its repeats (``Group.distinct``).
+
+Tokens through the layers fall from G (L + C) to L + U C for U different completions. Both functions return the same
+numbers and gradients up to rounding for models that ``preflight.why_unshareable`` accepts; for the others only
+``unshared_logps`` is right.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import inspect
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,12 +47,16 @@ class Group:
 
     ``prompt_ids``: long [L], L >= 1. ``media``: what the processor returned for this prompt beside the ids
     (pixel_values, image_grid_thw, pixel_attention_mask, mm_token_type_ids, ...) with its batch axis of 1 where it has
-    one; empty for text. ``completion_ids``: G tensors, long [C_g], of 1 token or more each. Any device.
+    one; empty for text. ``completion_ids``: G tensors, long [C_g], of 1 token or more each. Any device. ``features``:
+    what ``image_features`` returned for this prompt, to run a frozen tower once for several passes. ``apart``: compute
+    equal completions each by itself, since active dropout gives each its own noise (see ``has_dropout``).
     """
 
     prompt_ids: Tensor
     media: Mapping[str, Tensor]
     completion_ids: Sequence[Tensor]
+    features: ImageFeatures | None = None
+    apart: bool = False
 
     def __post_init__(self) -> None:
         if self.prompt_ids.ndim != 1 or not len(self.prompt_ids):
@@ -57,6 +66,21 @@ class Group:
             raise ValueError(f"completion_ids must be one or more of shape [C] with C >= 1, got {shapes}")
         if "pixel_values_videos" in self.media:
             raise ValueError("media holds a video; only images are supported")
+
+    @cached_property
+    def distinct(self) -> tuple[list[Tensor], list[int]]:
+        """The different completions in order of appearance, and for each of the G which of them it is."""
+        if self.apart:
+            return list(self.completion_ids), list(range(len(self.completion_ids)))
+        keys = [tuple(ids.tolist()) for ids in self.completion_ids]
+        number = {key: u for u, key in enumerate(dict.fromkeys(keys))}
+        completions = dict(zip(keys, self.completion_ids, strict=True))
+        return [completions[key] for key in number], [number[key] for key in keys]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens to compute with the prompt shared."""
+        return len(self.prompt_ids) - 1 + sum(map(len, self.distinct[0]))
 
 
 @dataclass(frozen=True)
@@ -147,7 +171,7 @@ def unshared_logps(
         inputs, C = _padded_rows(inner, group, features[p] if reusable else None)
         keeps = "logits_to_keep" in inspect.signature(inner.forward).parameters
         logits = inner(**inputs, use_cache=False, **({"logits_to_keep": C + 1} if keeps else {})).logits
-        for g, ids in enumerate(group.completion_ids):
+        for g, ids in enumerate(group.distinct[0]):
             # Row g holds L + C tokens; the logits before completion token t stand at L - 1 + t.
             logits_CV = logits[g, logits.shape[1] - C - 1 :][: len(ids)]
             logp_C, entropy_C = logits_logps(logits_CV, ids.to(logits.device), temperature, entropy)
@@ -170,7 +194,25 @@ def takes_features(inner: PreTrainedModel) -> bool:
     return "mm_encoder_outputs" in named and hasattr(inner.base_model, "get_image_features")
 
 
+def fixed_features(model: nn.Module) -> bool:
+    """Whether image features can be kept while the model trains: nothing before its text model does."""
+    inner = inner_model(model)
+    text = [*inner.get_decoder().parameters(), *inner.get_output_embeddings().parameters()]
+    known = set(map(id, text))
+    return takes_features(inner) and not any(p.requires_grad and id(p) not in known for p in inner.parameters())
+
+
+def has_dropout(model: nn.Module) -> bool:
+    """Whether training draws noise for each token (LoRA's dropout): then equal completions are not computed alike."""
+    return any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules())
+
+
 def _features(inner: PreTrainedModel, groups: Sequence[Group]) -> list[ImageFeatures | None]:
+    made = iter(_tower(inner, [group for group in groups if group.features is None]))
+    return [next(made) if group.features is None else group.features for group in groups]
+
+
+def _tower(inner: PreTrainedModel, groups: Sequence[Group]) -> list[ImageFeatures | None]:
     if not any("pixel_values" in group.media for group in groups):
         return [None] * len(groups)
     media = [_accepted(inner.base_model.get_image_features, _media(group, inner)) for group in groups]
@@ -206,7 +248,7 @@ def _parts(images: Any, P: int) -> list[Any]:
     return [images[p * size : (p + 1) * size] for p in range(P)]
 
 
-def _joined(features: Sequence[ImageFeatures | None]) -> SimpleNamespace | None:
+def joined(features: Sequence[ImageFeatures | None]) -> SimpleNamespace | None:
     """The features of several prompts, in order, as the model's ``mm_encoder_outputs["image"]``."""
     real = [one for one in features if one is not None]
     if not real:
@@ -225,11 +267,10 @@ def _rows(groups: Sequence[Group], row_tokens: int) -> Iterator[slice]:
     """Consecutive groups of at most ``row_tokens`` tokens together, or a single larger one."""
     first = total = 0
     for p, group in enumerate(groups):
-        tokens = len(group.prompt_ids) - 1 + sum(map(len, group.completion_ids))
-        if p > first and total + tokens > row_tokens:
+        if p > first and total + group.tokens > row_tokens:
             yield slice(first, p)
             first, total = p, 0
-        total += tokens
+        total += group.tokens
     yield slice(first, len(groups))
 
 
@@ -241,16 +282,16 @@ def _row_logps(
     temperature: float,
     entropy: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Log-probs and entropies [N] of the row's completion tokens in order: group, completion, token."""
+    """Log-probs and entropies [N] of the row's completion tokens in order: group, distinct completion, token."""
     device = inner.device
     plan = layout(
         [len(group.prompt_ids) - 1 for group in groups],
-        [[len(ids) for ids in group.completion_ids] for group in groups],
+        [[len(ids) for ids in group.distinct[0]] for group in groups],
         device,
     )
     ids_1S = _row_ids(groups, plan).to(device).unsqueeze(0)
-    label_N = torch.cat([ids for group in groups for ids in group.completion_ids]).to(device)
-    images = _joined(features)
+    label_N = torch.cat([ids for group in groups for ids in group.distinct[0]]).to(device)
+    images = joined(features)
     if images is not None:
         _check_placeholders(inner, ids_1S[0, plan.prompt_tokens :])
     hidden_1SD = inner.base_model(
@@ -269,7 +310,7 @@ def _row_logps(
 def _row_ids(groups: Sequence[Group], plan: Layout) -> Tensor:
     """[S]: prompts without their last token, then branches: that token and the completion without its last."""
     prompts = [group.prompt_ids[:-1] for group in groups]
-    branches = [x for group in groups for ids in group.completion_ids for x in (group.prompt_ids[-1:], ids[:-1])]
+    branches = [x for group in groups for ids in group.distinct[0] for x in (group.prompt_ids[-1:], ids[:-1])]
     ids_S = torch.cat([x.to(branches[0].device) for x in (*prompts, *branches)])
     if len(ids_S) != plan.tokens:
         raise AssertionError(f"row of {len(ids_S)} tokens for a layout of {plan.tokens}")
@@ -283,7 +324,7 @@ def _row_positions(inner: PreTrainedModel, groups: Sequence[Group]) -> Tensor:
         prompt_AL = prompt_positions(inner, group.prompt_ids, group.media)
         steps_C = torch.arange(max(map(len, group.completion_ids)), device=prompt_AL.device)
         prompts.append(prompt_AL[:, :-1])
-        branches += [prompt_AL[:, -1:] + steps_C[: len(ids)] for ids in group.completion_ids]
+        branches += [prompt_AL[:, -1:] + steps_C[: len(ids)] for ids in group.distinct[0]]
     position_AS = torch.cat([*prompts, *branches], dim=1)
     return position_AS if len(position_AS) == 1 else position_AS.unsqueeze(1)
 
@@ -336,10 +377,11 @@ def _accepted(function: Any, media: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _padded_rows(inner: PreTrainedModel, group: Group, features: ImageFeatures | None) -> tuple[dict[str, Any], int]:
-    """Forward's inputs for one group, a row a completion, and the longest completion's length."""
-    device, G, L = inner.device, len(group.completion_ids), len(group.prompt_ids)
-    completion_GC = pad_sequence([ids.to(device) for ids in group.completion_ids], batch_first=True)
-    length_G = torch.tensor([len(ids) for ids in group.completion_ids], device=device)
+    """Forward's inputs for one group, a row a distinct completion, and the longest completion's length."""
+    device, completions = inner.device, group.distinct[0]
+    G, L = len(completions), len(group.prompt_ids)
+    completion_GC = pad_sequence([ids.to(device) for ids in completions], batch_first=True)
+    length_G = torch.tensor([len(ids) for ids in completions], device=device)
     C = completion_GC.shape[1]
     prompt_GL = group.prompt_ids.to(device).expand(G, L)
     mask_GC = (torch.arange(C, device=device) < length_G[:, None]).long()
@@ -355,18 +397,30 @@ def _padded_rows(inner: PreTrainedModel, group: Group, features: ImageFeatures |
         elif features is None or not name.startswith("pixel"):
             inputs[name] = torch.cat([value] * G)
     if features is not None:
-        inputs["mm_encoder_outputs"] = {"image": _joined([features] * G)}
+        inputs["mm_encoder_outputs"] = {"image": joined([features] * G)}
     return inputs, C
 
 
 def _padded(groups: Sequence[Group], logp_N: Tensor | None, entropy_N: Tensor | None) -> TokenLogps:
-    """Spread values in the order group, completion, token over [P, G, T]."""
+    """Spread values in the order group, distinct completion, token over [P, G, T]; repeats get copies."""
     if logp_N is None:
         raise ValueError("no groups")
     G = max(len(group.completion_ids) for group in groups)
     T = max(len(ids) for group in groups for ids in group.completion_ids)
-    lengths = [[len(ids) for ids in group.completion_ids] + [0] * (G - len(group.completion_ids)) for group in groups]
-    mask_PGT = (torch.arange(T) < torch.tensor(lengths)[..., None]).to(logp_N.device)
+    starts, lengths, at = [], [], 0
+    for group in groups:
+        completions, place = group.distinct
+        *first_U, at = itertools.accumulate(map(len, completions), initial=at)
+        missing = [0] * (G - len(place))
+        starts.append([first_U[u] for u in place] + missing)
+        lengths.append([len(completions[u]) for u in place] + missing)
+    step_T = torch.arange(T)
+    mask_PGT = step_T < torch.tensor(lengths)[..., None]
+    index_M = (torch.tensor(starts)[..., None] + step_T)[mask_PGT].to(logp_N.device)
+    mask_PGT = mask_PGT.to(logp_N.device)
     zeros_PGT = logp_N.new_zeros(mask_PGT.shape)
-    logp_PGT = zeros_PGT.masked_scatter(mask_PGT, logp_N)
-    return TokenLogps(logp_PGT, None if entropy_N is None else zeros_PGT.masked_scatter(mask_PGT, entropy_N), mask_PGT)
+
+    def spread(value_N: Tensor) -> Tensor:
+        return zeros_PGT.masked_scatter(mask_PGT, value_N.index_select(0, index_M))
+
+    return TokenLogps(spread(logp_N), None if entropy_N is None else spread(entropy_N), mask_PGT)

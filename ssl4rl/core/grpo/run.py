@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,9 +20,11 @@ from ssl4rl.core.grpo.policy import Policy, load_policy
 from ssl4rl.core.grpo.prefix import Group
 from ssl4rl.core.grpo.preflight import preflight
 from ssl4rl.core.grpo.pretrained import Lora
+from ssl4rl.core.grpo.ranks import Ranks, open_ranks
 from ssl4rl.core.grpo.run_dir import RunDir
+from ssl4rl.core.grpo.sampled import Rollouts
 from ssl4rl.core.grpo.stream import check_lengths, encode
-from ssl4rl.core.grpo.trainer import Rollouts, Trainer
+from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.mixture import Sources, open_recipe
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.types import Example, Ssl4rlError
@@ -29,6 +32,7 @@ from ssl4rl.core.types import Example, Ssl4rlError
 Say = Callable[[str], None]
 _PACKAGES = ("ssl4rl", "torch", "transformers", "peft", "accelerate", "trl", "pillow", "numpy")
 _NAMED_PROBLEMS = 20
+_ECHO_S = 5.0
 
 
 class Interrupted(KeyboardInterrupt):
@@ -104,18 +108,51 @@ def train(recipe: Recipe, say: Say = print, bar: bool = True) -> dict[str, Any]:
     Raises:
         Ssl4rlError: anything the user can mend, before any step is run.
         Interrupted: after Ctrl-C, once the checkpoint is written.
+
+    Of several processes (`ranks`) all return the summary, and the first one writes, speaks and shows the bar.
     """
+    if recipe.engine == "trl":
+        from ssl4rl.core.grpo.trl_engine import train_with_trl
+
+        return train_with_trl(recipe, say, bar)
+    with open_ranks(recipe.train.processes, recipe.model.device) as (ranks, device):
+        return _train(recipe, ranks, device, say if ranks.first else _silent, bar and ranks.first)
+
+
+def _silent(line: str) -> None:
+    pass
+
+
+def _finished(recipe: Recipe) -> dict[str, Any] | None:
+    """The summary of a run that is to be resumed and has no step left; refuses a folder that is in the way."""
     run = RunDir(recipe)
-    if recipe.resume and (summary := run.finished()) is not None:
+    return run.finished() if recipe.resume else None
+
+
+def _latest(run: RunDir, recipe: Recipe, ranks: Ranks) -> tuple[Path, dict[str, Any]] | None:
+    """The checkpoint to go on from. The first rank looks before the others: it cuts the logs back."""
+    if not recipe.resume:
+        return None
+    found = run.latest() if ranks.first else None
+    ranks.by_first(lambda: None)
+    return found if ranks.first else run.latest()
+
+
+def _train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dict[str, Any]:
+    summary = ranks.by_first(lambda: _finished(recipe))
+    run = RunDir(recipe, writes=ranks.first)
+    if summary is not None:
         say(f"{run.folder} is finished; nothing to resume")
         return summary
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     data = open_data(recipe)
-    found = run.latest() if recipe.resume else None
-    policy = _load(recipe, str(found[0]) if found else None)
+    found = _latest(run, recipe, ranks)
+    policy = _load(recipe, str(found[0]) if found else None, device)
     longest = check_lengths(data.train, policy.encoder, recipe.prompt.max_tokens)
-    trainer = Trainer(recipe, policy, data.train, shared=_may_share(policy, data.train, say))
+    shared = ranks.by_first(lambda: _may_share(policy, data.train, say))
+    trainer = Trainer(recipe, policy, data.train, shared=shared, ranks=ranks)
+    ranks.share_weights(trainer.parameters)
     run.open()
     if found:
         trainer.restore(found[1])
@@ -123,18 +160,23 @@ def train(recipe: Recipe, say: Say = print, bar: bool = True) -> dict[str, Any]:
         say(f"resuming {run.folder} after step {trainer.step}")
     trained = sum(p.numel() for p in trainer.parameters)
     total = sum(p.numel() for p in policy.model.parameters())
-    say(f"{policy.name}: {total:,} parameters, {trained:,} trained, on {policy.device}; prompts up to {longest} tokens")
+    where = f"{policy.device}" if ranks.size == 1 else f"{ranks.size} processes, the first on {policy.device}"
+    say(f"{policy.name}: {total:,} parameters, {trained:,} trained, on {where}; prompts up to {longest} tokens")
     started = time.perf_counter() - _seconds_so_far(run)
-    with _stop_after_step() as stopping, _progress(trainer, bar) as progress:
+    with _stop_after_step(ranks) as stopping, _progress(trainer, bar) as progress:
         _loop(run, trainer, data, say, progress, stopping, started)
     run_seconds = time.perf_counter() - started
-    policy.save(run.final)
-    summary = _summarise(run, trainer, data, run_seconds)
-    run.write_summary(summary)
-    return summary
+
+    def finish() -> dict[str, Any]:
+        policy.save(run.final)
+        summary = _summarise(run, trainer, data, run_seconds)
+        run.write_summary(summary)
+        return summary
+
+    return ranks.by_first(finish)
 
 
-def _load(recipe: Recipe, checkpoint: str | None) -> Policy:
+def _load(recipe: Recipe, checkpoint: str | None, device: str | None = None) -> Policy:
     model = recipe.model
     return load_policy(
         checkpoint or model.path,
@@ -144,7 +186,7 @@ def _load(recipe: Recipe, checkpoint: str | None) -> Policy:
         gradient_checkpointing=model.gradient_checkpointing,
         attention=model.attention,
         dtype=model.dtype,
-        device=model.device,
+        device=device or model.device,
         system=recipe.prompt.system,
         options=model.processor,
     )
@@ -153,8 +195,10 @@ def _load(recipe: Recipe, checkpoint: str | None) -> Policy:
 def _may_share(policy: Policy, dataset: TaskDataset, say: Say) -> bool:
     """Whether completions may share their prompt on this model: structure first, then numbers, else one loud line."""
     groups = []
-    for index in range(2):
-        prompt = encode(dataset, policy.encoder, index)
+    # one of each task, for some may show pictures and others none; two at least
+    first = {c.task.id: i for i, c in reversed(list(enumerate(dataset.components)))}
+    for index, component in enumerate((*first.values(), 0)[: max(2, len(first))]):
+        prompt = encode(dataset, policy.encoder, index, component)
         verifier = dataset.component_of(prompt.example).verifier
         full = policy.tokens(verifier.complete(prompt.example.answer, dataset.style))
         groups.append(Group(prompt.encoded.prompt_ids, prompt.encoded.media, [full, full[:2], full[:-1]]))
@@ -175,13 +219,17 @@ def _loop(
     stopping: Callable[[], bool],
     started: float,
 ) -> None:
-    recipe = trainer.recipe
+    recipe, ranks = trainer.recipe, trainer.ranks
 
     def clock() -> float:
         return round(time.perf_counter() - started, 3)
 
+    def too_late() -> bool:
+        limit = recipe.train.max_seconds
+        return limit is not None and ranks.any(ranks.first and clock() > limit)
+
     while True:
-        late = recipe.train.max_seconds is not None and clock() > recipe.train.max_seconds
+        late = too_late()
         # the warm-up is always finished: without it there is nothing to evaluate
         last = trainer.step >= trainer.total_steps or (late and not trainer.warming_up)
         _evaluate_if_due(run, trainer, data, say, clock, last)
@@ -207,6 +255,8 @@ def _step(run: RunDir, trainer: Trainer, data: Data, say: Say, progress: Any, cl
         if trainer.step == trainer.recipe.warmup.steps + 1:
             _introduce(trainer, rollouts, say)
         _log_rollouts(run, trainer, rollouts)
+        if rollouts.used == []:
+            say(f"step {trainer.step}: none of {len(rollouts.prompts)} groups has variance, so no policy gradient")
         for prompt in rollouts.prompts:
             data.unusable.add_draws(prompt.example)
     progress(metrics)
@@ -221,7 +271,10 @@ def _evaluate_if_due(
     ends = done == 0 or last
     due = ends or (done > 0 and recipe.eval.every and done % recipe.eval.every == 0)
     n = recipe.eval.n if ends else min(recipe.eval.n, recipe.eval.n_during)
-    if done < 0 or not due or any(e["step"] == step and e["eval"]["n"] >= n for e in evaluations(run)):
+    if done < 0 or not due:
+        return
+    known = trainer.ranks.first and any(e["step"] == step and e["eval"]["n"] >= n for e in evaluations(run))
+    if trainer.ranks.any(known):
         return
     seconds = clock()
     result = run_evaluation(trainer, data.held_out, n)
@@ -250,6 +303,7 @@ def run_evaluation(trainer: Trainer, held_out: TaskDataset, n: int | None = None
         workers=recipe.train.workers,
         max_rows=recipe.train.rollout_rows,
         shared=trainer.shared,
+        ranks=trainer.ranks,
     )
 
 
@@ -293,22 +347,25 @@ def _log_rollouts(run: RunDir, trainer: Trainer, rollouts: Rollouts) -> None:
 
 
 @contextmanager
-def _stop_after_step() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C asks to stop after the step in progress; a second one stops at once."""
-    asked: list[int] = []
+def _stop_after_step(ranks: Ranks) -> Iterator[Callable[[], bool]]:
+    """Ctrl-C on any rank asks to stop after the step in progress; a second one stops at once.
+
+    A launcher passes on the Ctrl-C that a terminal has sent to its processes already: that one does not count.
+    """
+    asked: list[float] = []
 
     def ask(number: int, frame: Any) -> None:
-        if asked:
+        if asked and (ranks.size == 1 or time.monotonic() > asked[0] + _ECHO_S):
             raise KeyboardInterrupt
-        asked.append(number)
+        asked.append(time.monotonic())
 
     try:
         before = signal.signal(signal.SIGINT, ask)
     except ValueError:  # not the main thread: nobody can press Ctrl-C here
-        yield lambda: False
+        yield lambda: ranks.any(False)
         return
     try:
-        yield lambda: bool(asked)
+        yield lambda: ranks.any(bool(asked))
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -330,12 +387,17 @@ def _progress(trainer: Trainer, show: bool) -> Iterator[Callable[[dict[str, Any]
                 bar.set_postfix_str(
                     f"reward {metrics['reward']:.2f} acc {metrics['accuracy']:.2f} (chance {metrics['chance']:.2f}) "
                     f"format {metrics['format']:.2f} zero-var {metrics['zero_variance']:.2f} "
+                    f"{_refill_text(metrics)}"
                     f"{metrics['tokens_per_s']:.0f} tok/s",
                     refresh=False,
                 )
             bar.update()
 
         yield update
+
+
+def _refill_text(metrics: dict[str, Any]) -> str:
+    return f"groups {metrics['groups']} of {metrics['sampled']} sampled " if "groups" in metrics else ""
 
 
 def _seconds_so_far(run: RunDir) -> float:

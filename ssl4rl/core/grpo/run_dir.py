@@ -17,24 +17,37 @@ from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
 
 _KEPT_ON_RESUME = (
-    *("train.steps", "train.max_seconds", "train.workers", "out", "train.checkpoint_every", "train.keep_checkpoints"),
+    *(
+        "train.steps",
+        "train.max_seconds",
+        "train.workers",
+        "out",
+        "train.checkpoint_every",
+        "train.keep_checkpoints",
+        "train.processes",
+    ),
 )
 
 
 class RunDir:
     """Paths and files of one run. Nothing is written or deleted before `open`, but for `latest`, which cuts logs back.
 
+    Of several processes one writes; with `writes` False nothing is checked, written or deleted.
+
     Raises:
         Ssl4rlError: the folder holds a run already, and the recipe neither resumes nor overwrites it; or it resumes
             one that was started with other settings.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, writes: bool = True) -> None:
+        self.writes = writes
         self.folder = recipe.folder
         self.metrics, self.rollouts = self.folder / "metrics.jsonl", self.folder / "rollouts.jsonl"
         self.checkpoints, self.final = self.folder / "checkpoints", self.folder / "final"
         self.summary = self.folder / "summary.json"
         self._recipe, self._stored = recipe, self.folder / "recipe.yaml"
+        if not writes:
+            return
         if self._holds_a_run and recipe.resume:
             _same_recipe(yaml.safe_load(self._stored.read_text(encoding="utf-8")), recipe.dump(), self.folder)
         elif self._holds_a_run and not recipe.overwrite:
@@ -51,6 +64,8 @@ class RunDir:
 
     def open(self) -> None:
         """Makes the folder and writes the recipe; `overwrite` deletes what was there. For when nothing was refused."""
+        if not self.writes:
+            return
         if self._holds_a_run and self._recipe.overwrite and not self._recipe.resume:
             shutil.rmtree(self.folder)
         self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -66,12 +81,12 @@ class RunDir:
         return summary if summary["steps"] >= wanted.steps or late else None
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        _write(self.summary, json.dumps(summary, indent=2) + "\n")
+        if self.writes:
+            _write(self.summary, json.dumps(summary, indent=2) + "\n")
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Appends one line to metrics.jsonl."""
-        with self.metrics.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        self._append(self.metrics, record)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """All lines of metrics.jsonl."""
@@ -79,13 +94,17 @@ class RunDir:
 
     def log_rollout(self, record: Mapping[str, Any]) -> None:
         """Appends one line to rollouts.jsonl."""
-        with self.rollouts.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        self._append(self.rollouts, record)
+
+    def _append(self, log: Path, record: Mapping[str, Any]) -> None:
+        if self.writes:
+            with log.open("a") as file:
+                file.write(json.dumps(record) + "\n")
 
     def save(self, step: int, policy: Any, state: Mapping[str, Any], keep: int) -> None:
         """Writes checkpoints/step_N whole or not at all, then drops the oldest beyond `keep`."""
         done = self.checkpoints / f"step_{step:06d}"
-        if done.exists():
+        if done.exists() or not self.writes:
             return
         partial = self.checkpoints / f".step_{step:06d}.partial"
         shutil.rmtree(partial, ignore_errors=True)
@@ -101,17 +120,23 @@ class RunDir:
 
     def latest(self) -> tuple[Path, dict[str, Any]] | None:
         """The newest checkpoint's policy folder and state; the logs are cut back to its step."""
-        for leftover in self.checkpoints.glob(".step_*"):
-            shutil.rmtree(leftover)
+        if self.writes:
+            for leftover in self.checkpoints.glob(".step_*"):
+                shutil.rmtree(leftover)
         steps = self._steps()
         if not steps:
-            for log in (self.metrics, self.rollouts):
+            for log in (self.metrics, self.rollouts) * self.writes:
                 log.unlink(missing_ok=True)
             return None
         state: dict[str, Any] = torch.load(steps[-1] / "state.pt", map_location="cpu", weights_only=True)
-        for log in (self.metrics, self.rollouts):
-            _cut_back(log, state["step"])
+        if self.writes:
+            self.cut_back(state["step"])
         return steps[-1] / "policy", state
+
+    def cut_back(self, step: int) -> None:
+        """Drops what the logs hold of steps after `step`."""
+        for log in (self.metrics, self.rollouts):
+            _cut_back(log, step)
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,21 +1,23 @@
 """Prompts in order, encoded, perhaps by worker processes: the data side of the loop.
 
-An example is a pure function of its index, so workers change nothing but the speed, and a resumed run starts at the
-index after the last one used.
+An example is a pure function of its index and of the component that makes it, and the component one of the index and
+of the weights in force. So workers change nothing but the speed, and a resumed run starts at the index after the last
+one used.
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset
 
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.policy import Encoded, Encoder
+from ssl4rl.core.grpo.ranks import ALONE, Ranks
 from ssl4rl.core.types import Example, Ssl4rlError
 
 _CHUNK = 16
@@ -23,17 +25,19 @@ _CHUNK = 16
 
 @dataclass(frozen=True)
 class Prompt:
-    """An example and its tensors."""
+    """An example and its tensors; `component` is the position in the dataset of what made it."""
 
     index: int
     example: Example
     encoded: Encoded
+    component: int = 0
 
 
-def encode(dataset: TaskDataset, encoder: Encoder, index: int) -> Prompt:
-    """The prompt at `index` of the dataset."""
-    example = dataset[index]
-    return Prompt(index, example, encoder.encode(example, dataset.ask(example)))
+def encode(dataset: TaskDataset, encoder: Encoder, index: int, component: int | None = None) -> Prompt:
+    """The prompt at `index` of the dataset; None is the component that the dataset's own weights give it."""
+    component = dataset.pick(index) if component is None else component
+    example = dataset.at(index, component)
+    return Prompt(index, example, encoder.encode(example, dataset.ask(example)), component)
 
 
 class PromptStream:
@@ -45,48 +49,83 @@ class PromptStream:
         start: the first index.
         workers: processes that make and encode examples ahead of time; 0 does it when asked.
         max_tokens: a longer prompt is skipped and counted in `too_long`.
+        ranks: processes that share the prompts by their index; `take` then gives this one's part, and all must call it.
+        weights: of the dataset's components, in place of its own. They may be set anew between two calls of `take`;
+            what was made ahead for a component that an index then no longer falls to is made again.
     """
 
     def __init__(
-        self, dataset: TaskDataset, encoder: Encoder, *, start: int = 0, workers: int = 0, max_tokens: int | None = None
+        self,
+        dataset: TaskDataset,
+        encoder: Encoder,
+        *,
+        start: int = 0,
+        workers: int = 0,
+        max_tokens: int | None = None,
+        weights: Sequence[float] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.next_index, self.too_long, self._max_tokens = start, 0, max_tokens
-        self._prompts = _prompts(dataset, encoder, start, workers)
+        self.next_index, self.too_long, self.taken, self.weights = start, 0, 0, weights
+        self._ranks = ranks
+        self._dataset, self._encoder, self._max_tokens = dataset, encoder, max_tokens
+        self._prompts = self._ahead(start, workers) if workers else self._when_asked(start)
 
     def take(self, n: int) -> list[Prompt]:
-        """The next `n` prompts; fewer at the end of a bounded dataset."""
-        taken: list[Prompt] = []
-        while len(taken) < n:
-            prompt = next(self._prompts, None)
-            if prompt is None:
+        """The next `n` prompts, those of all ranks together; fewer at the end of a bounded dataset."""
+        mine: list[Prompt] = []
+        while n > 0:
+            bound = self._dataset.size
+            last = self.next_index + n if bound is None else min(self.next_index + n, bound)
+            indices = range(self.next_index, last)
+            if not indices:
                 break
-            self.next_index = prompt.index + 1
-            if self._max_tokens is not None and len(prompt.encoded.prompt_ids) > self._max_tokens:
-                self.too_long += 1
-            else:
-                taken.append(prompt)
-        return taken
+            found = [self._draw() for index in indices if self._ranks.own(index)]
+            fits = [p for p in found if self._max_tokens is None or len(p.encoded.prompt_ids) <= self._max_tokens]
+            (too_long,) = self._ranks.sums([len(found) - len(fits)]) if self._max_tokens is not None else (0,)
+            self.next_index = last
+            self.too_long += int(too_long)
+            self.taken += len(indices) - int(too_long)
+            n -= len(indices) - int(too_long)
+            mine += fits
+        return mine
 
+    def _draw(self) -> Prompt:
+        """This rank's next prompt, of the component that its index falls to now."""
+        prompt = next(self._prompts)
+        component = self._dataset.pick(prompt.index, self.weights)
+        if component == prompt.component:
+            return prompt
+        return encode(self._dataset, self._encoder, prompt.index, component)
 
-def _prompts(dataset: TaskDataset, encoder: Encoder, start: int, workers: int) -> Iterator[Prompt]:
-    chunks = _Chunks(dataset, encoder, start)
-    if not workers:
-        for chunk in chunks:
-            yield from chunk
-        return
-    loader = DataLoader(
-        chunks,
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=4,
-        collate_fn=_as_is,
-        worker_init_fn=_ignore_interrupt,
-        generator=torch.Generator(),  # or opening it would move the global one, and with it dropout, on a resumed run
-    )
-    for chunk in loader:
-        for prompt in chunk:
-            tensors = {name: torch.from_numpy(array) for name, array in prompt.encoded.media.items()}
-            yield replace(prompt, encoded=Encoded(torch.from_numpy(prompt.encoded.prompt_ids), tensors))
+    def _plan(self, start: int, size: int) -> Iterator[list[tuple[int, int]]]:
+        """Runs of `size` of this rank's indices with the components that they fall to by the weights of the moment."""
+        bound, step = self._dataset.size, self._ranks.size
+        start += (self._ranks.rank - start) % step
+        while bound is None or start < bound:
+            end = start + size * step if bound is None else min(start + size * step, bound)
+            yield [(index, self._dataset.pick(index, self.weights)) for index in range(start, end, step)]
+            start += size * step
+
+    def _when_asked(self, start: int) -> Iterator[Prompt]:
+        for ((index, component),) in self._plan(start, 1):
+            yield encode(self._dataset, self._encoder, index, component)
+
+    def _ahead(self, start: int, workers: int) -> Iterator[Prompt]:
+        loader = DataLoader(
+            _Runs(self._dataset, self._encoder),
+            sampler=self._plan(start, _CHUNK),  # runs here, a few chunks before their prompts are taken
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=4,
+            collate_fn=_as_is,
+            worker_init_fn=_ignore_interrupt,
+            # or opening it would move the global one, and with it dropout, on a resumed run
+            generator=torch.Generator(),
+        )
+        for chunk in loader:
+            for prompt in chunk:
+                tensors = {name: torch.from_numpy(array) for name, array in prompt.encoded.media.items()}
+                yield replace(prompt, encoded=Encoded(torch.from_numpy(prompt.encoded.prompt_ids), tensors))
 
 
 def _ignore_interrupt(worker: int) -> None:
@@ -98,22 +137,14 @@ def _as_is(chunk: Any) -> Any:
     return chunk
 
 
-class _Chunks(IterableDataset[list[Prompt]]):
-    """Runs of prompts in order. Worker w of W makes every W-th run; the loader takes them in turn, so order holds."""
+class _Runs(Dataset[list[Prompt]]):
+    """What a worker holds: runs of (index, component) in, prompts out."""
 
-    def __init__(self, dataset: TaskDataset, encoder: Encoder, start: int) -> None:
-        self.dataset, self.encoder, self.start = dataset, encoder, start
+    def __init__(self, dataset: TaskDataset, encoder: Encoder) -> None:
+        self.dataset, self.encoder = dataset, encoder
 
-    def __iter__(self) -> Iterator[list[Prompt]]:
-        worker = get_worker_info()
-        number, of = (worker.id, worker.num_workers) if worker else (0, 1)
-        size = _CHUNK if worker else 1
-        first = self.start + number * size
-        while self.dataset.size is None or first < self.dataset.size:
-            end = first + size if self.dataset.size is None else min(first + size, self.dataset.size)
-            chunk = [encode(self.dataset, self.encoder, index) for index in range(first, end)]
-            yield [_packed(prompt) for prompt in chunk] if worker else chunk
-            first += of * size
+    def __getitem__(self, run: Any) -> list[Prompt]:
+        return [_packed(encode(self.dataset, self.encoder, index, component)) for index, component in run]
 
 
 def _packed(prompt: Prompt) -> Any:
@@ -130,7 +161,8 @@ def check_lengths(dataset: TaskDataset, encoder: Encoder, max_tokens: int, n: in
         Ssl4rlError: some are longer than `max_tokens`; they are counted, and none is ever cut.
     """
     n = n if dataset.size is None else min(n, dataset.size)
-    lengths = [len(encode(dataset, encoder, index).encoded.prompt_ids) for index in range(n)]
+    parts = len(dataset.components)  # in turn, those that weigh nothing yet too
+    lengths = [len(encode(dataset, encoder, index, index % parts).encoded.prompt_ids) for index in range(n)]
     over = sum(length > max_tokens for length in lengths)
     if over:
         raise Ssl4rlError(

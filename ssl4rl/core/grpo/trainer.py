@@ -17,41 +17,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssl4rl.core.curriculum import Curriculum, open_curriculum
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.advantage import group_advantages, has_variance
+from ssl4rl.core.grpo.mixing import agreement, by_arm, compared_parameters, outcomes
 from ssl4rl.core.grpo.policy import Policy
-from ssl4rl.core.grpo.prefix import Group, TokenLogps, shared_logps, unshared_logps
+from ssl4rl.core.grpo.prefix import (
+    Group,
+    ImageFeatures,
+    TokenLogps,
+    fixed_features,
+    has_dropout,
+    image_features,
+    shared_logps,
+    unshared_logps,
+)
+from ssl4rl.core.grpo.ranks import ALONE, Ranks
 from ssl4rl.core.grpo.reference import Reference
 from ssl4rl.core.grpo.rollout import Completion, Sampling, generate
-from ssl4rl.core.grpo.stream import Prompt, PromptStream
+from ssl4rl.core.grpo.sampled import Rollouts, further_prompts, gathered, joined, used_groups
+from ssl4rl.core.grpo.stream import Prompt, PromptStream, encode
 from ssl4rl.core.grpo.update import Batch, Logps, Stats, accumulate, autocast, frozen_logps, supervise
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.task import keyed_rng
 from ssl4rl.core.types import Score, Ssl4rlError
-
-
-@dataclass
-class Rollouts:
-    """What one step sampled: P prompts, G completions each, with their scores and rewards."""
-
-    prompts: list[Prompt]
-    completions: list[list[Completion]]
-    scores: list[list[Score]]
-    reward_PG: Tensor
-
-    def share(self, *verdicts: str) -> float:
-        """The share of completions with one of these verdicts."""
-        flat = [score.verdict for row in self.scores for score in row]
-        return sum(verdict in verdicts for verdict in flat) / max(1, len(flat))
-
-    def mean(self, part: str) -> float:
-        """The mean of one part of the scores ("accuracy", "format")."""
-        flat = [score.parts[part] for row in self.scores for score in row]
-        return sum(flat) / max(1, len(flat))
-
-    @property
-    def tokens(self) -> int:
-        return sum(len(c.ids) for row in self.completions for c in row)
 
 
 @dataclass
@@ -64,15 +53,20 @@ class Trainer:
     shared: bool = True
     step: int = 0
     reference: Reference | None = None
+    ranks: Ranks = ALONE
+    curriculum: Curriculum = field(init=False)
     optimizer: torch.optim.AdamW = field(init=False)
     stream: PromptStream = field(init=False)
 
     def __post_init__(self) -> None:
         settings = self.recipe.optim
+        self.curriculum = open_curriculum(self.recipe.curriculum, self.dataset, self.recipe.train.steps)
         self.parameters = [p for p in self.policy.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
         )
+        self._fixed_features = fixed_features(self.policy.model)
+        self._apart = has_dropout(self.policy.model)
         self.open_stream(0)
 
     def open_stream(self, start: int) -> None:
@@ -84,7 +78,14 @@ class Trainer:
             start=start,
             workers=recipe.train.workers,
             max_tokens=recipe.prompt.max_tokens,
+            weights=self.weights,
+            ranks=self.ranks,
         )
+
+    @property
+    def weights(self) -> list[float]:
+        """Of the dataset's components, in the step about to run."""
+        return self.curriculum.start if self.warming_up else self.curriculum.weights
 
     @property
     def total_steps(self) -> int:
@@ -96,7 +97,7 @@ class Trainer:
 
     @property
     def tokens_per_microbatch(self) -> int:
-        """The budget in tokens of `update.group_tokens`, which counts a prompt once; unshared it is run G times."""
+        """The budget in `Group.tokens`, which count a prompt once; unshared it is run for each completion."""
         tokens, group = self.recipe.train.tokens_per_microbatch, self.recipe.grpo.group_size
         return tokens if self.shared else max(1, tokens // group)
 
@@ -115,8 +116,10 @@ class Trainer:
 
     def run_step(self) -> tuple[dict[str, Any], Rollouts | None]:
         """One warm-up or GRPO step: its metrics, and what was sampled."""
-        torch.manual_seed(int(keyed_rng("step", self.recipe.train.seed, self.step).integers(2**62)))
+        place = (self.ranks.rank,) * (self.ranks.rank > 0)  # dropout differs between ranks
+        torch.manual_seed(int(keyed_rng("step", self.recipe.train.seed, self.step, *place).integers(2**62)))
         self.policy.model.train()
+        self.stream.weights = self.weights
         started = time.perf_counter()
         if self.warming_up:
             metrics, rollouts = self._warm_up(), None
@@ -133,26 +136,41 @@ class Trainer:
         answer = component.verifier.random_answer(prompt.example, rng)
         return self.policy.tokens(component.verifier.complete(answer, self.dataset.style))
 
+    def _group(self, prompt: Prompt, completion_ids: list[Tensor], features: ImageFeatures | None) -> Group:
+        return Group(prompt.encoded.prompt_ids, prompt.encoded.media, completion_ids, features, self._apart)
+
+    @torch.no_grad()
+    def _image_features(self, prompts: list[Prompt]) -> list[ImageFeatures | None]:
+        """Of a frozen tower, for all passes of a step, and without dropout; else Nones."""
+        if not self._fixed_features:
+            return [None] * len(prompts)
+        model, at_once = self.policy.model, max(1, self.recipe.train.rollout_rows // self.recipe.grpo.group_size)
+        groups = [self._group(p, [p.encoded.prompt_ids], None) for p in prompts]
+        training = model.training
+        model.eval()
+        with autocast(self.policy):
+            parts = [image_features(model, groups[at : at + at_once]) for at in range(0, len(groups), at_once)]
+        model.train(training)
+        return [one for part in parts for one in part]
+
     def _warm_up(self) -> dict[str, Any]:
         settings = self.recipe.warmup
         prompts = self.stream.take(settings.prompts_per_step)
-        groups = [Group(p.encoded.prompt_ids, p.encoded.media, [self._random_answer(p)]) for p in prompts]
-        loss = supervise(self.policy, self.logps, groups, tokens_per_microbatch=self.tokens_per_microbatch, weight=1.0)
+        groups = [self._group(p, [self._random_answer(p)], None) for p in prompts]
+        loss = self._supervise(groups, 1.0)
         norm = self._update(settings.lr)
         return {"phase": "warmup", "loss": round(loss, 6), "grad_norm": round(norm, 6), "lr": settings.lr}
 
     def _grpo(self) -> tuple[dict[str, Any], Rollouts]:
         clock = [time.perf_counter()]
-        prompts = self.stream.take(self.recipe.grpo.prompts_per_step)
-        clock.append(time.perf_counter())
-        rollouts = self.sample(prompts)
+        rollouts, data_s = self._sample_step()
         clock.append(time.perf_counter())
         lr = self.learning_rate()
-        stats, norm, useful = self._learn(rollouts, lr)
+        stats, norm = self._learn(rollouts, lr)
         clock.append(time.perf_counter())
-        phases = {
-            name: round(b - a, 4) for name, a, b in zip(("data", "rollout", "update"), clock, clock[1:], strict=False)
-        }
+        sampling_s, update_s = clock[1] - clock[0], clock[2] - clock[1]
+        phases = {"data": data_s, "rollout": sampling_s - data_s, "update": update_s}
+        prompts = rollouts.prompts
         chance = sum(self.dataset.chance(p.example) for p in prompts) / len(prompts)
         metrics = {
             "phase": "train",
@@ -163,7 +181,8 @@ class Trainer:
             "format": round(rollouts.mean("format"), 6),
             "unparsed": round(rollouts.share("unparsed"), 6),
             "truncated": round(rollouts.share("truncated"), 6),
-            "zero_variance": round(1 - useful / len(prompts), 6),
+            "zero_variance": round(1 - rollouts.useful / len(prompts), 6),
+            **self._refilled(rollouts),
             "loss": round(stats.loss, 8),
             "rehearsal": round(stats.rehearsal, 6),
             "kl": round(stats.kl, 8),
@@ -173,12 +192,59 @@ class Trainer:
             "completion_tokens": rollouts.tokens,
             "tokens_per_s": round(rollouts.tokens / (clock[-1] - clock[0]), 1),
             "too_long": self.stream.too_long,
-            "time": phases,
+            "time": {name: round(seconds, 4) for name, seconds in phases.items()},
+            **self._observe(rollouts),
         }
         return metrics, rollouts
 
+    def _sample_step(self) -> tuple[Rollouts, float]:
+        """The step's groups, those of all ranks, and the seconds spent waiting for prompts.
+
+        With `grpo.refill` further prompts are sampled until there are enough groups with variance, or the cap is
+        reached (DAPO's dynamic sampling, arXiv 2503.14476); the update is then made of these groups alone.
+        """
+        wanted, refill = self.recipe.grpo.prompts_per_step, self.recipe.grpo.refill
+        parts: list[Rollouts] = []
+        data_s, n, left = 0.0, wanted, refill * wanted
+        while n:
+            started, before = time.perf_counter(), self.stream.taken
+            prompts = self.stream.take(n)
+            data_s += time.perf_counter() - started
+            if self.stream.taken == before:  # the end of a bounded dataset
+                break
+            parts.append(gathered(self.ranks, self.sample(prompts)))
+            left -= n if len(parts) > 1 else 0
+            useful, sampled = sum(part.useful for part in parts), sum(len(part.prompts) for part in parts)
+            n = further_prompts(wanted, useful, sampled, left)
+        rollouts = joined(parts)
+        if refill:
+            rollouts.used = used_groups(rollouts.reward_PG, wanted)
+        return rollouts, data_s
+
+    def _refilled(self, rollouts: Rollouts) -> dict[str, int]:
+        """With dynamic sampling: prompts sampled, groups dropped, used, and among these from further prompts."""
+        if rollouts.used is None:
+            return {}
+        sampled, wanted = len(rollouts.prompts), self.recipe.grpo.prompts_per_step
+        return {
+            "sampled": sampled,
+            "dropped": sampled - rollouts.useful,
+            "groups": len(rollouts.used),
+            "refilled": sum(p >= wanted for p in rollouts.used),
+        }
+
+    def _observe(self, rollouts: Rollouts) -> dict[str, Any]:
+        """Shows a step to the curriculum. In a mixture: what each arm earned, and by which weights it was sampled."""
+        if len(self.curriculum.arms) == 1:
+            return {}
+        decided = self.curriculum.log()
+        found = outcomes(self.dataset, list(zip(rollouts.prompts, rollouts.scores, strict=True)))
+        self.curriculum.observe(found, self.step + 1 - self.recipe.warmup.steps)
+        cosines = {"agreement": rollouts.agreement} if rollouts.agreement else {}
+        return {"arms": by_arm(self.curriculum.arms, found), **decided, **cosines}
+
     def sample(self, prompts: list[Prompt]) -> Rollouts:
-        """A group of completions for each prompt, scored."""
+        """A group of completions for each prompt, scored. `prompts` may be none, on a rank that got none."""
         recipe = self.recipe
         sampling = Sampling(**recipe.sampling.model_dump())
 
@@ -191,6 +257,7 @@ class Trainer:
         def uniforms(p: int, g: int) -> Any:
             return uniforms_of(p)[g]
 
+        features = self._image_features(prompts)
         with autocast(self.policy):
             completions = generate(
                 self.policy,
@@ -200,11 +267,13 @@ class Trainer:
                 uniforms,
                 recipe.train.rollout_rows,
                 shared=self.shared,
+                features=features,
             )
         weights = recipe.reward.model_dump()
         scores = [self._scores(prompt, row) for prompt, row in zip(prompts, completions, strict=True)]
-        reward_PG = torch.tensor([[score.reward(weights) for score in row] for row in scores])
-        return Rollouts(prompts, completions, scores, reward_PG)
+        rewards = [[score.reward(weights) for score in row] for row in scores]
+        reward_PG = torch.tensor(rewards).reshape(len(rewards), recipe.grpo.group_size)
+        return Rollouts(prompts, completions, scores, reward_PG, features)
 
     def _scores(self, prompt: Prompt, row: list[Completion]) -> list[Score]:
         """Equal completions are scored once."""
@@ -215,58 +284,130 @@ class Trainer:
 
         return [score(c.text, c.truncated) for c in row]
 
-    def _learn(self, rollouts: Rollouts, lr: float) -> tuple[Stats, float, int]:
-        """The step's optimiser updates. Returns their mean statistics, the last gradient norm, groups with variance."""
-        recipe, settings = self.recipe, self.recipe.grpo
-        useful = has_variance(rollouts.reward_PG)
+    def _learn(self, rollouts: Rollouts, lr: float) -> tuple[Stats, float]:
+        """The step's optimiser updates. Returns their mean statistics and the last gradient norm."""
+        settings, chosen = self.recipe.grpo, rollouts.chosen()
+        useful = has_variance(chosen.reward_PG)
+        tasks = [self.dataset.components[p.component].task.id for p in chosen.prompts]
         # exactly 0 where only rounding tells the rewards apart
-        advantage_PG = group_advantages(rollouts.reward_PG, settings.advantage_scale) * useful[:, None]
-        updates = settings.updates_per_step
-        size = len(rollouts.prompts) // updates
-        rehearse = recipe.warmup.rehearsal > 0
-        groups = []
-        for prompt, row in zip(rollouts.prompts, rollouts.completions, strict=True):
-            ids = [c.ids for c in row] + ([self._random_answer(prompt)] if rehearse else [])
-            groups.append(Group(prompt.encoded.prompt_ids, prompt.encoded.media, ids))
-        whole = Batch(groups, advantage_PG)
+        advantage_PG = torch.zeros_like(chosen.reward_PG)
+        if useful.any():
+            advantage_PG = group_advantages(chosen.reward_PG, settings.advantage_scale, tasks=tasks) * useful[:, None]
         # with a KL term groups without variance have a gradient too
-        kept = list(range(len(groups))) if settings.beta else useful.nonzero()[:, 0].tolist()
-        kept_batch = self._with_old_logps(whole, kept, updates > 1)
+        kept = [p for p in range(len(tasks)) if settings.beta or useful[p]]
+        updates = settings.updates_per_step
+        spans = [range(u * len(tasks) // updates, (u + 1) * len(tasks) // updates) for u in range(updates)]
+        shares = [self._share(chosen, [p for p in kept if p in span]) for span in spans]
+        mine = [p for share in shares for p in share]
+        batch = self._with_old_logps(self._batch(chosen, mine, advantage_PG), updates > 1)
+        every = self.recipe.train.gradient_agreement_every
+        if every and (self.step - self.recipe.warmup.steps) % every == 0:
+            rollouts.agreement = self._agreement([tasks[p] for p in kept], kept, mine, batch)
         stats, norm = Stats(), 0.0
-        for u in range(updates):
-            rows = [i for i, p in enumerate(kept) if u * size <= p < (u + 1) * size]
-            if rows:
-                part = accumulate(
-                    self.policy,
-                    self.logps,
-                    kept_batch.cut(rows),
-                    settings,
-                    temperature=recipe.sampling.temperature,
-                    max_new_tokens=recipe.sampling.max_new_tokens,
-                    sequences=size * settings.group_size,
-                    tokens=sum(len(c.ids) for row in rollouts.completions[u * size : (u + 1) * size] for c in row),
-                    tokens_per_microbatch=self.tokens_per_microbatch,
-                    rehearsal=recipe.warmup.rehearsal,
+        for span, share in zip(spans, shares, strict=True):
+            whole = [p for p in kept if p in span]
+            if whole:
+                completions = [c for p in span for c in chosen.completions[p]]
+                rows = [mine.index(p) for p in share]
+                part = self._accumulate(
+                    batch, rows, len(completions), sum(len(c.ids) for c in completions), self.recipe.warmup.rehearsal
                 )
-            elif rehearse:
-                # every group alike, perhaps all unparsed: the format alone is rehearsed, on a quarter of the prompts
-                alone = [Group(g.prompt_ids, g.media, g.completion_ids[-1:]) for g in groups[: max(1, size // 4)]]
-                tokens = self.tokens_per_microbatch
-                weight = recipe.warmup.rehearsal
-                part = Stats(
-                    rehearsal=supervise(self.policy, self.logps, alone, tokens_per_microbatch=tokens, weight=weight)
-                )
+            elif self.recipe.warmup.rehearsal:
+                part = self._rehearse(rollouts)
             else:
                 continue
             norm = self._update(lr)
             for name in vars(stats):
                 setattr(stats, name, getattr(stats, name) + getattr(part, name) / updates)
-        return stats, norm, int(useful.sum())
+        return stats, norm
 
-    def _with_old_logps(self, batch: Batch, kept: list[int], reused: bool) -> Batch:
-        """The kept groups; log-probs of the sampling policy only where the batch is used more than once."""
-        batch = batch.cut(kept)
-        if not kept:
+    def _share(self, chosen: Rollouts, positions: list[int]) -> list[int]:
+        """Which of the groups at `positions` this rank computes."""
+        owners = [chosen.prompts[p].index % self.ranks.size for p in positions]
+        return [positions[i] for i in self.ranks.divide(owners)]
+
+    def _batch(self, chosen: Rollouts, positions: list[int], advantage_PG: Tensor) -> Batch:
+        """The groups at `positions`, with a rehearsed completion each where the recipe rehearses."""
+        groups = []
+        for p in positions:
+            prompt = chosen.prompts[p]
+            if not self.ranks.own(prompt.index):  # sampled elsewhere
+                prompt = encode(self.dataset, self.policy.encoder, prompt.index, prompt.component)
+            rehearsed = [self._random_answer(prompt)] if self.recipe.warmup.rehearsal else []
+            ids = [*(c.ids for c in chosen.completions[p]), *rehearsed]
+            groups.append(self._group(prompt, ids, chosen.features[p]))
+        return Batch(groups, advantage_PG[torch.tensor(positions, dtype=torch.long)])
+
+    def _accumulate(self, batch: Batch, rows: list[int], sequences: int, tokens: int, rehearsal: float) -> Stats:
+        """Adds this rank's part of the gradient of an update; the statistics are those of all ranks together."""
+        recipe, G = self.recipe, batch.advantage_PG.shape[1]
+        part = batch.cut(rows)
+        lengths = [len(ids) for group in part.groups for ids in group.completion_ids[G:]]
+        sampled = sum(len(ids) for group in part.groups for ids in group.completion_ids[:G])
+        all_sampled, rehearsed = self.ranks.sums([sampled, sum(lengths)])
+        stats = Stats()
+        if rows:
+            stats = accumulate(
+                self.policy,
+                self.logps,
+                part,
+                recipe.grpo,
+                temperature=recipe.sampling.temperature,
+                max_new_tokens=recipe.sampling.max_new_tokens,
+                sequences=sequences,
+                tokens=tokens,
+                sampled_tokens=int(all_sampled),
+                rehearsed_tokens=int(rehearsed),
+                tokens_per_microbatch=self.tokens_per_microbatch,
+                rehearsal=rehearsal,
+            )
+        return Stats(*self.ranks.sums(list(vars(stats).values())))
+
+    def _rehearse(self, rollouts: Rollouts) -> Stats:
+        """Every group alike, perhaps all unparsed: a quarter of an update's prompts rehearse the format alone."""
+        at_most = max(1, self.recipe.grpo.prompts_per_step // self.recipe.grpo.updates_per_step // 4)
+        some = [
+            (prompt, features)
+            for prompt, features in zip(rollouts.prompts[:at_most], rollouts.features, strict=False)
+            if self.ranks.own(prompt.index)
+        ]
+        groups = [self._group(prompt, [self._random_answer(prompt)], features) for prompt, features in some]
+        return Stats(rehearsal=self._supervise(groups, self.recipe.warmup.rehearsal))
+
+    def _supervise(self, groups: list[Group], weight: float) -> float:
+        """`supervise` on the groups of all ranks."""
+        (tokens,) = self.ranks.sums([sum(len(ids) for group in groups for ids in group.completion_ids)])
+        budget = self.tokens_per_microbatch
+        loss = supervise(
+            self.policy, self.logps, groups, tokens=int(tokens), tokens_per_microbatch=budget, weight=weight
+        )
+        return self.ranks.sums([loss])[0]
+
+    def _agreement(self, tasks: list[str], kept: list[int], mine: list[int], batch: Batch) -> Any:
+        """How far the tasks' gradients of this step point the same way; leaves no trace on the step.
+
+        `tasks`: of the groups `kept`, of which `batch` holds those in `mine`.
+        """
+
+        def gradient_of(rows: Sequence[int]) -> None:
+            self.optimizer.zero_grad(set_to_none=True)
+            local = [mine.index(kept[row]) for row in rows if kept[row] in mine]
+            G = batch.advantage_PG.shape[1]
+            here = sum(len(ids) for i in local for ids in batch.groups[i].completion_ids[:G])
+            (tokens,) = self.ranks.sums([here])
+            self._accumulate(batch, local, len(rows) * G, int(tokens), 0.0)
+            self.ranks.sum_gradients(self.parameters)
+
+        with torch.random.fork_rng():
+            found = agreement(tasks, compared_parameters(self.policy), gradient_of)
+        self.optimizer.zero_grad(set_to_none=True)
+        return found
+
+    def _with_old_logps(self, batch: Batch, reused: bool) -> Batch:
+        """With log-probs of the sampling policy, where the batch is used more than once, and of the reference."""
+        if self.recipe.grpo.beta:
+            self.reference = self.reference or Reference(self.policy)
+        if not batch.groups:
             return batch
         settings = {
             "temperature": self.recipe.sampling.temperature,
@@ -274,14 +415,14 @@ class Trainer:
         }
         if reused:
             batch.old_PGT = frozen_logps(self.policy, self.logps, batch.groups, **settings)  # type: ignore[arg-type]
-        if self.recipe.grpo.beta:
-            self.reference = self.reference or Reference(self.policy)
+        if self.reference is not None:
             with self.reference.active(self.policy):
                 batch.reference_PGT = frozen_logps(self.policy, self.logps, batch.groups, **settings)  # type: ignore[arg-type]
         return batch
 
     def _update(self, lr: float) -> float:
         """One optimiser step; returns the gradient norm before clipping."""
+        self.ranks.sum_gradients(self.parameters)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.optim.max_grad_norm)
         if not norm.isfinite():
             raise Ssl4rlError(
@@ -313,6 +454,7 @@ class Trainer:
             "step": self.step,
             "next_index": self.stream.next_index,
             "too_long": self.stream.too_long,
+            "curriculum": self.curriculum.state(),
             "optimizer": self.optimizer.state_dict(),
             "reference": reference,
         }
@@ -320,6 +462,7 @@ class Trainer:
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from `state`; the policy must have been loaded from the same checkpoint."""
         self.step = state["step"]
+        self.curriculum.load(state["curriculum"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.open_stream(state["next_index"])
         self.stream.too_long = state["too_long"]

@@ -59,22 +59,16 @@ class Stats:
     rehearsal: float = 0.0
 
 
-def group_tokens(group: Group) -> int:
-    """Tokens a group costs with its prompt shared."""
-    return len(group.prompt_ids) + sum(len(ids) for ids in group.completion_ids)
-
-
 def micro_batches(groups: Sequence[Group], tokens: int) -> Iterator[list[int]]:
     """Positions of consecutive groups that cost at most `tokens` together; a larger group comes alone."""
     current: list[int] = []
     spent = 0
     for i, group in enumerate(groups):
-        cost = group_tokens(group)
-        if current and spent + cost > tokens:
+        if current and spent + group.tokens > tokens:
             yield current
             current, spent = [], 0
         current.append(i)
-        spent += cost
+        spent += group.tokens
     if current:
         yield current
 
@@ -113,6 +107,8 @@ def accumulate(
     sequences: int,
     tokens: int,
     tokens_per_microbatch: int,
+    sampled_tokens: int | None = None,
+    rehearsed_tokens: int | None = None,
     rehearsal: float = 0.0,
 ) -> Stats:
     """Adds the gradient of the batch's loss to the model's `.grad`; the same however the batch is cut.
@@ -121,13 +117,17 @@ def accumulate(
         batch: groups whose completions are the G sampled ones, then perhaps rehearsed ones.
         sequences: how many sampled completions the loss is averaged over (dropped groups included).
         tokens: how many tokens they have together.
+        sampled_tokens: how many sampled tokens the statistics are averaged over; None is those of the batch. More
+            than that when other processes compute other groups.
+        rehearsed_tokens: the same for the rehearsed ones.
         rehearsal: weight of the mean cross-entropy on the rehearsed completions.
     """
     stats = Stats()
     G = batch.advantage_PG.shape[1]
     mask_all = batch.mask_PGT
     weight_all = token_weights(mask_all, settings.loss, max_new_tokens, sequences, tokens)
-    rehearsed_tokens = sum(len(ids) for g in batch.groups for ids in g.completion_ids[G:])
+    if rehearsed_tokens is None:
+        rehearsed_tokens = sum(len(ids) for g in batch.groups for ids in g.completion_ids[G:])
     for keep in micro_batches(batch.groups, tokens_per_microbatch):
         part = batch.cut(keep)
         with autocast(policy):
@@ -152,17 +152,19 @@ def accumulate(
             stats.rehearsal += float(cross_entropy.detach())
             loss = loss + rehearsal * cross_entropy
         loss.backward()  # type: ignore[no-untyped-call]
-    total = int(mask_all.sum())
+    total = int(mask_all.sum()) if sampled_tokens is None else sampled_tokens
     stats.clipped /= max(1, total)
     stats.kl /= max(1, total)
     return stats
 
 
 def supervise(
-    policy: Policy, logps: Logps, groups: Sequence[Group], *, tokens_per_microbatch: int, weight: float
+    policy: Policy, logps: Logps, groups: Sequence[Group], *, tokens: int, tokens_per_microbatch: int, weight: float
 ) -> float:
-    """Adds the gradient of `weight` x the mean cross-entropy of all completions; returns that mean in nats a token."""
-    tokens = sum(len(ids) for group in groups for ids in group.completion_ids)
+    """Adds the gradient of `weight` x the mean cross-entropy of all completions; returns that mean in nats a token.
+
+    `tokens`: how many the mean is over, those of `groups` or more where other processes compute other groups.
+    """
     total = 0.0
     for keep in micro_batches(groups, tokens_per_microbatch):
         with autocast(policy):

@@ -32,3 +32,11 @@ def test_mean_over_tokens_skips_padding_and_empty_completions() -> None:
     value = torch.tensor([[[1.0, 3.0, 9.0], [5.0, 5.0, 5.0]]])
     mask = torch.tensor([[[1, 1, 0], [0, 0, 0]]])
     assert sequence_mean(value, mask).tolist() == [[2.0, 0.0]]
+
+
+def test_each_task_by_its_own_deviation() -> None:
+    reward_PG = torch.tensor([[0.0, 1.0], [0.0, 10.0], [1.0, 0.0]])
+    found = group_advantages(reward_PG, "task", eps=0.0, tasks=["a", "b", "a"])
+    alone = group_advantages(reward_PG[[0, 2]], "batch", eps=0.0)
+    assert torch.allclose(found[[0, 2]], alone)
+    assert torch.allclose(found[1], torch.tensor([-(0.5**0.5), 0.5**0.5]))

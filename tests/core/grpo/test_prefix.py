@@ -18,7 +18,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ssl4rl.core.grpo import attention as attention_module
 from ssl4rl.core.grpo import prefix as prefix_module
-from ssl4rl.core.grpo.prefix import Group, image_features, shared_logps, unshared_logps
+from ssl4rl.core.grpo.prefix import (
+    Group,
+    fixed_features,
+    has_dropout,
+    image_features,
+    shared_logps,
+    unshared_logps,
+)
 from tests.core.grpo.cases import differences, gradients, groups_of, load, plain_logps, score
 from tests.tiny_models import SHAREABLE_TEXT, SHAREABLE_VISION
 
@@ -185,6 +192,69 @@ def test_frozen_tower_features_are_reused(kind: str, tiny: Tiny, monkeypatch: py
     assert (picked[0, :2, :12] - plain[0][2, :2, :12]).abs().max() <= TOLERANCE
 
 
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "idefics3", "llama"])
+def test_equal_completions_are_computed_once(kind: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, groups = load(kind, tiny(kind)), groups_of(kind, tiny(kind))
+    ragged = [[0, 1, 0, 2, 1], [1, 1, 1], [0, 0, 1, 0]]  # of 1, 7, 24; of 5, 5, 5; of 3, 12 tokens
+    repeated = [
+        replace(group, completion_ids=[group.completion_ids[g].clone() for g in order])
+        for group, order in zip(groups, ragged, strict=True)
+    ]
+    plain = gradients(model, lambda: plain_logps(model, repeated))
+    assert plain[0].shape == (3, 5, 24)
+    for logps in (shared_logps, unshared_logps):
+        once = gradients(model, lambda logps=logps: logps(model, repeated))
+        assert agree(once, plain)
+        assert once[0][0, 0].equal(once[0][0, 2])
+        twin = [replace(group, apart=True) for group in repeated]
+        assert agree(gradients(model, lambda logps=logps, twin=twin: logps(model, twin)), plain)
+    lengths = [len(group.prompt_ids) - 1 for group in groups]
+    assert [group.tokens for group in repeated] == [lengths[0] + 32, lengths[1] + 5, lengths[2] + 15]
+    assert [replace(g, apart=True).tokens for g in repeated] == [lengths[0] + 40, lengths[1] + 15, lengths[2] + 21]
+    assert [len(group.distinct[0]) for group in repeated] == [3, 1, 2]
+    assert [group.distinct[1] for group in repeated] == [[0, 1, 0, 2, 1], [0, 0, 0], [0, 0, 1, 0]]
+    seen = count_tokens(model)
+    shared_logps(model, repeated)
+    assert seen == [sum(lengths) + 32 + 5 + 15]
+
+
+def count_tokens(model: Any) -> list[int]:
+    """The tokens of each forward pass through the text model's first layer."""
+    seen: list[int] = []
+    name = next(name for name, _ in model.named_modules() if name.endswith("self_attn.o_proj"))
+    model.get_submodule(name).register_forward_hook(lambda module, args, out: seen.append(args[0].shape[1]))
+    return seen
+
+
+def test_dropout_keeps_equal_completions_apart(tiny: Tiny) -> None:
+    """Each draws its own noise, and is as likely on average."""
+    torch.manual_seed(0)
+    config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, lora_dropout=0.3)
+    plain, group = load("llama", tiny("llama")), groups_of("llama", tiny("llama"))[1]
+    assert not has_dropout(plain)
+    model = get_peft_model(plain, config).train()
+    assert has_dropout(model)
+    twice = replace(group, completion_ids=[group.completion_ids[0]] * 2, apart=True)
+    for logps in (shared_logps, unshared_logps):
+        first, second = logps(model, [twice]).logp_PGT[0]
+        assert (first - second).abs().max() > 1e-3
+
+
+def test_features_are_fixed_where_nothing_before_the_text_trains(tiny: Tiny) -> None:
+    model: Any = load("qwen2_5_vl", tiny("qwen2_5_vl"))
+    assert not fixed_features(model)
+    model.base_model.visual.requires_grad_(False)
+    assert fixed_features(model)
+    next(model.base_model.visual.merger.parameters()).requires_grad_(True)
+    assert not fixed_features(model)
+    assert not fixed_features(load("llama", tiny("llama")).requires_grad_(False))  # it has none
+    lora: Any = load("idefics3", tiny("idefics3"))
+    everywhere = get_peft_model(lora, LoraConfig(r=2, target_modules="all-linear"))
+    assert not fixed_features(everywhere)
+    text = get_peft_model(load("idefics3", tiny("idefics3")), LoraConfig(r=2, target_modules=r".*text_model.*q_proj"))
+    assert fixed_features(text)
+
+
 def test_tower_runs_once_a_prompt(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     model, groups = load("qwen2_5_vl", tiny("qwen2_5_vl")), groups_of("qwen2_5_vl", tiny("qwen2_5_vl"))
     rows = []
@@ -297,7 +367,7 @@ class TestWrongVariantsShow:
         self.check(kind, tiny)
 
     def test_images_of_two_prompts_swapped(self, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-        right = prefix_module._joined
+        right = prefix_module.joined
 
         def wrong(features: Any) -> Any:
             found = right(features)
@@ -305,7 +375,7 @@ class TestWrongVariantsShow:
                 found.pooler_output = found.pooler_output[::-1]
             return found
 
-        monkeypatch.setattr(prefix_module, "_joined", wrong)
+        monkeypatch.setattr(prefix_module, "joined", wrong)
         self.check("idefics3", tiny)
 
     def check(self, kind: str, tiny: Tiny) -> None:

@@ -7,7 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from ssl4rl.core.grpo import rollout
 from ssl4rl.core.grpo.policy import Encoded, Policy, load_policy
+from ssl4rl.core.grpo.prefix import Group, image_features
+from ssl4rl.core.grpo.pretrained import vision_modules
 from ssl4rl.core.grpo.rollout import Completion, Sampling, collate, generate, sample
 from ssl4rl.core.task import keyed_rng
 from ssl4rl.core.types import Example, Media
@@ -104,6 +107,28 @@ def test_equal_completions_are_one_object(policies: Any, shared: bool) -> None:
 
 @BOTH
 @pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen3_vl", "idefics3", "llava", "internvl"])
+def test_known_features_change_nothing(policies: Any, kind: str, shared: bool) -> None:
+    policy = policies(kind)
+    prompts = encoded(policy, kind)
+    groups = [Group(p.prompt_ids, p.media, [p.prompt_ids]) for p in prompts]
+    with torch.no_grad():
+        features = image_features(policy.model, groups)
+    assert any(one is not None for one in features)
+    settings = Sampling(max_new_tokens=8)
+    straight = generate(policy, prompts, 3, settings, uniforms, shared=shared)
+    calls: list[int] = []
+    hooks = [tower.register_forward_hook(lambda *_: calls.append(1)) for _, tower in vision_modules(policy.model)]
+    for max_rows in (512, 3):
+        kept = generate(policy, prompts, 3, settings, uniforms, max_rows, shared=shared, features=features)
+        assert ids(kept) == ids(straight)
+    for hook in hooks:
+        hook.remove()
+    assert hooks
+    assert not calls
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen3_vl", "idefics3", "llava", "internvl"])
 def test_placeholders_are_never_sampled(policies: Any, kind: str, shared: bool) -> None:
     policy = policies(kind)
     config = policy.model.config
@@ -155,3 +180,14 @@ def test_sampled_shares_agree_with_the_probabilities() -> None:
     assert sample(logits, Sampling(), at).bincount().tolist() == [100, 200, 300, 400]
     sharper = sample(logits, Sampling(temperature=0.5), at).bincount() / 1000  # squares: 1, 4, 9, 16 of 30
     torch.testing.assert_close(sharper, torch.tensor([1, 4, 9, 16]) / 30, atol=2e-3, rtol=0)
+
+
+def test_rows_are_sampled_alike_however_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(100, 37, generator=generator)
+    at = torch.rand(100, 3, dtype=torch.float64, generator=generator)
+    for sampling in (Sampling(temperature=0.7), Sampling(top_p=0.8, top_k=9)):
+        whole = rollout._sample_each(logits, sampling, at)
+        with monkeypatch.context() as patch:
+            patch.setattr(rollout, "_CACHED", 37 * 7)
+            assert torch.equal(rollout._sample_each(logits, sampling, at), whole)

@@ -9,6 +9,7 @@ import torch
 
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.policy import Encoder
+from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.stream import Prompt, PromptStream, check_lengths, encode
 from ssl4rl.core.mixture import create_dataset
 from ssl4rl.core.types import Ssl4rlError
@@ -108,6 +109,15 @@ def test_long_prompts_are_skipped_and_counted(encoder: Encoder, workers: int) ->
     assert [prompt.index for prompt in taken] == fitting[:30]
     assert stream.next_index == taken[-1].index + 1
     assert stream.too_long == stream.next_index - 30 > 0
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_ranks_divide_what_one_would_take(encoder: Encoder, workers: int) -> None:
+    """By index; the last take is all that one bounded dataset has left, and one rank gets none of it."""
+    streams = [PromptStream(scenes(size=13), encoder, workers=workers, start=1, ranks=Ranks(r, 3)) for r in range(3)]
+    taken = [[[p.index for p in stream.take(n)] for n in (4, 6, 5)] for stream in streams]
+    assert taken == [[[3], [6, 9], [12]], [[1, 4], [7, 10], []], [[2], [5, 8], [11]]]
+    assert [stream.next_index for stream in streams] == [13, 13, 13]
 
 
 def test_check_lengths(encoder: Encoder) -> None:

@@ -21,7 +21,9 @@ from ssl4rl.core.grpo.policy import Policy, load_policy
 from ssl4rl.core.grpo.prefix import Group, unshared_logps
 from ssl4rl.core.grpo.run import open_data
 from ssl4rl.core.grpo.run_dir import RunDir
-from ssl4rl.core.grpo.trainer import Rollouts, Trainer
+from ssl4rl.core.grpo.sampled import Rollouts
+from ssl4rl.core.grpo.stream import Prompt
+from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
 from tests.core.grpo.runs import FAKES, metrics, recipe, resumed, run, run_until, same, weights
@@ -110,9 +112,71 @@ def test_a_step_without_any_variance_moves_nothing(tmp_path: Path, policy: Polic
     t = trainer(tmp_path, policy)
     before = [p.clone() for p in t.parameters]
     flat = torch.full((4, 3), 1.1)  # not a float32 number: its mean over 3 is off by rounding
-    stats, norm, useful = t._learn(replace(t.sample(t.stream.take(4)), reward_PG=flat), 1e-3)
-    assert (stats.loss, norm, useful) == (0.0, 0.0, 0)
+    stats, norm = t._learn(replace(t.sample(t.stream.take(4)), reward_PG=flat), 1e-3)
+    assert (stats.loss, norm) == (0.0, 0.0)
     assert all(torch.equal(a, b) for a, b in zip(before, t.parameters, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("varied", "sampled", "used"),
+    [
+        ({0, 1, 2, 3}, 4, [0, 1, 2, 3]),
+        # one of four: three more are missing, twelve would bring them, eight may be had
+        ({1, 6, 7, 9}, 12, [1, 6, 7, 9]),
+        ({1, 5, 6, 7, 9}, 12, [1, 5, 6, 7]),
+        ({1, 6}, 12, [1, 6]),
+        # three of four: 4/3 prompts for the missing one, so two; then, three of six, two again
+        ({0, 1, 2, 5}, 6, [0, 1, 2, 5]),
+        ({0, 1, 2, 7}, 8, [0, 1, 2, 7]),
+        (set(), 12, []),
+    ],
+)
+def test_groups_without_variance_are_refilled(
+    tmp_path: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch, varied: set[int], sampled: int, used: list[int]
+) -> None:
+    t = trainer(tmp_path, policy, refill=2)
+    sample = Trainer.sample
+
+    def rewarded(self: Trainer, prompts: list[Prompt]) -> Rollouts:
+        rewards = [[1.0, 0.5, 0.0] if prompt.index in varied else [0.5] * 3 for prompt in prompts]
+        return replace(sample(self, prompts), reward_PG=torch.tensor(rewards))
+
+    before = [p.clone() for p in t.parameters]
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "sample", rewarded)
+        metrics, rollouts = t.run_step()
+    assert rollouts is not None
+    assert rollouts.used == used
+    assert [prompt.index for prompt in rollouts.prompts] == list(range(sampled))
+    assert t.state()["next_index"] == sampled
+    counted = {name: metrics[name] for name in ("sampled", "dropped", "groups", "refilled")}
+    useful = len([index for index in varied if index < sampled])
+    refilled = sum(index >= 4 for index in used)
+    assert counted == {"sampled": sampled, "dropped": sampled - useful, "groups": len(used), "refilled": refilled}
+    assert metrics["zero_variance"] == round(1 - useful / sampled, 6)
+    assert all(torch.equal(a, b) for a, b in zip(before, t.parameters, strict=True)) == (not used)
+
+
+@pytest.mark.parametrize("scale", ["group", "batch"])
+@pytest.mark.parametrize("kind", ["grpo", "dapo", "dr_grpo"])
+def test_an_update_is_normalised_over_the_groups_used(
+    tmp_path: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch, kind: str, scale: str
+) -> None:
+    t = trainer(tmp_path, policy, loss=kind, advantage_scale=scale)
+    rollouts = replace(t.sample(t.stream.take(4)), reward_PG=REWARDS)
+    some = gradients(t, replace(rollouts, used=[0, 2, 3]), monkeypatch)
+    rows = [0, 2, 3]
+    alone = Rollouts(
+        [rollouts.prompts[p] for p in rows],
+        [rollouts.completions[p] for p in rows],
+        [rollouts.scores[p] for p in rows],
+        REWARDS[rows],
+        [None] * 3,
+    )
+    assert close(some, gradients(t, alone, monkeypatch))
+    (whole,) = gradients(t, rollouts, monkeypatch)
+    if (kind, scale) != ("dapo", "group"):  # whose tokens may be as many in each group
+        assert float((whole - some[0]).norm() / whole.norm()) > 0.1
 
 
 def test_rounding_is_no_advantage(tmp_path: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,6 +234,8 @@ def test_unshareable_models_train_unshared_and_say_so(tmp_path: Path, tiny: Call
 
 CASES: dict[str, dict[str, Any]] = {
     "full": {"warmup": {"steps": 1, "rehearsal": 0.1}, "grpo": {"beta": 0.05, "updates_per_step": 2}},
+    # an untrained model earns nothing: every group is dropped, to the cap
+    "refill": {"warmup": {"steps": 1, "rehearsal": 0.1}, "grpo": {"refill": 2}},
     "lora": {"model": {"lora": {"r": 4, "dropout": 0.1}}, "warmup": {"steps": 1}, "grpo": {"beta": 0.05}},
 }
 

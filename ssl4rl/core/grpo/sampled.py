@@ -1,0 +1,134 @@
+"""What a step sampled: groups with their scores, how they travel between processes, and which of them are used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssl4rl.core.grpo.advantage import has_variance
+from ssl4rl.core.grpo.policy import Encoded
+from ssl4rl.core.grpo.prefix import ImageFeatures
+from ssl4rl.core.grpo.ranks import Ranks
+from ssl4rl.core.grpo.rollout import Completion
+from ssl4rl.core.grpo.stream import Prompt
+from ssl4rl.core.types import Example, Media, Score
+
+
+@dataclass
+class Rollouts:
+    """P prompts in order of index, G completions each, with their scores and rewards.
+
+    `features`: the prompts' image features, where the policy's are fixed and they were sampled here. `used`: positions
+    of the groups that the update is made of; None is all. `agreement`: `mixing.agreement`, where due.
+    """
+
+    prompts: list[Prompt]
+    completions: list[list[Completion]]
+    scores: list[list[Score]]
+    reward_PG: Tensor
+    features: list[ImageFeatures | None]
+    used: list[int] | None = None
+    agreement: list[tuple[str, str, float]] = field(default_factory=list)
+
+    def share(self, *verdicts: str) -> float:
+        """The share of completions with one of these verdicts."""
+        flat = [score.verdict for row in self.scores for score in row]
+        return sum(verdict in verdicts for verdict in flat) / max(1, len(flat))
+
+    def mean(self, part: str) -> float:
+        """The mean of one part of the scores ("accuracy", "format")."""
+        flat = [score.parts[part] for row in self.scores for score in row]
+        return sum(flat) / max(1, len(flat))
+
+    @property
+    def tokens(self) -> int:
+        return sum(len(c.ids) for row in self.completions for c in row)
+
+    @property
+    def useful(self) -> int:
+        """Groups with variance."""
+        return int(has_variance(self.reward_PG).sum())
+
+    def chosen(self) -> Rollouts:
+        """The groups that are used, alone."""
+        keep = range(len(self.prompts)) if self.used is None else self.used
+
+        def at(row: list[Any]) -> list[Any]:
+            return [row[i] for i in keep]
+
+        rewards = self.reward_PG[torch.tensor(list(keep), dtype=torch.long)]
+        return Rollouts(at(self.prompts), at(self.completions), at(self.scores), rewards, at(self.features))
+
+
+def joined(parts: Sequence[Rollouts]) -> Rollouts:
+    """Several samples of one step as one, in order of index."""
+    together = Rollouts(
+        [prompt for part in parts for prompt in part.prompts],
+        [row for part in parts for row in part.completions],
+        [row for part in parts for row in part.scores],
+        torch.cat([part.reward_PG for part in parts]),
+        [one for part in parts for one in part.features],
+    )
+    together.used = sorted(range(len(together.prompts)), key=lambda p: together.prompts[p].index)
+    return together.chosen()
+
+
+def gathered(ranks: Ranks, own: Rollouts) -> Rollouts:
+    """What all ranks sampled. The prompts of other ranks come without tensors and pictures."""
+    if ranks.size == 1:
+        return own
+    sent = replace(own, prompts=[_abroad(p) for p in own.prompts], features=[None] * len(own.prompts), completions=[])
+    parts = ranks.gather((sent, [_packed(row) for row in own.completions]))
+    return joined(
+        [
+            own if r == ranks.rank else replace(part, completions=[_unpacked(*row) for row in rows])
+            for r, (part, rows) in enumerate(parts)
+        ]
+    )
+
+
+def light(example: Example) -> Example:
+    """The example without the data of its media, which can be made again from its key."""
+    parts = tuple(Media(part.kind, None) if isinstance(part, Media) else part for part in example.prompt)
+    return replace(example, prompt=parts)
+
+
+def _abroad(prompt: Prompt) -> Prompt:
+    return replace(prompt, example=light(prompt.example), encoded=Encoded(torch.empty(0, dtype=torch.long)))
+
+
+def _packed(row: list[Completion]) -> tuple[list[tuple[list[int], str, bool]], list[int]]:
+    """A row's distinct completions as plain values (a tensor each would be pickled as a file), and where they stand."""
+    number: dict[int, int] = {}
+    places = [number.setdefault(id(c), len(number)) for c in row]
+    distinct = {id(c): (c.ids.tolist(), c.text, c.truncated) for c in row}
+    return [distinct[key] for key in number], places
+
+
+def _unpacked(distinct: list[tuple[list[int], str, bool]], places: list[int]) -> list[Completion]:
+    made = [Completion(torch.tensor(ids), text, truncated) for ids, text, truncated in distinct]
+    return [made[place] for place in places]
+
+
+def further_prompts(wanted: int, useful: int, sampled: int, left: int) -> int:
+    """How many prompts to sample next, when `useful` of `sampled` groups had variance and `wanted` must have.
+
+    As many as should suffice by the share so far, at most the `left` that may still be sampled; 0 when there are
+    enough.
+    """
+    missing = wanted - useful
+    if missing <= 0:
+        return 0
+    expected = math.ceil(missing * sampled / useful) if useful else sampled
+    return min(left, expected)
+
+
+def used_groups(reward_PG: Tensor, wanted: int) -> list[int]:
+    """Positions of the first `wanted` groups with variance."""
+    found: list[int] = has_variance(reward_PG).nonzero()[:, 0].tolist()
+    return found[:wanted]

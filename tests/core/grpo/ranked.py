@@ -1,0 +1,78 @@
+"""A small run with everything in it, by one process or by those of torchrun; what each computed is written beside it.
+
+`torchrun --nproc_per_node=2 -m tests.core.grpo.ranked OUT`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssl4rl.core.grpo.sampled import Rollouts
+from ssl4rl.core.grpo.stream import Prompt
+from ssl4rl.core.grpo.trainer import Trainer
+from ssl4rl.core.grpo.update import Batch
+from ssl4rl.core.recipe import Recipe
+from tests.core.grpo.runs import recipe, run
+
+
+def everything(out: Path, **sections: Any) -> Recipe:
+    """One warm-up step and two GRPO steps of five prompts, some of them dropped and refilled."""
+    return recipe(
+        out,
+        grpo={"prompts_per_step": 5, "refill": 2, "beta": 0.05, "updates_per_step": 1, "advantage_scale": "batch"},
+        warmup={"steps": 1, "prompts_per_step": 5, "rehearsal": 0.2},
+        train={"steps": 2, "log_rollouts": 100, "seed": 1, **sections.pop("train", {})},
+        eval={"n": 5},
+        **sections,
+    )
+
+
+def main(out: Path) -> None:
+    """Runs it; writes said, the indices computed and the gradients of each update into OUT/rank.json and rank.pt."""
+    torch.set_num_threads(1)
+    computed: list[list[int]] = []
+    gradients: list[Tensor] = []
+    sizes: list[int] = []
+    batch, clip, sample = Trainer._batch, torch.nn.utils.clip_grad_norm_, Trainer.sample
+
+    def rewarded(self: Trainer, prompts: list[Prompt]) -> Rollouts:
+        """An untrained model earns 0 everywhere. Here what it says counts, but with every third prompt nothing does."""
+        found = sample(self, prompts)
+        rows = [
+            [(prompt.index % 3 > 0) * float(c.ids.sum() % 5) / 4 for c in row]
+            for prompt, row in zip(found.prompts, found.completions, strict=True)
+        ]
+        return replace(found, reward_PG=torch.tensor(rows).reshape(found.reward_PG.shape))
+
+    def watch(self: Trainer, chosen: Rollouts, positions: list[int], advantage_PG: Tensor) -> Batch:
+        computed.append([chosen.prompts[p].index for p in positions])
+        sizes.append(self.ranks.size)
+        return batch(self, chosen, positions, advantage_PG)
+
+    def keep(parameters: Any, most: float) -> Tensor:
+        gradients.append(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]))
+        return clip(parameters, most)
+
+    Trainer._batch, Trainer.sample = watch, rewarded  # type: ignore[method-assign]
+    torch.nn.utils.clip_grad_norm_ = keep  # type: ignore[assignment]
+    try:
+        said = run(everything(out))
+    finally:
+        Trainer._batch, Trainer.sample = batch, sample  # type: ignore[method-assign]
+        torch.nn.utils.clip_grad_norm_ = clip
+    name = f"rank{os.environ.get('RANK', '0')}"
+    record = {"said": said, "computed": computed, "sizes": sizes}
+    (out / f"{name}.json").write_text(json.dumps(record))
+    torch.save(gradients, out / f"{name}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

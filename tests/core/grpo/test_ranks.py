@@ -1,0 +1,162 @@
+"""Several processes against one: the same rollouts, the same gradients, one log."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from ssl4rl.core.grpo.ranks import ALONE, Ranks, open_ranks
+from ssl4rl.core.types import Ssl4rlError
+from tests.core.grpo import ranked
+from tests.core.grpo.runs import metrics, recipe, resumed, run, weights
+
+ROOT = Path(__file__).parents[3]
+
+
+def torchrun(*arguments: Any, processes: int = 2) -> list[str]:
+    options = [f"--nproc_per_node={processes}", "--standalone", "-m"]
+    return [sys.executable, "-m", "torch.distributed.run", *options, *map(str, arguments)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+
+
+def launch(*arguments: Any, **options: Any) -> str:
+    done = subprocess.run(
+        torchrun(*arguments, **options), capture_output=True, text=True, env=environment(), timeout=600
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_divide() -> None:
+    def shares(size: int, *owners: int) -> list[list[int]]:
+        return [Ranks(rank, size).divide(owners) for rank in range(size)]
+
+    assert shares(2, 0, 1, 0, 1) == [[0, 2], [1, 3]]
+    assert shares(2, 0, 0, 0, 1) == [[0, 1], [2, 3]]
+    assert shares(2, 1, 1, 0, 1, 1) == [[2, 4], [0, 1, 3]]
+    assert shares(3, 0, 0, 0, 0) == [[0, 1], [2], [3]]
+    assert shares(3, 2) == [[], [], [0]]
+    assert shares(2) == [[], []]
+    assert ALONE.divide([0, 0, 0]) == [0, 1, 2]
+
+
+def test_alone_nothing_changes() -> None:
+    assert ALONE.sums([1.5, 2]) == [1.5, 2]
+    assert ALONE.gather("x") == ["x"]
+    assert ALONE.by_first(lambda: 3) == 3
+    assert not ALONE.any(False)
+    assert all(ALONE.own(index) for index in range(5))
+    with open_ranks(1, "cpu") as (ranks, device):
+        assert (ranks, device) == (ALONE, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("told", "processes", "message"),
+    [
+        ({}, 2, "train.processes=2, but 1 of them run; start it with `torchrun --nproc_per_node=2 -m ssl4rl train"),
+        ({"WORLD_SIZE": "2"}, None, "WORLD_SIZE=2 without RANK, MASTER_ADDR, MASTER_PORT: no launcher started this"),
+        ({"WORLD_SIZE": "2"}, 4, "train.processes=4, but 2 of them run"),
+        ({"WORLD_SIZE": "two"}, None, "WORLD_SIZE='two' in the environment; allowed: a whole number from 1"),
+    ],
+)
+def test_a_launcher_that_did_not(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, str], processes: int | None, message: str
+) -> None:
+    for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Ssl4rlError) as error, open_ranks(processes, "cpu"):
+        pass
+    assert str(error.value).startswith(message)
+
+
+def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    ranked.main(one)
+    launch("tests.core.grpo.ranked", two)
+    alone, first, second = (json.loads(p.read_text()) for p in (one / "rank0.json", *sorted(two.glob("rank?.json"))))
+    assert alone["sizes"] == [1, 1]
+    assert first["sizes"] == second["sizes"] == [2, 2]
+    for whole, a, b in zip(alone["computed"], first["computed"], second["computed"], strict=True):
+        assert sorted(a + b) == whole
+        assert abs(len(a) - len(b)) <= 1
+    assert second["said"] == []
+    assert any("2 processes, the first on cpu" in line for line in first["said"])
+    left, right = torch.load(one / "rank0.pt"), torch.load(two / "rank0.pt")
+    assert len(left) == len(right) == 3
+    for a, b in zip(left, right, strict=True):
+        assert float((a - b).norm() / a.norm()) < 1e-5
+    for a, b in zip(torch.load(two / "rank1.pt"), right, strict=True):
+        assert torch.equal(a, b)
+    assert (one / "run/rollouts.jsonl").read_text() == (two / "run/rollouts.jsonl").read_text()
+    logs = [metrics(folder / "run") for folder in (one, two)]
+    assert len(logs[0]) == len(logs[1]) == 5
+    for mine, theirs in zip(*logs, strict=True):
+        assert mine.keys() == theirs.keys()
+        for name in mine:
+            assert theirs[name] == (
+                pytest.approx(mine[name], rel=1e-4, abs=1e-6) if isinstance(mine[name], float) else mine[name]
+            )
+    steps = [line for line in logs[1] if line["phase"] == "train"]
+    assert sum(line["refilled"] for line in steps) > 0
+    assert all(line["groups"] <= 5 and line["sampled"] > 5 for line in steps)
+
+
+def recipe_file(folder: Path, **train: Any) -> Path:
+    made = recipe(folder, train={"processes": 2, **train})
+    file = folder / "recipe.yaml"
+    file.write_text(yaml.safe_dump(made.dump()))
+    return file
+
+
+@pytest.mark.slow
+def test_the_command_and_resuming_with_another_number_of_processes(tmp_path: Path) -> None:
+    file = recipe_file(tmp_path, steps=2)
+    said = launch("ssl4rl", "train", file)
+    assert said.count("held out, before GRPO") == 1
+    assert said.count("report.html") == 1
+    run(resumed(recipe(tmp_path, train={"steps": 4})))
+    straight = recipe(tmp_path / "straight")
+    run(straight)
+    left, right = weights(tmp_path / "run/final"), weights(straight.folder / "final")
+    assert all(float((left[name] - right[name]).abs().max()) < 1e-4 for name in right)
+    assert [line["step"] for line in metrics(tmp_path / "run") if line["phase"] == "train"] == [1, 2, 3, 4]
+    said = launch("ssl4rl", "train", file, "train.steps=6", "resume=true")
+    assert said.count("after step 4") == 1
+    assert [line["step"] for line in metrics(tmp_path / "run") if line["phase"] == "train"] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_all_after_the_step(tmp_path: Path) -> None:
+    command = torchrun("ssl4rl", "train", recipe_file(tmp_path, steps=400))
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(), start_new_session=True
+    )
+    log = tmp_path / "run" / "metrics.jsonl"
+    for _ in range(2400):
+        if child.poll() is not None or (log.exists() and log.read_text().count("\n") > 3):
+            break
+        time.sleep(0.05)
+    assert child.poll() is None, child.communicate()[0]
+    os.killpg(child.pid, signal.SIGINT)
+    said, _ = child.communicate(timeout=120)
+    assert "resume=true goes on from here" in said
+    done = max(line["step"] for line in metrics(tmp_path / "run"))
+    checkpoints = sorted(folder.name for folder in (tmp_path / "run/checkpoints").iterdir())
+    assert checkpoints[-1] == f"step_{done:06d}"
