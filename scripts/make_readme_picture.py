@@ -1,6 +1,6 @@
-"""Draws the README's picture: one example of each vision task, and the held-out curves of quickstart runs.
+"""Draws the README's picture: one example of each vision task, one of a graph task, and held-out curves.
 
-python scripts/make_readme_picture.py runs/quickstart_vision [more runs] --out docs/images/readme.png
+python scripts/make_readme_picture.py runs/quickstart_vision runs/quickstart_graph --out docs/images/readme.png
 """
 
 from __future__ import annotations
@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
+import networkx as nx
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -54,6 +56,23 @@ def curve(run: Path) -> tuple[list[float], list[float], float]:
     return minutes, [record["eval"]["accuracy"] for record in evals], evals[-1]["eval"]["chance"]
 
 
+def draw_graph(axes: Any) -> None:
+    """A graph with its hidden edge dashed."""
+    data = ssl4rl.create_dataset(
+        "graph/masked_edge", "nx:karate_club", level="easy,names=letters", seed=1, style="answer"
+    )
+    example = data[0]
+    shown = example.meta["drawing"]
+    graph = nx.Graph([*shown["edges"], *shown["hidden_edges"]])
+    place = nx.kamada_kawai_layout(graph)
+    nx.draw_networkx_edges(graph, place, shown["edges"], ax=axes, edge_color="grey")
+    nx.draw_networkx_edges(graph, place, shown["hidden_edges"], ax=axes, edge_color="tab:red", style="dashed", width=2)
+    nx.draw_networkx_nodes(graph, place, ax=axes, node_size=130, node_color="tab:blue")
+    nx.draw_networkx_labels(graph, place, ax=axes, font_size=7, font_color="white")
+    axes.set_title("masked_edge: " + "-".join(sorted(shown["hidden_edges"][0])), fontsize=9)
+    axes.axis("off")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path)
@@ -68,16 +87,15 @@ def main() -> None:
         axes.imshow(side_by_side(example, most=5))
         axes.set_title(f"{task.split('/')[1]}: {data.components[0].verifier.render(example.answer)}", fontsize=9)
         axes.axis("off")
-    note = figure.add_subplot(grid[1, 2])
-    note.axis("off")
-    note.text(0, 0.5, "the answer is known\nfor free and can be\nchecked: a reward", fontsize=10, va="center")
+    draw_graph(figure.add_subplot(grid[1, 2]))
     axes = figure.add_subplot(grid[:, 3])
     for run in arguments.runs:
         minutes, accuracy, chance = curve(run)
         axes.plot(minutes, accuracy, marker="o", markersize=3, label=run.name)
         axes.axhline(chance, color="grey", linestyle="--", linewidth=1)
     axes.set(ylim=(0, 1), xlabel="minutes on one CPU core")
-    axes.set_title("quickstart: held-out accuracy, dashed: chance", fontsize=10)
+    axes.set_title("held-out accuracy, dashed: chance", fontsize=10)
+    axes.legend(loc="lower right", fontsize=8, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(arguments.out, dpi=110)

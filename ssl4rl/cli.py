@@ -165,7 +165,9 @@ def train_command(recipe: str, overrides: tuple[str, ...], as_json: bool) -> Non
 
 @cli.command("eval")
 @click.argument("model")
-@click.option("--task", "tasks", multiple=True, required=True, metavar="T", help="A task's name; may be repeated.")
+@click.option(
+    "--task", "tasks", multiple=True, required=True, metavar="T", help='A task, or "task[level]"; may be repeated.'
+)
 @_data
 @_level
 @click.option("-n", "n", type=click.IntRange(1), default=400, show_default=True, help="How many examples of each task.")
@@ -176,6 +178,8 @@ def train_command(recipe: str, overrides: tuple[str, ...], as_json: bool) -> Non
 @click.option("--max-new-tokens", type=click.IntRange(1), help="[default: the run's, else 256]")
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 is greedy.")
 @click.option("--system", metavar="TEXT", help="A system message. [default: the run's]")
+@click.option("--before", is_flag=True, help="The run's model before GRPO: its start/, else what its recipe names.")
+@click.option("--save", is_flag=True, help="Keep the results in the run's folder, for its report's transfer table.")
 @_as_json
 def eval_command(model: str, tasks: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Measure a model on tasks: accuracy with its interval, chance, unparsed and truncated replies.

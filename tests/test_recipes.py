@@ -90,13 +90,13 @@ def by_length(
 def train(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], Policy]:
     """The summary and the policy as it was trained."""
     policies: list[Policy] = []
-    load = running._load
+    load = running.load
 
     def keep(*given: Any) -> Policy:
         policies.append(load(*given))
         return policies[0]
 
-    monkeypatch.setattr(running, "_load", keep)
+    monkeypatch.setattr(running, "load", keep)
     monkeypatch.setattr(running, "check_lengths", partial(check_lengths, n=8))  # 64 take longer than the run
     monkeypatch.setattr(Verifier, "score", by_length)
     summary = running.train(recipe, say=lambda line: None, bar=False)

@@ -152,3 +152,67 @@ def _blocks(grey: Array, period_px: int) -> float:
             around = [energy[at + step] for step in (-2, -1, 1, 2) if at + step < len(energy)]
             contrasts.append(float(energy[at] - np.mean(around)))
     return float(np.mean(contrasts)) if contrasts else 0.0
+
+
+def picture_families(picture: Array) -> dict[str, dict[str, float]]:
+    """Numbers about one picture by family, of which some say where things are and so hold content.
+
+    Args:
+        picture: uint8 of shape (height, width, 3), at least 8 pixels a side.
+    """
+    height, width = picture.shape[:2]
+    told = dict(zip(PICTURE_FEATURES, picture_features(picture).tolist(), strict=True))
+    grey = picture.astype(np.float64).mean(axis=2)
+    border = ("border black", "border white", "border even less inside", "border mean less inside", "corner black")
+    r = RING_PX
+    sides = {"top": grey[:r], "bottom": grey[-r:], "left": grey[:, :r], "right": grey[:, -r:]}
+    corners = {f"{y}{x} corner": grey[_END[y], _END[x]] for y in _END for x in _END}
+    return {
+        "size": {"width": width, "height": height, "width/height": width / height},
+        "border": {name: told[name] for name in (*border, "disc rim min")},
+        "sides": {name: float(part.mean() - grey.mean()) for name, part in (sides | corners).items()},
+        "colour": _colours(picture, grey),
+        "spectrum": {name: told[name] for name in ("laplacian", *(f"band {i}" for i in range(BANDS)))} | _slopes(grey),
+        "jpeg": {name: told[name] for name in ("blocks of 8", "blocks of 4")} | _quantisation(grey),
+    }
+
+
+_END = {"-": slice(RING_PX), "+": slice(-RING_PX, None)}
+
+
+def _colours(picture: Array, grey: Array) -> dict[str, float]:
+    means, spreads = picture.mean(axis=(0, 1)), picture.std(axis=(0, 1))
+    shares = np.histogram(grey, bins=8, range=(0, 256))[0] / grey.size
+    found = {f"mean {name}": means[i] for i, name in enumerate(("red", "green", "blue"))}
+    found |= {f"spread {name}": spreads[i] for i, name in enumerate(("red", "green", "blue"))}
+    return {name: float(value) for name, value in (found | {f"grey {i}/8": shares[i] for i in range(8)}).items()}
+
+
+def _slopes(grey: Array) -> dict[str, float]:
+    """Log energies of the steps from pixel to pixel in four directions."""
+    steps = {
+        "across": np.diff(grey, axis=1),
+        "down": np.diff(grey, axis=0),
+        "falling": (grey[1:, 1:] - grey[:-1, :-1]) / np.sqrt(2),
+        "rising": (grey[1:, :-1] - grey[:-1, 1:]) / np.sqrt(2),
+    }
+    return {f"slope {name}": _log(float(np.mean(step**2))) for name, step in steps.items()}
+
+
+def _quantisation(grey: Array) -> dict[str, float]:
+    """What compression leaves in the blocks of 8 x 8 counted from the upper left corner: fine waves at zero, steps."""
+    from scipy.fft import dctn
+
+    high, wide = (side // 8 * 8 for side in grey.shape)
+    blocks = grey[:high, :wide].reshape(high // 8, 8, wide // 8, 8).swapaxes(1, 2)
+    waves = np.abs(dctn(blocks, axes=(2, 3), norm="ortho"))
+    fine = waves[..., np.add.outer(np.arange(8), np.arange(8)) >= 8]
+    found = {"fine waves": float(np.log(fine.mean() + 1e-2)), "fine waves at zero": float((fine < 0.7).mean())}
+    if min(high, wide) >= 16:
+        steps = (np.abs(np.diff(grey, axis=0)).mean(axis=1), np.abs(np.diff(grey, axis=1)).mean(axis=0))
+        at = np.concatenate([step[7::8] for step in steps]).mean()
+        between = np.concatenate([np.delete(step, slice(7, None, 8)) for step in steps]).mean()
+        found["steps between blocks"] = float(np.log(at + 0.1) - np.log(between + 0.1))
+    else:
+        found["steps between blocks"] = 0.0
+    return found

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ssl4rl.core import registry
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.evaluate import Evaluation, evaluate
 from ssl4rl.core.grpo.policy import load_policy
 from ssl4rl.core.mixture import create_dataset
 from ssl4rl.core.source import Part
-from ssl4rl.tools.run_log import read_run
+from ssl4rl.core.types import Ssl4rlError
+from ssl4rl.tools.run_log import EVALS, Run, read_run
 
 _MOST_ANSWERS = 12
+_WITH_LEVEL = re.compile(r"(?P<task>.+?)(?:@(?P<version>\d+))?\[(?P<level>[^\[\]]*)\]")
+_PACKAGES = ("ssl4rl", "torch", "transformers")
 
 
 @dataclass(frozen=True)
@@ -63,56 +69,133 @@ def evaluate_model(
     max_new_tokens: int | None = None,
     temperature: float = 0.0,
     system: str | None = None,
+    before: bool = False,
+    save: bool = False,
 ) -> list[Result]:
     """Evaluates a model on `n` examples of each task.
 
     Args:
         model: "embedded:NAME", a folder, a hub id, or a run's folder (its `final/` or a checkpoint).
+        tasks: names, perhaps with a level as reports print it, "vision/rotation[90deg]"; of the others `level` is it.
         style, max_new_tokens, system, held_out: None is what the run's recipe says where the model is a run's, else
             "think", 256, no system message and 0.2.
+        before: the run's model as it was before GRPO: its `start/`, else the model that the recipe names.
+        save: append a line for each task to evals.jsonl in the run's folder, for the report's table of transfer.
 
     Raises:
         Ssl4rlError: anything the caller can mend.
     """
-    path, asked = of_a_run(model)
+    place = _place(model, before=before)
+    if place.run is None and (before or save):
+        raise Ssl4rlError(
+            f"--{'before' if before else 'save'}: {model!r} is not in a run's folder, which has a recipe.yaml; "
+            "allowed: runs/NAME, runs/NAME/final, runs/NAME/checkpoints/..."
+        )
+    path, asked = place.path, _as_asked(place.run)
     chosen = {"style": style, "max_new_tokens": max_new_tokens, "system": system, "held_out": held_out}
     asked = {**asked, **{name: value for name, value in chosen.items() if value is not None}}
     datasets = [
         create_dataset(
-            task,
+            name,
             data,
             size=n,
             seed=seed,
-            level=level,
+            level=its_level,
             split=split,
             held_out=asked["held_out"],
             style=asked["style"],
         )
-        for task in tasks
+        for name, its_level in (_named(task, level) for task in tasks)
     ]
-    policy = load_policy(path, name=model, trainable=False, system=asked["system"])
+    options = place.run.setting("model", "processor", {}) if place.run and place.weights == "model" else None
+    policy = load_policy(path, name=model, trainable=False, system=asked["system"], options=options)
     results = []
     for dataset in datasets:
         started = time.perf_counter()
         found = evaluate(policy, dataset, max_new_tokens=asked["max_new_tokens"], temperature=temperature)
         results.append(Result(dataset, found, time.perf_counter() - started))
+        if save and place.run:
+            _save(place.run, place, results[-1], {**asked, "temperature": temperature})
     return results
+
+
+def _named(task: str, level: str | None) -> tuple[str, str | None]:
+    """A task's name and its level, from "name[level]" or "name@version[level]".
+
+    Raises:
+        Ssl4rlError: the installed task has another version.
+    """
+    found = _WITH_LEVEL.fullmatch(task)
+    if found is None:
+        return task, level
+    name, asked = found["task"], found["version"]
+    installed = registry.resolve(name)[0]
+    if asked and int(asked) != installed.version:
+        raise Ssl4rlError(f"{task!r}: got version {asked}; allowed: {installed.version}, the installed one")
+    return name, found["level"]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where weights lie. `weights`: which ones of the `run` they are: final, start, model (what the recipe names), or
+    a folder in the run's."""
+
+    path: str
+    run: Run | None = None
+    weights: str = ""
+
+
+def _place(model: str, before: bool = False) -> _Place:
+    """Finds the weights, and the run that they belong to."""
+    given = Path(model)
+    if not given.is_dir():
+        return _Place(model)
+    folder = next((up for up in (given, *given.resolve().parents[:3]) if (up / "recipe.yaml").is_file()), None)
+    if folder is None:
+        return _Place(model)
+    run = read_run(folder)
+    if before:
+        start = folder / "start"
+        return _Place(str(start), run, "start") if start.is_dir() else _Place(run.model, run, "model")
+    if folder == given:
+        return _Place(str(given / "final"), run, "final") if (given / "final").is_dir() else _Place(model, run)
+    inside = given / "policy" if (given / "policy").is_dir() else given
+    name = inside.resolve().relative_to(folder.resolve()).as_posix().removesuffix("/policy")
+    return _Place(str(inside) if inside != given else model, run, name)
+
+
+def _save(run: Run, place: _Place, result: Result, asked: Mapping[str, Any]) -> None:
+    """Appends a line to the run's evals.jsonl. Raises Ssl4rlError where it cannot be written."""
+    found = result.to_json()
+    steps = (run.summary or {}).get("steps", run.done_steps)
+    record = {
+        "weights": place.weights,
+        "model": run.model,
+        "steps": steps if place.weights == "final" else None,
+        **found,
+        "answers": dict(list(found["answers"].items())[:_MOST_ANSWERS]),
+        **{name: asked[name] for name in ("max_new_tokens", "temperature", "system", "held_out")},
+        "versions": {package: version(package) for package in _PACKAGES},
+    }
+    try:
+        with (run.folder / EVALS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+    except OSError as error:
+        raise Ssl4rlError(f"cannot write {str(run.folder / EVALS)!r}: {error.strerror}") from error
 
 
 def of_a_run(model: str) -> tuple[str, dict[str, Any]]:
     """Where the weights lie, and how the run that made them put its questions."""
-    defaults: dict[str, Any] = {"style": "think", "max_new_tokens": 256, "system": None, "held_out": 0.2}
-    defaults["max_tokens"] = 1024
-    folder = Path(model)
-    if (folder / "recipe.yaml").is_file() and (folder / "final").is_dir():
-        model = str(folder / "final")
-    elif folder.is_dir():
-        folder = next((up for up in folder.resolve().parents[:3] if (up / "recipe.yaml").is_file()), folder)
-    if not (folder / "recipe.yaml").is_file():
-        return model, defaults
-    run = read_run(folder)
+    place = _place(model)
+    return place.path, _as_asked(place.run)
+
+
+def _as_asked(run: Run | None) -> dict[str, Any]:
+    """How a run puts its questions; the defaults where there is none."""
+    if run is None:
+        return {"style": "think", "max_new_tokens": 256, "system": None, "held_out": 0.2, "max_tokens": 1024}
     share = run.recipe.get("held_out")
-    return model, {
+    return {
         "style": run.setting("prompt", "style", "think"),
         "max_new_tokens": run.setting("sampling", "max_new_tokens", 256),
         "system": run.setting("prompt", "system", "") or None,

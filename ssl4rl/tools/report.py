@@ -17,6 +17,7 @@ from ssl4rl.tools.mixture_view import Mixture, mixture
 from ssl4rl.tools.page import save, template
 from ssl4rl.tools.rollout_view import Stage, stages
 from ssl4rl.tools.run_log import Measure, Row, Run, number, read_run
+from ssl4rl.tools.transfer import transfer
 
 _NOT_COMPARED = ("name", "out")
 
@@ -71,6 +72,7 @@ def render(runs: Sequence[Run]) -> str:
         views=views,
         held_out=charts.held_out(runs),
         training=charts.training(runs),
+        transfer=transfer(runs, labels(runs)),
         differences=_differences(runs),
         when=when,
         clock=clock,

@@ -15,6 +15,7 @@ import yaml
 
 from ssl4rl.core.types import Ssl4rlError, nearest
 
+EVALS = "evals.jsonl"
 _FILES = ("recipe.yaml", "metrics.jsonl", "summary.json", "rollouts.jsonl")
 _STEP = re.compile(rb'\{"step": (\d+),')
 _MEASURED = ("accuracy", "chance", "unparsed", "truncated", "n")
@@ -45,7 +46,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run's folder holds. `notes` says, a line each, what was missing or could not be read."""
+    """What a run's folder holds. `notes` says, a line each, what was missing or could not be read.
+
+    `evals`: what `ssl4rl eval --save` measured.
+    """
 
     folder: Path
     recipe_text: str
@@ -53,6 +57,7 @@ class Run:
     metrics: tuple[Mapping[str, Any], ...]
     summary: Mapping[str, Any] | None
     notes: tuple[str, ...]
+    evals: tuple[Mapping[str, Any], ...] = ()
 
     def setting(self, section: str, key: str, default: Any) -> Any:
         """A value of the recipe, whatever state the recipe is in."""
@@ -97,6 +102,12 @@ class Run:
         """The metrics of one phase: "warmup", "train" or "eval"."""
         return [record for record in self.metrics if record["phase"] == name]
 
+    @property
+    def trained_on(self) -> list[str]:
+        """ "task@version[level]" of everything it was trained on; of an unfinished run, of what it is evaluated on."""
+        named = (self.summary or {}).get("task")
+        return re.split(r"(?<=\]), ", named) if isinstance(named, str) else self.tasks
+
     @cached_property
     def tasks(self) -> list[str]:
         """ "task@version[level]" of everything that was evaluated, in order of appearance."""
@@ -107,9 +118,9 @@ class Run:
         found = []
         for record in self.phase("eval"):
             values = record.get("eval") if task is None else _mapping(record.get("tasks")).get(task)
-            measure = _measure(values, int(record["step"]) - self.warmup_steps)
-            if measure:
-                found.append(measure)
+            one = measure(values, int(record["step"]) - self.warmup_steps)
+            if one:
+                found.append(one)
         return found
 
     def rows(self) -> list[Row]:
@@ -118,7 +129,7 @@ class Run:
             parts = [(None, self.summary), *_mapping(self.summary.get("tasks")).items()]
             steps = int(number(self.summary.get("steps")) or 0)
             rows = [
-                Row(task, _measure(_mapping(part).get("before"), 0), _measure(_mapping(part).get("after"), steps))
+                Row(task, measure(_mapping(part).get("before"), 0), measure(_mapping(part).get("after"), steps))
                 for task, part in parts
             ]
         else:
@@ -158,7 +169,11 @@ def read_run(folder: str | Path) -> Run:
     summary = next(_records(path / "summary.json", whole=True), None)
     if summary is None and (path / "summary.json").is_file():
         notes.append("summary.json could not be read")
-    return Run(path, recipe_text, _mapping(recipe), readable, summary, tuple(notes))
+    evals = list(_records(path / EVALS))
+    if lost := evals.count(None):
+        notes.append(f"{lost} line{'s' * (lost > 1)} of {EVALS} could not be read")
+    saved = tuple(record for record in evals if record is not None)
+    return Run(path, recipe_text, _mapping(recipe), readable, summary, tuple(notes), saved)
 
 
 @dataclass(frozen=True)
@@ -206,7 +221,8 @@ def number(value: Any) -> float | None:
     return None
 
 
-def _measure(values: Any, step: int) -> Measure | None:
+def measure(values: Any, step: int) -> Measure | None:
+    """What an evaluation says; None where something it takes to read it is missing."""
     numbers = {key: number(_mapping(values).get(key)) for key in _MEASURED}
     interval = _mapping(values).get("ci95")
     bounds = [number(bound) for bound in interval] if isinstance(interval, list) and len(interval) == 2 else [None]

@@ -80,14 +80,11 @@ def test_mentions_are_places_and_counts() -> None:
     assert places[1] == [0.5 / 9, 6.5 / 9]
 
 
-def test_many_mentions_alone_are_not_early() -> None:
-    """First places of c random mentions come to the same number whatever c is."""
-    rng = np.random.default_rng(0)
-    firsts = [
-        np.mean([text.mention_order([np.sort(rng.random(count)).tolist()])["first mention"] for _ in range(2000)])
-        for count in (1, 8)
-    ]
-    assert firsts == pytest.approx([0.5, 0.5], abs=0.02)
+def test_the_order_of_mentions_is_told_among_equals() -> None:
+    found = text.mention_order([[[0.1]], [[0.3]], [[0.0, 0.9]], [[0.2], [0.6]]])
+    assert [features["first mention"] for features in found] == pytest.approx([-0.1, 0.1, -0.2, 0.2])
+    assert [features["last mention"] for features in found] == pytest.approx([-0.1, 0.1, 0.25, -0.25])
+    assert text.mention_order([[[0.1]], [[0.3, 0.4]]])[0]["mean place"] == 0
 
 
 def test_ranks_of_options() -> None:

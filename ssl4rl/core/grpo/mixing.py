@@ -1,4 +1,5 @@
-"""Several tasks or levels in one run: what each earned in a step, and whether their gradients point the same way."""
+"""Several tasks or levels in one run: what each earned in a step, what the curriculum makes of it, and whether their
+gradients point the same way."""
 
 from __future__ import annotations
 
@@ -10,14 +11,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl4rl.core.curriculum import Outcome
+from ssl4rl.core.curriculum import Curriculum, Outcome
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.policy import Policy
 from ssl4rl.core.grpo.prefix import inner_model
+from ssl4rl.core.grpo.sampled import Rollouts
 from ssl4rl.core.strategies import Arm
 from ssl4rl.core.types import Score
 
 _DIGITS = 6
+
+
+def observe(curriculum: Curriculum, dataset: TaskDataset, rollouts: Rollouts, step: int) -> dict[str, Any]:
+    """Shows GRPO step number `step` (from 1) to the curriculum. For the log, where there are several arms: what each
+    earned, by which weights it was sampled, and the gradients' agreement where it was measured."""
+    if len(curriculum.arms) == 1:
+        return {}
+    decided = curriculum.log()  # before it learns of this step, which was sampled by these weights
+    found = outcomes(dataset, list(zip(rollouts.prompts, rollouts.scores, strict=True)))
+    curriculum.observe(found, step)
+    cosines = {"agreement": rollouts.agreement} if rollouts.agreement else {}
+    return {"arms": by_arm(curriculum.arms, found), **decided, **cosines}
 
 
 def outcomes(dataset: TaskDataset, scored: Sequence[tuple[Any, Sequence[Score]]]) -> list[Outcome]:
@@ -55,6 +69,21 @@ def compared_parameters(policy: Policy) -> list[Tensor]:
     layers = getattr(inner_model(policy.model).get_decoder(), "layers", None)
     last = [p for p in layers[-1].parameters() if p.requires_grad] if layers is not None and len(layers) else []
     return last or [p for _, p in named]
+
+
+def gradient_agreement(
+    tasks: Sequence[str], policy: Policy, accumulate: Callable[[Sequence[int]], None]
+) -> list[tuple[str, str, float]]:
+    """`agreement` of a policy's gradients; `accumulate` adds to them. Leaves no gradient and moves no random number."""
+
+    def set_to(groups: Sequence[int]) -> None:
+        policy.model.zero_grad(set_to_none=True)
+        accumulate(groups)
+
+    with torch.random.fork_rng():
+        found = agreement(tasks, compared_parameters(policy), set_to)
+    policy.model.zero_grad(set_to_none=True)
+    return found
 
 
 def agreement(

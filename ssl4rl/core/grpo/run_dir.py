@@ -92,6 +92,14 @@ class RunDir:
         """All lines of metrics.jsonl."""
         return [json.loads(line) for line in self.metrics.read_text().splitlines()] if self.metrics.exists() else []
 
+    def evaluations(self) -> list[dict[str, Any]]:
+        """The evaluation lines of metrics.jsonl, in order."""
+        return [record for record in self.read_metrics() if record["phase"] == "eval"]
+
+    def seconds_so_far(self) -> float:
+        """How long the run has taken by its log; 0 for a new one."""
+        return float(max((record["seconds"] for record in self.read_metrics()), default=0.0))
+
     def log_rollout(self, record: Mapping[str, Any]) -> None:
         """Appends one line to rollouts.jsonl."""
         self._append(self.rollouts, record)
@@ -137,6 +145,12 @@ class RunDir:
         """Drops what the logs hold of steps after `step`."""
         for log in (self.metrics, self.rollouts):
             _cut_back(log, step)
+
+
+def finished_summary(recipe: Recipe) -> dict[str, Any] | None:
+    """The summary of a run that is to be resumed and has no step left; refuses a folder that is in the way."""
+    run = RunDir(recipe)
+    return run.finished() if recipe.resume else None
 
 
 def _write(path: Path, text: str) -> None:

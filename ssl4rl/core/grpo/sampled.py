@@ -1,21 +1,25 @@
-"""What a step sampled: groups with their scores, how they travel between processes, and which of them are used."""
+"""What a step samples: the random numbers, the groups with their scores, how they travel between processes, and how
+many are sampled and used."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.advantage import has_variance
 from ssl4rl.core.grpo.policy import Encoded
 from ssl4rl.core.grpo.prefix import ImageFeatures
 from ssl4rl.core.grpo.ranks import Ranks
-from ssl4rl.core.grpo.rollout import Completion
+from ssl4rl.core.grpo.rollout import Completion, Uniforms
 from ssl4rl.core.grpo.stream import Prompt
+from ssl4rl.core.task import keyed_rng
 from ssl4rl.core.types import Example, Media, Score
 
 
@@ -54,6 +58,32 @@ class Rollouts:
         """Groups with variance."""
         return int(has_variance(self.reward_PG).sum())
 
+    def metrics(self, dataset: TaskDataset) -> dict[str, float]:
+        """Means over everything sampled, for the log."""
+        chance = sum(dataset.chance(prompt.example) for prompt in self.prompts) / len(self.prompts)
+        means = {
+            "reward": float(self.reward_PG.mean()),
+            "accuracy": self.share("correct"),
+            "value": self.mean("accuracy"),
+            "chance": chance,
+            "format": self.mean("format"),
+            "unparsed": self.share("unparsed"),
+            "truncated": self.share("truncated"),
+            "zero_variance": 1 - self.useful / len(self.prompts),
+        }
+        return {name: round(value, 6) for name, value in means.items()}
+
+    def refill_metrics(self, wanted: int) -> dict[str, int]:
+        """With dynamic sampling: prompts sampled, groups dropped, used, and of these from prompts beyond `wanted`."""
+        if self.used is None:
+            return {}
+        return {
+            "sampled": len(self.prompts),
+            "dropped": len(self.prompts) - self.useful,
+            "groups": len(self.used),
+            "refilled": sum(p >= wanted for p in self.used),
+        }
+
     def chosen(self) -> Rollouts:
         """The groups that are used, alone."""
         keep = range(len(self.prompts)) if self.used is None else self.used
@@ -63,6 +93,33 @@ class Rollouts:
 
         rewards = self.reward_PG[torch.tensor(list(keep), dtype=torch.long)]
         return Rollouts(at(self.prompts), at(self.completions), at(self.scores), rewards, at(self.features))
+
+
+def keyed_uniforms(
+    seed: int, step: int, prompts: Sequence[Prompt], group_size: int, tokens: int
+) -> Callable[[int, int], Uniforms]:
+    """(prompt, sample) -> float [tokens], the numbers that draw a completion; a function of seed, step and index."""
+
+    @cache
+    def of_prompt(p: int) -> Uniforms:
+        # drawn row by row, so sample g's do not depend on how many there are
+        return keyed_rng("sample", seed, step, prompts[p].index).random((group_size, tokens))
+
+    def uniforms(p: int, g: int) -> Uniforms:
+        row: Uniforms = of_prompt(p)[g]
+        return row
+
+    return uniforms
+
+
+def scored(dataset: TaskDataset, prompt: Prompt, row: Sequence[Completion]) -> list[Score]:
+    """The scores of a prompt's completions; equal ones are scored once."""
+
+    @cache
+    def score(text: str, truncated: bool) -> Score:
+        return dataset.score_answer(text, prompt.example, truncated=truncated)
+
+    return [score(c.text, c.truncated) for c in row]
 
 
 def joined(parts: Sequence[Rollouts]) -> Rollouts:
@@ -113,6 +170,28 @@ def _packed(row: list[Completion]) -> tuple[list[tuple[list[int], str, bool]], l
 def _unpacked(distinct: list[tuple[list[int], str, bool]], places: list[int]) -> list[Completion]:
     made = [Completion(torch.tensor(ids), text, truncated) for ids, text, truncated in distinct]
     return [made[place] for place in places]
+
+
+def sample_until(sample: Callable[[int], Rollouts | None], wanted: int, refill: int) -> Rollouts:
+    """A step's groups: `wanted`, and with `refill` further ones until enough have variance (dynamic sampling).
+
+    That is DAPO's (arXiv 2503.14476), capped: at most `refill` x `wanted` further prompts. The update is then made of
+    the first `wanted` groups with variance alone.
+
+    Args:
+        sample: the groups of so many further prompts; None at the end of a bounded dataset.
+    """
+    parts: list[Rollouts] = []
+    n, left = wanted, refill * wanted
+    while n and (part := sample(n)) is not None:
+        left -= n if parts else 0
+        parts.append(part)
+        useful, sampled = sum(part.useful for part in parts), sum(len(part.prompts) for part in parts)
+        n = further_prompts(wanted, useful, sampled, left)
+    rollouts = joined(parts)
+    if refill:
+        rollouts.used = used_groups(rollouts.reward_PG, wanted)
+    return rollouts
 
 
 def further_prompts(wanted: int, useful: int, sampled: int, left: int) -> int:

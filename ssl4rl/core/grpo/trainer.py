@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,27 +20,29 @@ from torch import Tensor
 from ssl4rl.core.curriculum import Curriculum, open_curriculum
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.advantage import group_advantages, has_variance
-from ssl4rl.core.grpo.mixing import agreement, by_arm, compared_parameters, outcomes
+from ssl4rl.core.grpo.mixing import gradient_agreement, observe
 from ssl4rl.core.grpo.policy import Policy
-from ssl4rl.core.grpo.prefix import (
-    Group,
-    ImageFeatures,
-    TokenLogps,
-    fixed_features,
-    has_dropout,
-    image_features,
-    shared_logps,
-    unshared_logps,
-)
+from ssl4rl.core.grpo.prefix import Group, ImageFeatures, fixed_features, has_dropout
 from ssl4rl.core.grpo.ranks import ALONE, Ranks
 from ssl4rl.core.grpo.reference import Reference
-from ssl4rl.core.grpo.rollout import Completion, Sampling, generate
-from ssl4rl.core.grpo.sampled import Rollouts, further_prompts, gathered, joined, used_groups
+from ssl4rl.core.grpo.rollout import Sampling, generate
+from ssl4rl.core.grpo.sampled import Rollouts, gathered, keyed_uniforms, sample_until, scored
+from ssl4rl.core.grpo.schedule import learning_rate
 from ssl4rl.core.grpo.stream import Prompt, PromptStream, encode
-from ssl4rl.core.grpo.update import Batch, Logps, Stats, accumulate, autocast, frozen_logps, supervise
+from ssl4rl.core.grpo.update import (
+    Batch,
+    Logps,
+    Stats,
+    accumulate,
+    autocast,
+    frozen_features,
+    frozen_logps,
+    logps_in_rows,
+    supervise,
+)
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.task import keyed_rng
-from ssl4rl.core.types import Score, Ssl4rlError
+from ssl4rl.core.types import Ssl4rlError
 
 
 @dataclass
@@ -104,15 +106,7 @@ class Trainer:
     @property
     def logps(self) -> Logps:
         """Log-probs with shared prompts where the model allows it."""
-
-        def shared(model: Any, groups: Sequence[Group], temperature: float) -> TokenLogps:
-            row_tokens = self.recipe.train.tokens_per_microbatch
-            return shared_logps(model, groups, temperature=temperature, row_tokens=row_tokens)
-
-        def unshared(model: Any, groups: Sequence[Group], temperature: float) -> TokenLogps:
-            return unshared_logps(model, groups, temperature=temperature)
-
-        return shared if self.shared else unshared
+        return logps_in_rows(self.shared, self.recipe.train.tokens_per_microbatch)
 
     def run_step(self) -> tuple[dict[str, Any], Rollouts | None]:
         """One warm-up or GRPO step: its metrics, and what was sampled."""
@@ -139,19 +133,14 @@ class Trainer:
     def _group(self, prompt: Prompt, completion_ids: list[Tensor], features: ImageFeatures | None) -> Group:
         return Group(prompt.encoded.prompt_ids, prompt.encoded.media, completion_ids, features, self._apart)
 
-    @torch.no_grad()
     def _image_features(self, prompts: list[Prompt]) -> list[ImageFeatures | None]:
         """Of a frozen tower, for all passes of a step, and without dropout; else Nones."""
         if not self._fixed_features:
             return [None] * len(prompts)
-        model, at_once = self.policy.model, max(1, self.recipe.train.rollout_rows // self.recipe.grpo.group_size)
         groups = [self._group(p, [p.encoded.prompt_ids], None) for p in prompts]
-        training = model.training
-        model.eval()
-        with autocast(self.policy):
-            parts = [image_features(model, groups[at : at + at_once]) for at in range(0, len(groups), at_once)]
-        model.train(training)
-        return [one for part in parts for one in part]
+        return frozen_features(
+            self.policy, groups, max(1, self.recipe.train.rollout_rows // self.recipe.grpo.group_size)
+        )
 
     def _warm_up(self) -> dict[str, Any]:
         settings = self.recipe.warmup
@@ -165,24 +154,15 @@ class Trainer:
         clock = [time.perf_counter()]
         rollouts, data_s = self._sample_step()
         clock.append(time.perf_counter())
-        lr = self.learning_rate()
+        lr = learning_rate(self.recipe.optim, self.step - self.recipe.warmup.steps, self.recipe.train.steps)
         stats, norm = self._learn(rollouts, lr)
         clock.append(time.perf_counter())
         sampling_s, update_s = clock[1] - clock[0], clock[2] - clock[1]
         phases = {"data": data_s, "rollout": sampling_s - data_s, "update": update_s}
-        prompts = rollouts.prompts
-        chance = sum(self.dataset.chance(p.example) for p in prompts) / len(prompts)
         metrics = {
             "phase": "train",
-            "reward": round(float(rollouts.reward_PG.mean()), 6),
-            "accuracy": round(rollouts.share("correct"), 6),
-            "value": round(rollouts.mean("accuracy"), 6),
-            "chance": round(chance, 6),
-            "format": round(rollouts.mean("format"), 6),
-            "unparsed": round(rollouts.share("unparsed"), 6),
-            "truncated": round(rollouts.share("truncated"), 6),
-            "zero_variance": round(1 - rollouts.useful / len(prompts), 6),
-            **self._refilled(rollouts),
+            **rollouts.metrics(self.dataset),
+            **rollouts.refill_metrics(self.recipe.grpo.prompts_per_step),
             "loss": round(stats.loss, 8),
             "rehearsal": round(stats.rehearsal, 6),
             "kl": round(stats.kl, 8),
@@ -193,96 +173,45 @@ class Trainer:
             "tokens_per_s": round(rollouts.tokens / (clock[-1] - clock[0]), 1),
             "too_long": self.stream.too_long,
             "time": {name: round(seconds, 4) for name, seconds in phases.items()},
-            **self._observe(rollouts),
+            **observe(self.curriculum, self.dataset, rollouts, self.step + 1 - self.recipe.warmup.steps),
         }
         return metrics, rollouts
 
     def _sample_step(self) -> tuple[Rollouts, float]:
-        """The step's groups, those of all ranks, and the seconds spent waiting for prompts.
+        """The step's groups, those of all ranks, and the seconds spent waiting for prompts."""
+        data_s = 0.0
 
-        With `grpo.refill` further prompts are sampled until there are enough groups with variance, or the cap is
-        reached (DAPO's dynamic sampling, arXiv 2503.14476); the update is then made of these groups alone.
-        """
-        wanted, refill = self.recipe.grpo.prompts_per_step, self.recipe.grpo.refill
-        parts: list[Rollouts] = []
-        data_s, n, left = 0.0, wanted, refill * wanted
-        while n:
+        def sample(n: int) -> Rollouts | None:
+            nonlocal data_s
             started, before = time.perf_counter(), self.stream.taken
             prompts = self.stream.take(n)
             data_s += time.perf_counter() - started
-            if self.stream.taken == before:  # the end of a bounded dataset
-                break
-            parts.append(gathered(self.ranks, self.sample(prompts)))
-            left -= n if len(parts) > 1 else 0
-            useful, sampled = sum(part.useful for part in parts), sum(len(part.prompts) for part in parts)
-            n = further_prompts(wanted, useful, sampled, left)
-        rollouts = joined(parts)
-        if refill:
-            rollouts.used = used_groups(rollouts.reward_PG, wanted)
+            return None if self.stream.taken == before else gathered(self.ranks, self.sample(prompts))
+
+        rollouts = sample_until(sample, self.recipe.grpo.prompts_per_step, self.recipe.grpo.refill)
         return rollouts, data_s
-
-    def _refilled(self, rollouts: Rollouts) -> dict[str, int]:
-        """With dynamic sampling: prompts sampled, groups dropped, used, and among these from further prompts."""
-        if rollouts.used is None:
-            return {}
-        sampled, wanted = len(rollouts.prompts), self.recipe.grpo.prompts_per_step
-        return {
-            "sampled": sampled,
-            "dropped": sampled - rollouts.useful,
-            "groups": len(rollouts.used),
-            "refilled": sum(p >= wanted for p in rollouts.used),
-        }
-
-    def _observe(self, rollouts: Rollouts) -> dict[str, Any]:
-        """Shows a step to the curriculum. In a mixture: what each arm earned, and by which weights it was sampled."""
-        if len(self.curriculum.arms) == 1:
-            return {}
-        decided = self.curriculum.log()
-        found = outcomes(self.dataset, list(zip(rollouts.prompts, rollouts.scores, strict=True)))
-        self.curriculum.observe(found, self.step + 1 - self.recipe.warmup.steps)
-        cosines = {"agreement": rollouts.agreement} if rollouts.agreement else {}
-        return {"arms": by_arm(self.curriculum.arms, found), **decided, **cosines}
 
     def sample(self, prompts: list[Prompt]) -> Rollouts:
         """A group of completions for each prompt, scored. `prompts` may be none, on a rank that got none."""
-        recipe = self.recipe
+        recipe, G = self.recipe, self.recipe.grpo.group_size
         sampling = Sampling(**recipe.sampling.model_dump())
-
-        @cache
-        def uniforms_of(p: int) -> Any:
-            # drawn row by row, so sample g's do not depend on how many there are
-            rng = keyed_rng("sample", recipe.train.seed, self.step, prompts[p].index)
-            return rng.random((recipe.grpo.group_size, sampling.max_new_tokens))
-
-        def uniforms(p: int, g: int) -> Any:
-            return uniforms_of(p)[g]
-
         features = self._image_features(prompts)
         with autocast(self.policy):
             completions = generate(
                 self.policy,
                 [prompt.encoded for prompt in prompts],
-                recipe.grpo.group_size,
+                G,
                 sampling,
-                uniforms,
+                keyed_uniforms(recipe.train.seed, self.step, prompts, G, sampling.max_new_tokens),
                 recipe.train.rollout_rows,
                 shared=self.shared,
                 features=features,
             )
         weights = recipe.reward.model_dump()
-        scores = [self._scores(prompt, row) for prompt, row in zip(prompts, completions, strict=True)]
+        scores = [scored(self.dataset, prompt, row) for prompt, row in zip(prompts, completions, strict=True)]
         rewards = [[score.reward(weights) for score in row] for row in scores]
-        reward_PG = torch.tensor(rewards).reshape(len(rewards), recipe.grpo.group_size)
+        reward_PG = torch.tensor(rewards).reshape(len(rewards), G)
         return Rollouts(prompts, completions, scores, reward_PG, features)
-
-    def _scores(self, prompt: Prompt, row: list[Completion]) -> list[Score]:
-        """Equal completions are scored once."""
-
-        @cache
-        def score(text: str, truncated: bool) -> Score:
-            return self.dataset.score_answer(text, prompt.example, truncated=truncated)
-
-        return [score(c.text, c.truncated) for c in row]
 
     def _learn(self, rollouts: Rollouts, lr: float) -> tuple[Stats, float]:
         """The step's optimiser updates. Returns their mean statistics and the last gradient norm."""
@@ -383,25 +312,23 @@ class Trainer:
         )
         return self.ranks.sums([loss])[0]
 
-    def _agreement(self, tasks: list[str], kept: list[int], mine: list[int], batch: Batch) -> Any:
-        """How far the tasks' gradients of this step point the same way; leaves no trace on the step.
+    def _agreement(
+        self, tasks: list[str], kept: list[int], mine: list[int], batch: Batch
+    ) -> list[tuple[str, str, float]]:
+        """How far the tasks' gradients of this step point the same way.
 
         `tasks`: of the groups `kept`, of which `batch` holds those in `mine`.
         """
+        G = batch.advantage_PG.shape[1]
 
         def gradient_of(rows: Sequence[int]) -> None:
-            self.optimizer.zero_grad(set_to_none=True)
             local = [mine.index(kept[row]) for row in rows if kept[row] in mine]
-            G = batch.advantage_PG.shape[1]
             here = sum(len(ids) for i in local for ids in batch.groups[i].completion_ids[:G])
             (tokens,) = self.ranks.sums([here])
             self._accumulate(batch, local, len(rows) * G, int(tokens), 0.0)
             self.ranks.sum_gradients(self.parameters)
 
-        with torch.random.fork_rng():
-            found = agreement(tasks, compared_parameters(self.policy), gradient_of)
-        self.optimizer.zero_grad(set_to_none=True)
-        return found
+        return gradient_agreement(tasks, self.policy, gradient_of)
 
     def _with_old_logps(self, batch: Batch, reused: bool) -> Batch:
         """With log-probs of the sampling policy, where the batch is used more than once, and of the reference."""
@@ -409,15 +336,19 @@ class Trainer:
             self.reference = self.reference or Reference(self.policy)
         if not batch.groups:
             return batch
-        settings = {
-            "temperature": self.recipe.sampling.temperature,
-            "tokens_per_microbatch": self.tokens_per_microbatch,
-        }
+        logps_now = partial(
+            frozen_logps,
+            self.policy,
+            self.logps,
+            batch.groups,
+            temperature=self.recipe.sampling.temperature,
+            tokens_per_microbatch=self.tokens_per_microbatch,
+        )
         if reused:
-            batch.old_PGT = frozen_logps(self.policy, self.logps, batch.groups, **settings)  # type: ignore[arg-type]
+            batch.old_PGT = logps_now()
         if self.reference is not None:
             with self.reference.active(self.policy):
-                batch.reference_PGT = frozen_logps(self.policy, self.logps, batch.groups, **settings)  # type: ignore[arg-type]
+                batch.reference_PGT = logps_now()
         return batch
 
     def _update(self, lr: float) -> float:
@@ -434,18 +365,6 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return float(norm)
-
-    def learning_rate(self) -> float:
-        """The learning rate of the GRPO step about to run: linear warm-up, then constant or cosine to a tenth."""
-        settings = self.recipe.optim
-        done = self.step - self.recipe.warmup.steps
-        if done < settings.warmup_steps:
-            return settings.lr * (done + 1) / settings.warmup_steps
-        if settings.schedule == "constant":
-            return settings.lr
-        left = max(1, self.recipe.train.steps - settings.warmup_steps)
-        cosine = 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * (done - settings.warmup_steps) / left))))
-        return settings.lr * (0.1 + 0.9 * cosine)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint needs beside the policy's weights."""

@@ -21,11 +21,13 @@ from transformers import ProgressCallback, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
 from ssl4rl.core.grpo import run as native
+from ssl4rl.core.grpo.console import Progress, Say, introduce, progress_bar, silent, stop_after_step
 from ssl4rl.core.grpo.policy import Policy
 from ssl4rl.core.grpo.pretrained import EMBEDDED, is_adapter, no_deprecations
 from ssl4rl.core.grpo.processors import one_line
 from ssl4rl.core.grpo.ranks import Ranks, open_ranks
-from ssl4rl.core.grpo.run_dir import RunDir
+from ssl4rl.core.grpo.records import log_rollouts, summarise
+from ssl4rl.core.grpo.run_dir import RunDir, finished_summary
 from ssl4rl.core.grpo.stream import check_lengths
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.grpo.trl_config import grpo_arguments, refuse, rows_per_device
@@ -36,18 +38,18 @@ from ssl4rl.core.types import Ssl4rlError
 _OURS = "ssl4rl.json"  # beside TRL's own files in each checkpoint
 
 
-def train_with_trl(recipe: Recipe, say: native.Say = print, bar: bool = True) -> dict[str, Any]:
+def train_with_trl(recipe: Recipe, say: Say = print, bar: bool = True) -> dict[str, Any]:
     """Runs a recipe with TRL to its end; `run.train` for `engine: trl`, with the same arguments, errors and folder."""
     try:
         refuse(recipe)
     except ImportError as error:
         raise Ssl4rlError(f"engine trl needs TRL: pip install 'ssl4rl[train]' ({one_line(error)})") from error
     with open_ranks(recipe.train.processes, recipe.model.device) as (ranks, device):
-        return _train(recipe, ranks, device, say if ranks.first else native._silent, bar and ranks.first)
+        return _train(recipe, ranks, device, say if ranks.first else silent, bar and ranks.first)
 
 
-def _train(recipe: Recipe, ranks: Ranks, device: str, say: native.Say, bar: bool) -> dict[str, Any]:
-    summary = ranks.by_first(lambda: native._finished(recipe))
+def _train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dict[str, Any]:
+    summary = ranks.by_first(lambda: finished_summary(recipe))
     run = RunDir(recipe, writes=ranks.first)
     if summary is not None:
         say(f"{run.folder} is finished; nothing to resume")
@@ -56,9 +58,9 @@ def _train(recipe: Recipe, ranks: Ranks, device: str, say: native.Say, bar: bool
         torch.set_num_threads(recipe.train.threads)
     data = native.open_data(recipe)
     checkpoint = _latest(run) if recipe.resume else None
-    policy = native._load(recipe, str(checkpoint) if checkpoint else None, device)
+    policy = native.load(recipe, str(checkpoint) if checkpoint else None, device)
     longest = check_lengths(data.train, policy.encoder, recipe.prompt.max_tokens)
-    shared = ranks.by_first(lambda: native._may_share(policy, data.train, say))
+    shared = ranks.by_first(lambda: native.may_share(policy, data.train, say))
     trainer = Trainer(recipe, policy, data.train, shared=shared, ranks=ranks)
     ranks.share_weights(trainer.parameters)
     done, first = 0, 0
@@ -71,9 +73,9 @@ def _train(recipe: Recipe, ranks: Ranks, device: str, say: native.Say, bar: bool
     run.open()
     if ranks.first:
         run.cut_back(trainer.step if checkpoint else -1)
-    started = time.perf_counter() - ranks.by_first(lambda: native._seconds_so_far(run))
+    started = time.perf_counter() - ranks.by_first(run.seconds_so_far)
     session = _Session(run, trainer, data, say, device, started)
-    with native._stop_after_step(ranks) as stopping, native._progress(trainer, bar) as progress:
+    with stop_after_step(ranks) as stopping, progress_bar(trainer, bar) as progress:
         if not checkpoint:
             first = session.warm_up(progress)
         rows = Rows(
@@ -101,9 +103,7 @@ def _latest(run: RunDir) -> Path | None:
 class _Session:
     """One call's run: what TRL's callbacks and the steps around TRL share. `trainer` is ours, and only warms up."""
 
-    def __init__(
-        self, run: RunDir, trainer: Trainer, data: native.Data, say: native.Say, device: str, started: float
-    ) -> None:
+    def __init__(self, run: RunDir, trainer: Trainer, data: native.Data, say: Say, device: str, started: float) -> None:
         self.run, self.trainer, self.data, self.say, self.device = run, trainer, data, say, device
         self.recipe, self.policy, self.ranks, self._started = trainer.recipe, trainer.policy, trainer.ranks, started
 
@@ -111,7 +111,7 @@ class _Session:
         """Seconds since the run began, those before it was resumed included."""
         return round(time.perf_counter() - self._started, 3)
 
-    def warm_up(self, progress: Callable[[dict[str, Any]], None]) -> int:
+    def warm_up(self, progress: Progress) -> int:
         """Our own supervised steps, before TRL sees the model. Returns the index of the first prompt left to GRPO."""
         while self.trainer.warming_up:
             metrics, _ = self.trainer.run_step()
@@ -126,7 +126,7 @@ class _Session:
         first: int,
         longest: int,
         stopping: Callable[[], bool],
-        progress: Callable[[dict[str, Any]], None],
+        progress: Progress,
     ) -> None:
         """Makes TRL's trainer.
 
@@ -191,7 +191,7 @@ class _Session:
 
     def evaluate(self, last: bool) -> None:
         """Held-out accuracy, where one is due now, by our own decoder."""
-        native._evaluate_if_due(self.run, self.trainer, self.data, self.say, self.clock, last)
+        native.evaluate_if_due(self.run, self.trainer, self.data, self.say, self.clock, last)
 
     def finish(self) -> dict[str, Any]:
         """Saves the model, evaluates it, writes and returns the summary."""
@@ -199,7 +199,7 @@ class _Session:
         if self.sharded:  # no rank holds a whole model
             self.theirs.save_model(str(run.final))
             self.ranks.by_first(lambda: None)
-            self.trainer.policy = native._load(self.recipe, str(run.final), self.device)
+            self.trainer.policy = native.load(self.recipe, str(run.final), self.device)
         self.evaluate(last=True)
         seconds = self.clock()
 
@@ -209,7 +209,7 @@ class _Session:
                     self.policy.model.delete_adapter("ref")
                 self.policy.save(run.final)
             shutil.rmtree(run.folder / "reference", ignore_errors=True)
-            summary = native._summarise(run, self.trainer, self.data, seconds) | {"shared_prompts": False}
+            summary = summarise(run, self.trainer, self.data.unusable, seconds) | {"shared_prompts": False}
             run.write_summary(summary)
             return summary
 
@@ -255,7 +255,7 @@ class _Log(TrainerCallback):  # type: ignore[misc]
         session: _Session,
         first: int,
         stopping: Callable[[], bool],
-        progress: Callable[[dict[str, Any]], None],
+        progress: Progress,
     ) -> None:
         self.session, self.first, self.stopping, self.progress = session, first, stopping, progress
         self.step_started = time.perf_counter()
@@ -287,8 +287,8 @@ class _Log(TrainerCallback):  # type: ignore[misc]
         record = self._record(logs, rollouts.tokens * session.ranks.size)
         session.run.log({**record, "seconds": session.clock()})
         if session.trainer.step == session.recipe.warmup.steps + 1:
-            native._introduce(session.trainer, rollouts, session.say)
-        native._log_rollouts(session.run, session.trainer, rollouts)
+            introduce(session.trainer, rollouts, session.say)
+        log_rollouts(session.run, session.trainer, rollouts)
         for prompt in rollouts.prompts:
             session.data.unusable.add_draws(prompt.example)
         self.progress(record)

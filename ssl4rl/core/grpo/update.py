@@ -12,11 +12,23 @@ from torch import Tensor
 
 from ssl4rl.core.grpo.loss import kl_k3, policy_loss, token_weights
 from ssl4rl.core.grpo.policy import Policy
-from ssl4rl.core.grpo.prefix import Group, TokenLogps
+from ssl4rl.core.grpo.prefix import Group, ImageFeatures, TokenLogps, image_features, shared_logps, unshared_logps
 from ssl4rl.core.recipe import GrpoSection
 
 Logps = Callable[[Any, Sequence[Group], float], TokenLogps]
 """(model, groups, temperature) -> log-probs: with shared prompts, or the unshared twin."""
+
+
+def logps_in_rows(shared: bool, row_tokens: int) -> Logps:
+    """Log-probs with shared prompts in rows of about `row_tokens`, or the unshared twin."""
+
+    def with_shared(model: Any, groups: Sequence[Group], temperature: float) -> TokenLogps:
+        return shared_logps(model, groups, temperature=temperature, row_tokens=row_tokens)
+
+    def unshared(model: Any, groups: Sequence[Group], temperature: float) -> TokenLogps:
+        return unshared_logps(model, groups, temperature=temperature)
+
+    return with_shared if shared else unshared
 
 
 @dataclass
@@ -94,6 +106,17 @@ def frozen_logps(
     policy.model.train(training)
     longest = max(part.shape[-1] for part in parts)
     return torch.cat([torch.nn.functional.pad(part, (0, longest - part.shape[-1])) for part in parts])
+
+
+@torch.no_grad()
+def frozen_features(policy: Policy, groups: Sequence[Group], at_once: int) -> list[ImageFeatures | None]:
+    """Each group's image features from a tower that is not trained, `at_once` groups at a time, without dropout."""
+    training = policy.model.training
+    policy.model.eval()
+    with autocast(policy):
+        parts = [image_features(policy.model, groups[at : at + at_once]) for at in range(0, len(groups), at_once)]
+    policy.model.train(training)
+    return [one for part in parts for one in part]
 
 
 def accumulate(

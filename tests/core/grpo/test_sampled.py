@@ -1,12 +1,56 @@
-"""How many further prompts a step samples, and which groups it then uses."""
+"""What a step draws by, how many further prompts it samples, and which groups it then uses."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from ssl4rl.core.grpo.sampled import further_prompts, light, used_groups
+from ssl4rl.core.grpo.policy import Encoded
+from ssl4rl.core.grpo.sampled import Rollouts, further_prompts, keyed_uniforms, light, sample_until, used_groups
+from ssl4rl.core.grpo.stream import Prompt
 from ssl4rl.core.types import Example, Media
+
+
+def prompt(index: int) -> Prompt:
+    return Prompt(index, Example(("?",), "A"), Encoded(torch.tensor([1])))
+
+
+def test_the_numbers_of_a_sample_depend_on_its_own_place_alone() -> None:
+    two, four = (keyed_uniforms(7, 3, [prompt(20), prompt(21)], size, 5) for size in (2, 4))
+    assert two(1, 1).tolist() == four(1, 1).tolist() == keyed_uniforms(7, 3, [prompt(21)], 4, 5)(0, 1).tolist()
+    assert len({float(four(p, g)[0]) for p in (0, 1) for g in range(4)}) == 8
+    assert two(0, 0).tolist() != keyed_uniforms(7, 4, [prompt(20)], 2, 5)(0, 0).tolist(), "another step"
+
+
+@pytest.mark.parametrize(
+    ("refill", "bound", "asked", "used"),
+    [
+        (0, 99, [4], None),
+        (2, 99, [4, 4, 3], [3, 7, 8, 10]),  # 1 of 4, then 2 of 8: 8 would be needed, 4 + 4 may be
+        (2, 6, [4, 4, 8], [3]),  # the dataset ends
+        (1, 99, [4, 4], [3, 7]),  # the cap
+    ],
+)
+def test_groups_are_sampled_until_enough_have_variance(
+    refill: int, bound: int, asked: list[int], used: list[int] | None
+) -> None:
+    """Groups 3, 7, 8, 10 and 11 have variance."""
+    calls: list[int] = []
+    begun = 0
+
+    def sample(n: int) -> Rollouts | None:
+        nonlocal begun
+        calls.append(n)
+        places = range(begun, min(begun + n, bound))
+        begun = places.stop
+        rewards = torch.tensor([[0.0, float(p in (3, 7, 8, 10, 11))] for p in places])
+        empty: list[list[None]] = [[] for _ in places]
+        return Rollouts([prompt(p) for p in places], empty, empty, rewards, [None] * len(places)) if places else None
+
+    found = sample_until(sample, 4, refill)
+    assert calls == asked
+    assert found.used == used
+    assert [p.index for p in found.prompts] == list(range(begun))
 
 
 @pytest.mark.parametrize(

@@ -214,15 +214,6 @@ def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path: Path, policy: Pol
     assert all(torch.equal(a, b) for a, b in zip(before, t.parameters, strict=True))
 
 
-def test_learning_rate(tmp_path: Path, policy: Policy) -> None:
-    t = trainer(tmp_path, policy)
-    with_settings(t, optim={"lr": 1.0, "warmup_steps": 2, "schedule": "cosine"}, train={"steps": 6})
-    rates = []
-    for t.step in range(7):
-        rates.append(t.learning_rate())
-    assert rates == pytest.approx([0.5, 1.0, 1.0, 0.8682, 0.55, 0.2318, 0.1], abs=1e-4)
-
-
 @pytest.mark.parametrize("kind", ["gemma3", "mistral_window", "mamba"])
 def test_unshareable_models_train_unshared_and_say_so(tmp_path: Path, tiny: Callable[[str], Path], kind: str) -> None:
     settings = recipe(tmp_path, tiny(kind), text=kind != "gemma3", warmup={"steps": 1}, train={"steps": 2})

@@ -241,10 +241,10 @@ def test_a_step_equals_the_native_one(loss: str, tmp_path: Path, monkeypatch: py
     policy, data = {}, open_data(made)
     from ssl4rl.core.grpo import run as run_module
 
-    load = run_module._load
+    load_policy = run_module.load
 
     def loaded(*args: Any) -> Any:
-        policy["it"] = load(*args)
+        policy["it"] = load_policy(*args)
         found["native"] = native_gradient(made, policy["it"], data.train)
         return policy["it"]
 
@@ -258,7 +258,7 @@ def test_a_step_equals_the_native_one(loss: str, tmp_path: Path, monkeypatch: py
         }
 
     monkeypatch.setattr(trl, "GRPOTrainer", Forced)
-    monkeypatch.setattr(run_module, "_load", loaded)
+    monkeypatch.setattr(run_module, "load", loaded)
     train(made, lambda line: None, bar=False)
     ours, theirs = found["native"], found["trl"]
     assert ours.keys() == theirs.keys()
@@ -332,9 +332,9 @@ def native_gradient(made: Recipe, policy: Any, dataset: Any) -> dict[str, Tensor
 def test_prompts_too_long_give_their_place_to_later_ones(tmp_path: Path) -> None:
     words = ",".join("x" * n + "y" * (n % 3) for n in range(1, 60))
     made = trl_recipe(tmp_path, text=True).model_copy(update={"data": f"words:{words}"})
-    from ssl4rl.core.grpo.run import _load
+    from ssl4rl.core.grpo.run import load
 
-    policy = _load(made.model_copy(update={"model": made.model.model_copy(update={"path": "embedded:tiny_vlm"})}), None)
+    policy = load(made.model_copy(update={"model": made.model.model_copy(update={"path": "embedded:tiny_vlm"})}), None)
     dataset = open_data(made).train
     lengths = [len(encode(dataset, policy.encoder, index).encoded.prompt_ids) for index in range(12)]
     limit = sorted(lengths[:6])[3]
