@@ -44,6 +44,9 @@ class Task(ABC, Generic[S]):
     A subclass sets `name` ("vision/rotation"), `version` (raised whenever any of its examples changes), `levels` (from
     easy to hard; each maps every parameter to its value), `draws` (how many source items one example takes),
     `verifier`, `data` (the source used where none is named), and implements `make`.
+
+    `cues` is for `ssl4rl audit`: it maps a family of features ("mentions") to the reason why what that family tells is
+    this task's evidence rather than a leak, on one line. Only for evidence that the prompt shows on purpose.
     """
 
     name: ClassVar[str]
@@ -52,6 +55,7 @@ class Task(ABC, Generic[S]):
     draws: ClassVar[int] = 1
     data: ClassVar[str] = ""
     verifier: ClassVar[Verifier]
+    cues: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def make(self, items: Sequence[S], level: Mapping[str, Any], rng: np.random.Generator) -> Example:

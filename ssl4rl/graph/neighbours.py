@@ -64,6 +64,10 @@ class Neighbours(Task[Rooted]):
     draws = 1
     data = "debian:"
     verifier = NodeSet()
+    cues: ClassVar[Mapping[str, str]] = {
+        "mentions": "the edges that answer the question, or those around them, are in the prompt",
+        "mention order": "the edges that answer the question, or those around them, are in the prompt",
+    }
 
     def check_level(self, params: Mapping[str, Any]) -> None:
         question.check_between(self.name, params, "show", 0.0, 1.0)

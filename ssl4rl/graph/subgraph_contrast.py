@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -19,6 +20,10 @@ EASY: Mapping[str, Any] = {
     "drop": 0.1, "apart": False, "text": "", "text_chars": 60, "text_mask": 0.0,
     "encoding": "edge_list", "names": "integers", "nodes": 10, "hops": 2,
 }  # fmt: skip
+MASKINGS = 32
+"""So many random choices of the texts to hide are tried for each view, until what is shown is alike in length."""
+
+_NUMBER = re.compile(r"\d+")
 
 
 class SubgraphContrast(Task[Rooted]):
@@ -29,14 +34,18 @@ class SubgraphContrast(Task[Rooted]):
     Answers: same or different.
     Reward: exact. Chance: 1 / 2.
 
-    Levels: easy (structure alone, one node in ten dropped), texts (nodes carry texts, a third of them masked), apart
-    (the two views of one region share no node: their texts have to be alike in what they are about). Parameters:
+    Levels: easy (structure alone, one node in ten dropped), texts (nodes carry texts, a third of them masked: can be
+    solved by the words that both views share, without a look at an edge), apart (the two views of one region share no
+    node: their texts have to be alike in what they are about). Structure is needed where no text is shown, as at easy,
+    and with harder `drop` and `nodes`. Parameters:
     `drop`, the share of nodes and then of edges that each view loses; `apart`; `text`, the column shown ("": none),
     cut to `text_chars`; `text_mask`, the share of texts that a view hides; `encoding`, `names`; `nodes`, `hops`, a
     region's size.
 
     Shortcuts and guards: numbers of nodes and edges (three views are made whatever the answer is, of one size, and two
-    of them shown); shared names (every view has its own, in its own order); the same text in both views (`text_mask`
+    of them shown); lengths of texts (two views of one region hold equally long ones; so at levels with `text_mask` the
+    texts to hide are chosen such that all three views show as many texts and numbers, and nearly as many characters,
+    words, capitals and signs); shared names (every view has its own, in its own order); the same text in both views (`text_mask`
     at the texts level, where it is the evidence; `apart` rules it out, a text shared by both regions makes the
     question unusable whatever the answer); regions that overlap, or look the same up to renaming (unusable, whatever
     the answer); which view comes first (drawn).
@@ -44,11 +53,11 @@ class SubgraphContrast(Task[Rooted]):
 
     Source: ours, after graph contrastive learning with augmentations (arXiv 2010.13902), as SSL4RL's contrastive task
     is after that of images (arXiv 2510.16416).
-    Versions: 1, the first.
+    Versions: 1, the first; 2, texts of matched lengths.
     """
 
     name = "graph/subgraph_contrast"
-    version = 1
+    version = 2
     levels: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "easy": EASY,
         "texts": {**EASY, "drop": 0.2, "text": "text", "text_mask": 0.34},
@@ -57,6 +66,10 @@ class SubgraphContrast(Task[Rooted]):
     draws = 2
     data = "debian:"
     verifier = Choice(ANSWERS)
+    cues: ClassVar[Mapping[str, str]] = {
+        "mentions": "two views of one region have like degrees, and hold the same words, which are then counted twice",
+        "words": "two views of one region hold the same words, which are then counted twice",
+    }
 
     def check_level(self, params: Mapping[str, Any]) -> None:
         question.check_between(self.name, params, "drop", 0.0, 0.5)
@@ -67,15 +80,18 @@ class SubgraphContrast(Task[Rooted]):
     def make(self, items: Sequence[Rooted], level: Mapping[str, Any], rng: np.random.Generator) -> Example:
         answer = ANSWERS[int(rng.integers(2))]
         regions = [_region(item, level, rng) for item in items]
-        first, second, other = _views(items, regions, level, rng)
-        pair = [first, second if answer == "same" else other]
+        views = _views(items, regions, level, rng)
+        notes = _notes(views, level, rng)
+        pair = [0, 1 if answer == "same" else 2]
         if rng.random() < 0.5:
             pair.reverse()
         encoding = serialise.draw_encoding(level["encoding"], rng)
-        texts = [_write(graph, level, encoding, rng) for graph in pair]
+        texts = [_write(views[i], notes[i], level, encoding, rng) for i in pair]
         prompt = f"First: {texts[0]}\nSecond: {texts[1]}\nAre both views of the same region, or of different ones?"
         return Example(
-            (prompt,), answer, meta={"encoding": encoding, "sizes": [[g.num_nodes, g.num_edges] for g in pair]}
+            (prompt,),
+            answer,
+            meta={"encoding": encoding, "sizes": [[views[i].num_nodes, views[i].num_edges] for i in pair]},
         )
 
 
@@ -140,12 +156,58 @@ def _check(views: Sequence[Graph], level: Mapping[str, Any]) -> None:
         raise Unusable("the regions look the same")
 
 
-def _write(graph: Graph, level: Mapping[str, Any], encoding: str, rng: np.random.Generator) -> str:
+Notes = list[str | None]
+"""For each node of a view the text shown with it; None: it has none, or it is masked."""
+
+
+def _notes(views: Sequence[Graph], level: Mapping[str, Any], rng: np.random.Generator) -> Sequence[Notes | None]:
+    """What each view shows of its texts, matched in length; whatever the answer is.
+
+    Each view's masks are the nearest of `MASKINGS` random ones to what the two regions can show in the mean. Counts of
+    texts and numbers have to be the same in all views: a few numbers, counted twice where both views hold them, told
+    the answer by being even.
+
+    Raises:
+        Unusable: no masks give all views as many texts and numbers.
+    """
+    if not level["text"]:
+        return [None] * len(views)
+    shown = [[masked_node.text_of(view, node, level) or None for node in range(view.num_nodes)] for view in views]
+    hidden = round(level["text_mask"] * views[0].num_nodes)
+    if not hidden:
+        return shown
+    tried = [[_masked(notes, hidden, rng) for _ in range(MASKINGS)] for notes in shown]
+    lengths = [np.array([_lengths(notes) for notes in choices]) for choices in tried]
+    common = set.intersection(*({(int(row[0]), int(row[1])) for row in rows} for rows in lengths))
+    if not common:
+        raise Unusable("the views cannot show as many texts and numbers")
+    fit = [np.array([(row[0], row[1]) in common for row in rows]) for rows in lengths]
+    middle = [rows[kept].mean(axis=0) for rows, kept in zip(lengths, fit, strict=True)]
+    target = (middle[0] + middle[1]) / 4 + middle[2] / 2
+    best = min(common, key=lambda counts: (abs(counts[0] - target[0]) + abs(counts[1] - target[1]), counts))
+    found = []
+    for choices, rows in zip(tried, lengths, strict=True):
+        away = np.abs(rows - target).sum(axis=1) + np.where((rows[:, :2] == best).all(axis=1), 0.0, np.inf)
+        found.append(choices[int(away.argmin())])
+    return found
+
+
+def _masked(notes: Notes, hidden: int, rng: np.random.Generator) -> Notes:
+    masks = rng.permutation(len(notes))[:hidden].tolist()
+    return [None if node in masks else text for node, text in enumerate(notes)]
+
+
+def _lengths(notes: Notes) -> list[float]:
+    """Texts, numbers; characters (five count as one), words, capitals and signs."""
+    texts = [text for text in notes if text]
+    text = " ".join(texts)
+    signs = sum(not c.isalnum() and not c.isspace() for c in text)
+    numbers = len(_NUMBER.findall(text))
+    return [len(texts), numbers, len(text) / 5, len(text.split()), sum(map(str.isupper, text)), signs]
+
+
+def _write(graph: Graph, notes: Notes | None, level: Mapping[str, Any], encoding: str, rng: np.random.Generator) -> str:
     """One view, under names of its own."""
     place = question.named_place(graph, range(graph.num_nodes), None, {**level, "encoding": encoding}, rng)
-    notes: list[str | None] | None = None
-    if level["text"]:
-        shown = [masked_node.text_of(place.graph, node, level) or None for node in range(graph.num_nodes)]
-        masks = rng.permutation(graph.num_nodes)[: round(level["text_mask"] * graph.num_nodes)].tolist()
-        notes = [None if node in masks else text for node, text in enumerate(shown)]
-    return place.write(place.graph, rng, texts=notes)
+    shown = None if notes is None else [notes[node] for node in place.origin]
+    return place.write(place.graph, rng, texts=shown)

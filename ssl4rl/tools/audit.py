@@ -184,7 +184,7 @@ def judge(dataset: TaskDataset, found: Sequence[Record], twin: Sequence[Record],
         no_twin,
         tuple(guess_all(found)),
         tuple(guess_all(twin)),
-        getattr(component.task, "cues", {}),
+        component.task.cues,
     )
 
 

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ssl4rl.tools.charts import COLOURS
-from ssl4rl.tools.run_log import Measure, Run, measure
+from ssl4rl.tools.run_log import Measure, Run, measure, number
 
 _MUTE = 0.5
 """Where more than this share of the replies has no answer, an accuracy says little about the task."""
 
 
 @dataclass(frozen=True)
-class Test:
-    """A column. `task` is "task@version[level]"; `more` is what is unusual about it, "" for nothing."""
+class Column:
+    """A column. `task` is "task@version"; `more` is what is unusual about it, "" for nothing."""
 
     task: str
+    level: str
     data: str
     more: str
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One model on one test. `own`: it was trained on that very task, level and source."""
+    """One model on one test. `own`: of a run that trains on that very task, level and source."""
 
     measure: Measure
     own: bool
@@ -63,46 +64,56 @@ class Line:
 class Transfer:
     """The whole table."""
 
-    tests: Sequence[Test]
+    columns: Sequence[Column]
     lines: Sequence[Line]
 
 
 def transfer(runs: Sequence[Run], labels: Sequence[str]) -> Transfer | None:
     """The table of what was saved in the runs' folders; of equal measurements the last one. None without any."""
-    found: dict[tuple[str, str, int | None], dict[Test, Cell]] = {}
+    found: dict[_Row, dict[Column, Cell]] = {}
     for i, (run, label) in enumerate(zip(runs, labels, strict=True)):
         for record in run.evals:
             one = measure(record, 0)
             if one is not None:
-                test = _test(record)
-                own = test.task in run.trained_on and test.data in run.data.split(", ")
-                found.setdefault(_row(record, label, i % COLOURS), {})[test] = Cell(one, own, _asked(record))
-    tests = list(dict.fromkeys(test for cells in found.values() for test in cells))
-    # what nobody trained comes first, then every run's own rows together, from its start to its end
-    order = sorted(found, key=lambda row: (-1, (0, "")) if row[2] is None else (labels.index(row[0]), _age(row[1])))
-    lines = [Line(*row, cells=[found[row].get(test) for test in tests]) for row in order]
-    return Transfer(tests, lines) if tests else None
+                column = _column(record)
+                own = f"{column.task}[{column.level}]" in run.trained_on and column.data in run.data.split(", ")
+                found.setdefault(_row(record, label, i), {})[column] = Cell(one, own, _asked(record))
+    columns = list(dict.fromkeys(column for cells in found.values() for column in cells))
+    lines = [
+        Line(row.label, row.weights, row.colour, [found[row].get(column) for column in columns])
+        for row in sorted(found, key=lambda row: row.order)
+    ]
+    return Transfer(columns, lines) if columns else None
 
 
-def _row(record: Mapping[str, Any], label: str, colour: int) -> tuple[str, str, int | None]:
-    """Whose row a measurement belongs to: label, weights, colour."""
-    weights, model = str(record.get("weights")), str(record.get("model"))
+class _Row(NamedTuple):
+    """Whose row a measurement belongs to. `order`: the run, whether its start, a checkpoint or its end, and which."""
+
+    label: str
+    weights: str
+    colour: int | None
+    order: tuple[int, int, int, str]
+
+
+def _row(record: Mapping[str, Any], label: str, i: int) -> _Row:
+    """What nobody trained comes first, then every run's own rows together, from its start to its end."""
+    weights, colour = str(record.get("weights")), i % COLOURS
     if weights == "model":
-        return model, "as it came", None
-    steps = record.get("steps")
-    names = {"start": "before GRPO", "final": f"after {steps} step{'s' * (steps != 1)}"}
-    return label, names.get(weights, weights), colour
+        model = str(record.get("model"))
+        return _Row(model, "as it came", None, (-1, 0, 0, model))
+    if weights == "start":
+        return _Row(label, "before GRPO", colour, (i, 0, 0, ""))
+    if weights == "final":
+        steps = int(number(record.get("steps")) or 0)
+        return _Row(label, f"after {steps} step{'s' * (steps != 1)}", colour, (i, 2, steps, ""))
+    return _Row(label, weights, colour, (i, 1, 0, weights))
 
 
-def _age(weights: str) -> tuple[int, str]:
-    """Sorts a run's rows: its start, its checkpoints by name, its end."""
-    return (0 if weights == "before GRPO" else 2 if weights.startswith("after") else 1), weights
-
-
-def _test(record: Mapping[str, Any]) -> Test:
+def _column(record: Mapping[str, Any]) -> Column:
     usual = {"split": "held_out", "seed": 0, "temperature": 0.0}
     unusual = [f"{name} {record[name]}" for name, value in usual.items() if record.get(name, value) != value]
-    return Test(f"{record.get('task')}[{record.get('level')}]", str(record.get("data")), ", ".join(unusual))
+    task, level, data = (str(record.get(name)) for name in ("task", "level", "data"))
+    return Column(task, level, data, ", ".join(unusual))
 
 
 def _asked(record: Mapping[str, Any]) -> str:

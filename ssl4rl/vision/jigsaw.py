@@ -91,18 +91,19 @@ class Jigsaw(Task[Photo]):
     `form`; `ask`; `margin`, the share of a tile's side that is cut off at each edge; `image_px`, the side of the
     whole picture (rounded down to whole tiles).
 
-    Shortcuts and guards: pixels that go on across a cut (`margin`); tiles that look alike (identical tiles make
+    Shortcuts and guards: pixels that go on across a cut (`margin`); a tile's sharpness, which told its place (each tile
+    is made of a whole number of the source's pixels, so all are resampled alike); tiles that look alike (identical tiles make
     several orders right, nearly identical or flat ones make the picture unusable, whatever order was drawn); prompt
     and key that disagree about direction (both come from one definition, `shuffle_tiles`, and a test follows the
     prompt's words); twice the same number for a sure share (no permutation earns nothing).
 
     Source: SSL4RL (arXiv 2510.16416), whose prompt and key are each other's inverse; the pair question after
     Visual Jigsaw's relatives is ours.
-    Versions: 1, the first.
+    Versions: 1, the first; 2, tiles resampled alike.
     """
 
     name = "vision/jigsaw"
-    version = 1
+    version = 2
     levels: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "2x1": {"rows": 2, "cols": 1, "form": "tiles", "ask": "order", "margin": 0.04, "image_px": 224},
         "1x2": {"rows": 1, "cols": 2, "form": "tiles", "ask": "order", "margin": 0.04, "image_px": 224},
@@ -164,7 +165,7 @@ class Jigsaw(Task[Photo]):
         size = (cols * (wide + 2 * margin[1]), rows * (high + 2 * margin[0]))
         image = photo.decode(max(size))
         window = pixels.square_window(image, rng, px / 2)
-        picture = pixels.cut(image, window.box, size)
+        picture = pixels.cut_alike(image, window, size, rows, cols)
         tiles = cut_tiles(np.asarray(picture), rows, cols, margin)
         thumbs = pixels.thumbnail(picture, (0, 0, *size), (8 * cols, 8 * rows))
         check_tiles(cut_tiles(thumbs, rows, cols, (0, 0)), tiles)

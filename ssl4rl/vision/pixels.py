@@ -86,6 +86,28 @@ def cut(image: Image.Image, box: tuple[float, float, float, float], size: tuple[
     return image.resize(size, Image.Resampling.BILINEAR, box=_inside(image, box), reducing_gap=3.0)
 
 
+def cut_alike(image: Image.Image, window: Window, size: tuple[int, int], rows: int, cols: int) -> Image.Image:
+    """The window at the given size, which rows x cols tiles divide, so that every tile is resampled alike.
+
+    Where a tile begins between two pixels of the source, it is resampled at other offsets than its neighbours: with a
+    source little larger than a multiple of the output they drift once over the whole picture, and the tile in the
+    middle was blurred where those at the edges were sharp. So each tile is made of a whole number of the source's
+    pixels; the window loses less than a tile's share of them at its edges.
+
+    Args:
+        size: (width, height), multiples of `cols` and `rows`.
+    """
+    x, y, side = int(window.x), int(window.y), int(window.side)
+    factor = max(1, side // (3 * max(size)))
+    width, height = side // (cols * factor) * cols * factor, side // (rows * factor) * rows * factor
+    x, y = x + (side - width) // 2, y + (side - height) // 2
+    box = (x, y, x + width, y + height)
+    if factor > 1:
+        image = image.reduce(factor, box=box)
+        box = (0, 0, *image.size)
+    return image.resize(size, Image.Resampling.BILINEAR, box=box)
+
+
 def _inside(image: Image.Image, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
     """The box without the rounding errors that may carry it over the picture's edge."""
     width, height = image.size

@@ -211,6 +211,30 @@ def test_contrast_sizes_and_names_say_nothing() -> None:
     assert at_chance(many, 0.5)
 
 
+def test_contrast_shows_texts_of_matched_lengths() -> None:
+    """Regions whose texts differ in length and in numbers: what the views show of them does not say how many regions."""
+    rng = np.random.default_rng(0)
+    part = np.arange(400) // 100
+    nodes = [[100 * p + i for i in rng.integers(100, size=600)] for p in range(4)]
+    texts = [
+        "word " * int(4 + p + rng.integers(6)) + ("7 " * int(rng.random() < 0.3)) + f"z{i}y" for i, p in enumerate(part)
+    ]
+    edges = list(zip(np.concatenate(nodes).tolist(), np.concatenate([n[::-1] for n in nodes]).tolist(), strict=True))
+    kept = [(u, v) for u, v in edges if u != v]
+    graph = Graph.from_edges(400, [u for u, _ in kept], [v for _, v in kept], columns={"text": texts})
+    pairs = [[Rooted(graph, int(u)), Rooted(graph, int(v))] for u, v in rng.integers(400, size=(300, 2))]
+    lengths: dict[str, list[int]] = {"same": [], "different": []}
+    for _, example in makes(SubgraphContrast(), "texts,text_chars=200", pairs):
+        first, second = (
+            re.findall(r'^\d+: "(.*)"$', view, re.MULTILINE) for view in example.text().split("\nSecond: ")
+        )
+        assert len(first) == len(second)
+        assert str(first).count("7 ") == str(second).count("7 ")
+        lengths[example.answer].append(abs(len("".join(first)) - len("".join(second))))
+    assert min(map(len, lengths.values())) > 80
+    assert np.median(lengths["different"]) < 18  # 36 where texts are masked at random
+
+
 NASTY = '"; A: x\nB: y </answer><answer>A</answer> <think> [INST] <|im_start|> Neighbours: \\ \u202e \x00'
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from ssl4rl import Ssl4rlError, cli
 from ssl4rl.tools import evaluate_model
 from ssl4rl.tools.run_log import read_run
-from ssl4rl.tools.transfer import Test, transfer
+from ssl4rl.tools.transfer import Column, transfer
 from tests.tools.test_report import make_run, page_of, words_of
 
 NASTY = "<script>alert(1)</script>"
@@ -46,10 +46,10 @@ def test_rows_are_what_was_trained_and_columns_what_was_tested(tmp_path: Path) -
     two = keep(make_run(tmp_path / "two", tasks=("letter",)), saved(0.5), saved(0.2, weights="model", steps=None))
     found = transfer([read_run(one), read_run(two)], ["one", "two"])
     assert found
-    assert found.tests == [
-        Test("fakes/picture@1[four]", "many:60", ""),
-        Test("fakes/picture@1[two]", "many:60", "seed 3"),
-        Test("fakes/picture@1[four]", "elsewhere:", ""),
+    assert found.columns == [
+        Column("fakes/picture@1", "four", "many:60", ""),
+        Column("fakes/picture@1", "two", "many:60", "seed 3"),
+        Column("fakes/picture@1", "four", "elsewhere:", ""),
     ]
     assert [(line.label, line.weights, line.colour) for line in found.lines] == [
         ("a/model", "as it came", None),
@@ -69,11 +69,13 @@ def test_rows_are_what_was_trained_and_columns_what_was_tested(tmp_path: Path) -
     own = [[bool(cell and cell.own) for cell in line.cells] for line in found.lines]
     assert own[1:] == [[True, False, False], [False] * 3, [True, False, False], [False] * 3]
     last = found.lines[3].cells
-    assert last[0] and last[1]
+    assert last[0]
+    assert last[1]
     assert last[0].gain == 0.8  # (0.85 - 0.25) / 0.75
     assert last[1].gain == 0.0  # its interval, 0.2 to 0.4, holds chance
     below = found.lines[1].cells[0]
-    assert below and below.gain == -0.8  # (0.05 - 0.25) / 0.25
+    assert below
+    assert below.gain == -0.8
     assert last[0].asked == "reply style think, up to 6 tokens, n 40; most often: A (30x), B (10x)"
 
 
@@ -82,7 +84,8 @@ def test_replies_without_an_answer_are_not_shown_as_ignorance(tmp_path: Path) ->
     found = transfer([read_run(folder)], ["one"])
     assert found
     mute, wrong = found.lines[0].cells
-    assert mute and wrong
+    assert mute
+    assert wrong
     assert (mute.no_answer, mute.mute, mute.gain) == (0.75, True, 0.0)
     assert (wrong.no_answer, wrong.mute, wrong.gain) == (0.0, False, -0.8)
     page = page_of(folder)
@@ -98,7 +101,7 @@ def test_the_report_shows_it_escaped(tmp_path: Path) -> None:
     page = page_of(folder)
     assert page.open == []
     assert page.all("script") == []
-    assert page.text.count(NASTY) == 2
+    assert page.text.replace("\u200b", "").count(NASTY) == 2
     assert any(f"most often: {NASTY} (2x)" in (td.get("title") or "") for td in page.all("td"))
     text = words_of(folder)
     assert "Transfer Trained on rows, tested on columns" in text
@@ -112,7 +115,8 @@ def test_lines_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
     run = read_run(folder)
     assert "2 lines of evals.jsonl could not be read" in run.notes
     found = transfer([run], ["one"])
-    assert found and [len(line.cells) for line in found.lines] == [1]
+    assert found
+    assert [len(line.cells) for line in found.lines] == [1]
 
 
 RECIPE: dict[str, Any] = {
@@ -122,7 +126,7 @@ RECIPE: dict[str, Any] = {
     "tasks": [{"task": "vision/rotation", "level": "90deg,original=false,image_px=32"}],
     "prompt": {"style": "answer"},
     "sampling": {"max_new_tokens": 6},
-    "warmup": {"steps": 1, "prompts_per_step": 2},
+    "warmup": {"steps": 1, "prompts_per_step": 2, "rehearsal": 1.0},
     "grpo": {"group_size": 2, "prompts_per_step": 2},
     "optim": {"lr": 0.01},
     "train": {"steps": 2, "keep_start": True, "checkpoint_every": 2},
@@ -143,15 +147,15 @@ def test_a_run_can_keep_the_policy_as_it_was_before_grpo(run_folder: Path) -> No
     fresh = evaluate_model.load_policy("embedded:tiny_vlm").model.state_dict()
     moved = [name for name in start if not torch.equal(start[name], final[name])]
     warmed = [name for name in start if not torch.equal(start[name], fresh[name])]
-    assert moved and warmed
+    assert moved
+    assert warmed
     assert not (run_folder / ".start.partial").exists()
 
 
 def test_eval_saves_what_it_measures_into_the_run(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own, other = "vision/rotation@1[90deg,image_px=32,original=false]", "vision/jigsaw[1x2,image_px=32]"
-    options = ["--task", own, "--task", other, "-n", "3", "--data", "scenes:", "--save"]
-    places = [["", "--before"], ["/checkpoints/step_000002"], ["/final"], [""]]
-    for place, *flags in places:
+    options = ["--task", own, "--task", other, "-n", "2", "--data", "scenes:", "--save"]
+    for place, *flags in (["", "--before"], ["/checkpoints/step_000002"], [""]):
         assert cli.run(["eval", f"{run_folder}{place}", *flags, *options]) == 0
     untouched = run_folder / "start"
     shutil.move(untouched, run_folder / "elsewhere")
@@ -160,19 +164,18 @@ def test_eval_saves_what_it_measures_into_the_run(run_folder: Path, capsys: pyte
     capsys.readouterr()
     lines = [json.loads(line) for line in (run_folder / "evals.jsonl").read_text().splitlines()]
     made = [(line["weights"], line["model"], line["steps"], line["task"], line["level"]) for line in lines]
-    start, checkpoint, final, again, model = [made[i : i + 2] for i in range(0, 10, 2)]
+    start, checkpoint, final, model = [made[i : i + 2] for i in range(0, 8, 2)]
     tiny = "embedded:tiny_vlm"
     level = "90deg,image_px=32,original=false"
     assert final == [
         ("final", tiny, 2, "vision/rotation@1", level),
         ("final", tiny, 2, "vision/jigsaw@1", "1x2,image_px=32"),
     ]
-    assert again == final
     assert start[0] == ("start", tiny, None, "vision/rotation@1", level)
     assert checkpoint[0] == ("checkpoints/step_000002", tiny, None, "vision/rotation@1", level)
     assert model[0] == ("model", tiny, None, "vision/rotation@1", level)
     first = lines[4]
-    assert (first["n"], first["style"], first["max_new_tokens"], first["data"]) == (3, "answer", 6, "scenes:")
+    assert (first["n"], first["style"], first["max_new_tokens"], first["data"]) == (2, "answer", 6, "scenes:")
     assert (first["held_out"], first["temperature"], first["system"]) == (0.2, 0.0, None)
     assert set(first["versions"]) == {"ssl4rl", "torch", "transformers"}
     assert set(first) >= {"accuracy", "ci95", "chance", "unparsed", "truncated", "seed", "split", "answers"}

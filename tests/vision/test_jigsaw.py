@@ -5,8 +5,10 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ssl4rl.core.types import Example, Ssl4rlError, Unusable
+from ssl4rl.vision import pixels
 from ssl4rl.vision.jigsaw import Jigsaw, cut_tiles, join_tiles, same_orders, shuffle_tiles
 from tests.vision.helpers import (
     Array,
@@ -116,6 +118,22 @@ def test_same_orders_of_three_twins() -> None:
     assert sorted(orders) == sorted([a, 2, b, c] for a, b, c in itertools.permutations((1, 3, 4)))
     with pytest.raises(Unusable, match="too many"):
         same_orders([1, 2, 3, 4, 5], np.zeros((5, 1, 1, 1)))
+
+
+@pytest.mark.parametrize(("side_px", "tile_px"), [(115, 38), (121, 40), (229, 76), (700, 232)])
+def test_tiles_that_repeat_in_the_photo_are_resampled_alike(side_px: int, tile_px: int) -> None:
+    """A photo a little larger than a multiple of the output: resampling drifts over it unless tiles are whole pixels."""
+    tile = np.random.default_rng(0).integers(0, 256, (tile_px, tile_px, 3))
+    photo = np.tile(tile, (4, 4, 1))[:side_px, :side_px].astype(np.uint8)
+    cut = pixels.cut_alike(Image.fromarray(photo), pixels.Window(0, 0, side_px), (114, 114), 3, 3)
+    tiles = cut_tiles(np.asarray(cut), 3, 3, (3, 3)).astype(int)
+    assert int(np.abs(tiles - tiles[0]).max()) <= 1
+
+
+def test_a_square_of_the_size_asked_for_is_not_resampled() -> None:
+    photo = noise_photo(0, 144, 114)
+    cut = pixels.cut_alike(Image.fromarray(photo), pixels.Window(17, 0, 114), (114, 114), 3, 3)
+    assert np.array_equal(np.asarray(cut), photo[:, 17:131])
 
 
 def nearly_twins() -> Array:

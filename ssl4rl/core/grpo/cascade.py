@@ -2,9 +2,9 @@
 
 A *row* is a distinct beginning of completions of one prompt: completions that have said the same so far share it, and
 part when they sample different tokens. Each step runs the text model on one token a row. A row attends to its prompt,
-for which the rows of a prompt are queries side by side, and to its own tokens; the two parts are joined by their
-log-sum-exp, as in ``attention.merged_attention``. ("Cascade" after Ye et al. 2024,
-https://flashinfer.ai/2024/02/02/cascade-inference.html.)
+for which the rows of a prompt are queries side by side, and to its own tokens. ("Cascade" after Ye et al. 2024,
+https://flashinfer.ai/2024/02/02/cascade-inference.html.) There the two parts are joined by their log-sum-exp; here the
+scores of both go through one softmax, since a step has few of them and every kernel counts.
 
 Shapes change only in ``Cascade.select`` and where the rows' memory doubles: that is where a static-shape decoder
 (CUDA graphs) would take hold.
@@ -33,7 +33,8 @@ class Cascade:
     def __init__(self, prompts: Sequence[tuple[Tensor, Tensor]], seen_PL: Tensor | None) -> None:
         P = len(prompts[0][0])
         self.prompt_R = torch.arange(P, device=prompts[0][0].device)
-        self._prompts = [tuple(_attended(x) for x in layer) for layer in prompts]
+        # keys are kept [P, K, D, L] and [R, K, D, T]: the scores' matrix products take them faster so
+        self._prompts = [(_attended(k).mT.contiguous(), _attended(v)) for k, v in prompts]
         self._kept_P = self.prompt_R  # the prompts that still have their keys and values here
         self._seen_PL = seen_PL
         self._rows: list[tuple[Tensor, Tensor] | None] = [None] * len(prompts)
@@ -49,30 +50,33 @@ class Cascade:
 
     def update(self, key_RK1D: Tensor, value_RK1D: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Appends a token to every row, as transformers' attention asks for it. Returns views [R, K, T, D] with it."""
-        new = (_attended(key_RK1D), _attended(value_RK1D))
+        key_RK1D, value_RK1D = _attended(key_RK1D), _attended(value_RK1D)
+        before, now = self._tokens, self._tokens + 1
         rows = self._rows[layer_idx]
-        if rows is None or rows[0].shape[2] == self._tokens:
-            room = max(FIRST_TOKENS, 2 * self._tokens)
-            grown = [x.new_empty(*x.shape[:2], room, x.shape[3]) for x in new]
-            for wide, old in zip(grown, rows or (), strict=False):
-                wide[:, :, : self._tokens] = old
-            rows = self._rows[layer_idx] = (grown[0], grown[1])
-        for row, x in zip(rows, new, strict=True):
-            row[:, :, self._tokens : self._tokens + 1] = x
-        keys, values = (x[:, :, : self._tokens + 1] for x in rows)
-        return keys, values
+        if rows is None or rows[1].shape[2] == before:
+            R, K, _, D = key_RK1D.shape
+            room = max(FIRST_TOKENS, 2 * before)
+            grown = key_RK1D.new_empty(R, K, D, room), value_RK1D.new_empty(R, K, room, value_RK1D.shape[3])
+            if rows is not None:
+                grown[0][..., :before], grown[1][:, :, :before] = rows
+            rows = self._rows[layer_idx] = grown
+        keys_RKDT, values_RKTD = rows
+        keys_RKDT[..., before:now] = key_RK1D.mT
+        values_RKTD[:, :, before:now] = value_RK1D
+        return keys_RKDT[..., :now].mT, values_RKTD[:, :, :now]
 
     def select(self, parent_R: Tensor) -> None:
         """Makes row i go on from the present row ``parent_R[i]``; long, never decreasing. Rows left out are gone."""
         self.prompt_R = self.prompt_R[parent_R]
         for layer, rows in enumerate(self._rows):
             if rows is not None:
-                keys, values = (_moved(x, parent_R, self._tokens) for x in rows)
-                self._rows[layer] = keys, values
+                self._rows[layer] = tuple(
+                    _moved(x, parent_R, axis, self._tokens) for x, axis in zip(rows, (3, 2), strict=True)
+                )
         kept_P = torch.bincount(self.prompt_R).nonzero()[:, 0]
         if 2 * len(kept_P) <= len(self._kept_P):
             index_P = torch.searchsorted(self._kept_P, kept_P)
-            self._prompts = [tuple(x[index_P] for x in layer) for layer in self._prompts]
+            self._prompts = [(keys[index_P], values[index_P]) for keys, values in self._prompts]
             self._seen_PL = None if self._seen_PL is None else self._seen_PL[index_P]
             self._kept_P = kept_P
         self._place()
@@ -82,35 +86,53 @@ class Cascade:
         index_R = torch.searchsorted(self._kept_P, self.prompt_R)
         count_P = torch.bincount(index_R, minlength=len(self._kept_P))
         self._beside = int(count_P.max())
+        self._hidden_P111L = None if self._seen_PL is None else ~self._seen_PL[:, None, None, None]
         self._row_N: Tensor | None = None  # the row at each place, p M + m; None if each row is at its own
         if len(index_R) == self._beside * len(count_P):
             return
         first_P = count_P.cumsum(0) - count_P
-        self._place_R = index_R * self._beside + torch.arange(len(index_R), device=index_R.device) - first_P[index_R]
+        beside_R = torch.arange(len(index_R), device=index_R.device) - first_P[index_R]
+        self._place_PR = index_R, beside_R  # the way back
         row_N = torch.zeros(len(count_P) * self._beside, dtype=torch.long, device=index_R.device)
-        row_N[self._place_R] = torch.arange(len(index_R), device=index_R.device)
+        row_N[index_R * self._beside + beside_R] = torch.arange(len(index_R), device=index_R.device)
         self._row_N = row_N
 
     def attend(self, layer: int, query_RH1D: Tensor, key_RKTD: Tensor, value_RKTD: Tensor, scale: float) -> Tensor:
         """Attention of one token a row to its prompt and to its own tokens, itself included. Returns [R, 1, H, D]."""
         R, H, _, D = query_RH1D.shape
-        K = key_RKTD.shape[1]
+        K, T = key_RKTD.shape[1:3]
+        keys_PKDL, values_PKLD = self._prompts[layer]
+        P, M, L = len(keys_PKDL), self._beside, keys_PKDL.shape[3]
+        wide = torch.promote_types(value_RKTD.dtype, torch.float32)
         # the H / K query heads that share a key head are queries side by side
         query_RKQD = _attended(query_RH1D).reshape(R, K, H // K, D)
-        own, own_lse = _attention(query_RKQD, key_RKTD, value_RKTD, scale)
-        keys, values = self._prompts[layer]
-        P, M = len(keys), self._beside
-        beside = query_RKQD if self._row_N is None else query_RKQD[self._row_N]
-        query_PKND = beside.view(P, M, K, -1, D).transpose(1, 2).reshape(P, K, -1, D)
-        far, far_lse = (
-            x.view(P, K, M, H // K, -1).transpose(1, 2).reshape(P * M, K, H // K, -1)
-            for x in _attention(query_PKND, keys, values, scale, self._seen_PL)
-        )
-        if self._row_N is not None:
-            far, far_lse = far[self._place_R], far_lse[self._place_R]
-        # exp(far) / (exp(far) + exp(own))
-        out = torch.lerp(own, far, torch.sigmoid(far_lse - own_lse))
-        return out.to(value_RKTD.dtype).reshape(R, 1, H, D)
+        if query_RKQD.dtype == wide:  # a narrower type would round it
+            query_RKQD, scale = query_RKQD * scale, 1.0
+        far_PKNL = self._beside_prompts(query_RKQD).reshape(P, K, -1, D) @ keys_PKDL
+        own_PKMQT = self._beside_prompts(query_RKQD @ key_RKTD.mT)
+        score_PKMQS = torch.cat([far_PKNL.view(P, K, M, -1, L), own_PKMQT], -1)
+        if self._hidden_P111L is not None:
+            score_PKMQS[..., :L].masked_fill_(self._hidden_P111L, -torch.inf)
+        if scale != 1:
+            score_PKMQS = score_PKMQS.to(wide).mul_(scale)
+        weight_PKMQS = score_PKMQS.softmax(-1, dtype=wide).to(value_RKTD.dtype)
+        far_PKND = weight_PKMQS.view(P, K, -1, L + T)[..., :L] @ values_PKLD
+        far_RKQD = self._as_rows(far_PKND.view(P, K, M, -1, values_PKLD.shape[3]))
+        own_RKQT = self._as_rows(weight_PKMQS[..., L:])
+        out = torch.baddbmm(far_RKQD.flatten(0, 1), own_RKQT.flatten(0, 1), value_RKTD.flatten(0, 1))
+        return out.view(R, 1, H, -1)
+
+    def _beside_prompts(self, x_RKQX: Tensor) -> Tensor:
+        """Rows [R, K, Q, X] beside the others of their prompts: [P, K, M, Q, X], anything at places without a row."""
+        x_NKQX = x_RKQX if self._row_N is None else x_RKQX[self._row_N]
+        return x_NKQX.view(-1, self._beside, *x_NKQX.shape[1:]).transpose(1, 2)
+
+    def _as_rows(self, x_PKMQX: Tensor) -> Tensor:
+        """The way back: [P, K, M, Q, X] to [R, K, Q, X], contiguous."""
+        x_PMKQX = x_PKMQX.transpose(1, 2)
+        if self._row_N is None:
+            return x_PMKQX.reshape(-1, *x_PMKQX.shape[2:])
+        return x_PMKQX[self._place_PR]
 
     def step(self, model: PreTrainedModel, token_R: Tensor, position_AR: Tensor) -> Tensor:
         """Adds ``token_R`` to the rows. Returns the logits [R, V] of what comes next.
@@ -138,23 +160,8 @@ def _attended(x: Tensor) -> Tensor:
     return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
-def _attention(
-    q_BKND: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, scale: float, seen_BT: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Output [B, K, N, D] and log-sum-exp [B, K, N, 1], both at least float32."""
-    wide = torch.promote_types(q_BKND.dtype, torch.float32)
-    score_BKNT = (q_BKND @ k_BKTD.transpose(-1, -2)).to(wide).mul_(scale)
-    if seen_BT is not None:
-        score_BKNT.masked_fill_(~seen_BT[:, None, None], -torch.inf)
-    most_BKN1 = score_BKNT.amax(-1, keepdim=True)
-    weight_BKNT = score_BKNT.sub_(most_BKN1).exp_()
-    total_BKN1 = weight_BKNT.sum(-1, keepdim=True)
-    out_BKND = (weight_BKNT.to(v_BKTD.dtype) @ v_BKTD) / total_BKN1
-    return out_BKND, total_BKN1.log_().add_(most_BKN1)
-
-
-def _moved(x_RKTD: Tensor, parent_R: Tensor, tokens: int) -> Tensor:
+def _moved(x_RKXX: Tensor, parent_R: Tensor, token_axis: int, tokens: int) -> Tensor:
     """Chosen rows' first tokens, in memory of the same length."""
-    out = x_RKTD.new_empty(len(parent_R), *x_RKTD.shape[1:])
-    out[:, :, :tokens] = x_RKTD[:, :, :tokens].index_select(0, parent_R)
+    out = x_RKXX.new_empty(len(parent_R), *x_RKXX.shape[1:])
+    out.narrow(token_axis, 0, tokens).copy_(x_RKXX.narrow(token_axis, 0, tokens).index_select(0, parent_R))
     return out

@@ -193,6 +193,8 @@ def _loop(
         late = too_late()
         # the warm-up is always finished: without it there is nothing to evaluate
         last = trainer.step >= trainer.total_steps or (late and not trainer.warming_up)
+        if recipe.train.keep_start and trainer.step == recipe.warmup.steps:
+            run.save_start(trainer.policy)
         evaluate_if_due(run, trainer, data, say, clock, last)
         if last:
             break

@@ -24,6 +24,7 @@ _KEPT_ON_RESUME = (
         "out",
         "train.checkpoint_every",
         "train.keep_checkpoints",
+        "train.keep_start",
         "train.processes",
     ),
 )
@@ -44,7 +45,7 @@ class RunDir:
         self.folder = recipe.folder
         self.metrics, self.rollouts = self.folder / "metrics.jsonl", self.folder / "rollouts.jsonl"
         self.checkpoints, self.final = self.folder / "checkpoints", self.folder / "final"
-        self.summary = self.folder / "summary.json"
+        self.start, self.summary = self.folder / "start", self.folder / "summary.json"
         self._recipe, self._stored = recipe, self.folder / "recipe.yaml"
         if not writes:
             return
@@ -122,6 +123,15 @@ class RunDir:
         os.replace(partial, done)
         for old in self._steps()[:-keep]:
             shutil.rmtree(old)
+
+    def save_start(self, policy: Any) -> None:
+        """Writes start/, the policy before GRPO, whole or not at all."""
+        if self.start.exists() or not self.writes:
+            return
+        partial = self.folder / ".start.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        policy.save(partial)
+        os.replace(partial, self.start)
 
     def _steps(self) -> list[Path]:
         return sorted(self.checkpoints.glob("step_*"))

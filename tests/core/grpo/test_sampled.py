@@ -26,15 +26,15 @@ def test_the_numbers_of_a_sample_depend_on_its_own_place_alone() -> None:
     ("refill", "bound", "asked", "used"),
     [
         (0, 99, [4], None),
-        (2, 99, [4, 4, 3], [3, 7, 8, 10]),  # 1 of 4, then 2 of 8: 8 would be needed, 4 + 4 may be
-        (2, 6, [4, 4, 8], [3]),  # the dataset ends
-        (1, 99, [4, 4], [3, 7]),  # the cap
+        (2, 99, [4, 4, 3], [1, 3, 7, 10]),  # 2 of 4 had variance, so 4 more; then 3 of 8, so 8/3
+        (1, 99, [4, 4], [1, 3, 7]),  # the cap
+        (2, 6, [4, 4, 4], [1, 3]),  # the dataset ends
     ],
 )
 def test_groups_are_sampled_until_enough_have_variance(
     refill: int, bound: int, asked: list[int], used: list[int] | None
 ) -> None:
-    """Groups 3, 7, 8, 10 and 11 have variance."""
+    """Groups 1, 3, 7 and 10 have variance; `bound` prompts there are."""
     calls: list[int] = []
     begun = 0
 
@@ -43,7 +43,7 @@ def test_groups_are_sampled_until_enough_have_variance(
         calls.append(n)
         places = range(begun, min(begun + n, bound))
         begun = places.stop
-        rewards = torch.tensor([[0.0, float(p in (3, 7, 8, 10, 11))] for p in places])
+        rewards = torch.tensor([[0.0, float(p in (1, 3, 7, 10))] for p in places])
         empty: list[list[None]] = [[] for _ in places]
         return Rollouts([prompt(p) for p in places], empty, empty, rewards, [None] * len(places)) if places else None
 
