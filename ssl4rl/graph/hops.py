@@ -50,6 +50,10 @@ class Hops(Task[Rooted]):
     draws = 1
     data = "sbm:"
     verifier = Integer(1, 3)
+    cues: ClassVar[Mapping[str, str]] = {
+        "mentions": "nodes of many edges lie on many paths, and all edges are shown",
+        "mention order": "a node that no other has as many mentions as is given no order, which tells of its edges",
+    }
 
     def verifier_for(self, level: Mapping[str, Any]) -> Verifier:
         return Path() if level["ask"] == "path" else Integer(1, level["farthest"])

@@ -45,10 +45,10 @@ class SubgraphContrast(Task[Rooted]):
     Shortcuts and guards: numbers of nodes and edges (three views are made whatever the answer is, of one size, and two
     of them shown); lengths of texts (two views of one region hold equally long ones; so at levels with `text_mask` the
     texts to hide are chosen such that all three views show as many texts and numbers, and nearly as many characters,
-    words, capitals and signs); shared names (every view has its own, in its own order); the same text in both views (`text_mask`
-    at the texts level, where it is the evidence; `apart` rules it out, a text shared by both regions makes the
-    question unusable whatever the answer); regions that overlap, or look the same up to renaming (unusable, whatever
-    the answer); which view comes first (drawn).
+    words, capitals and signs); shared names (every view has its own, in its own order); the same text in both views
+    (`text_mask` at the texts level, where it is the evidence; `apart` rules it out, a text shared by both regions makes
+    the question unusable whatever the answer); regions that overlap, or look the same up to renaming (unusable,
+    whatever the answer); which view comes first (drawn).
     Not guarded: regions of different densities stay recognisable by degrees; that is what structure there is.
 
     Source: ours, after graph contrastive learning with augmentations (arXiv 2010.13902), as SSL4RL's contrastive task

@@ -91,11 +91,11 @@ class Jigsaw(Task[Photo]):
     `form`; `ask`; `margin`, the share of a tile's side that is cut off at each edge; `image_px`, the side of the
     whole picture (rounded down to whole tiles).
 
-    Shortcuts and guards: pixels that go on across a cut (`margin`); a tile's sharpness, which told its place (each tile
-    is made of a whole number of the source's pixels, so all are resampled alike); tiles that look alike (identical tiles make
-    several orders right, nearly identical or flat ones make the picture unusable, whatever order was drawn); prompt
-    and key that disagree about direction (both come from one definition, `shuffle_tiles`, and a test follows the
-    prompt's words); twice the same number for a sure share (no permutation earns nothing).
+    Shortcuts and guards: pixels that go on across a cut (`margin`); a tile's sharpness, which told its place (each is
+    made of a whole number of the source's pixels, so all are resampled alike); tiles that look alike (identical tiles
+    make several orders right, nearly identical or flat ones make the picture unusable, whatever order was drawn);
+    prompt and key that disagree about direction (both come from one definition, `shuffle_tiles`, and a test follows
+    the prompt's words); twice the same number for a sure share (no permutation earns nothing).
 
     Source: SSL4RL (arXiv 2510.16416), whose prompt and key are each other's inverse; the pair question after
     Visual Jigsaw's relatives is ours.

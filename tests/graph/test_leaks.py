@@ -212,7 +212,7 @@ def test_contrast_sizes_and_names_say_nothing() -> None:
 
 
 def test_contrast_shows_texts_of_matched_lengths() -> None:
-    """Regions whose texts differ in length and in numbers: what the views show of them does not say how many regions."""
+    """Regions whose texts differ in length and in numbers: how much text is shown does not say from how many it is."""
     rng = np.random.default_rng(0)
     part = np.arange(400) // 100
     nodes = [[100 * p + i for i in rng.integers(100, size=600)] for p in range(4)]

@@ -122,7 +122,7 @@ def test_same_orders_of_three_twins() -> None:
 
 @pytest.mark.parametrize(("side_px", "tile_px"), [(115, 38), (121, 40), (229, 76), (700, 232)])
 def test_tiles_that_repeat_in_the_photo_are_resampled_alike(side_px: int, tile_px: int) -> None:
-    """A photo a little larger than a multiple of the output: resampling drifts over it unless tiles are whole pixels."""
+    """On a photo a little larger than the output, resampling drifts unless every tile is made of whole pixels."""
     tile = np.random.default_rng(0).integers(0, 256, (tile_px, tile_px, 3))
     photo = np.tile(tile, (4, 4, 1))[:side_px, :side_px].astype(np.uint8)
     cut = pixels.cut_alike(Image.fromarray(photo), pixels.Window(0, 0, side_px), (114, 114), 3, 3)

@@ -29,6 +29,8 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from ssl4rl.core.grpo.patches import multiply_patches
+
 if TYPE_CHECKING:
     from ssl4rl.core.grpo.cascade import Cascade
 
@@ -85,8 +87,9 @@ def install(model: PreTrainedModel, implementation: str = ATTENTION) -> str:
     """Let the text model of ``model`` take packed rows from now on; other calls go to SDPA as before.
 
     It stays installed, because gradient checkpointing runs the attention again during the backward pass, after any
-    ``with`` block round the forward pass has ended. Returns the implementation that was in place; passing that name
-    as ``implementation`` puts it back. Raises ValueError if the model takes none.
+    ``with`` block round the forward pass has ended. Patch embeddings become matrix products with it. Returns the
+    implementation that was in place; passing that name as ``implementation`` puts it all back. Raises ValueError if the
+    model takes none.
     """
     config = model.config
     text = config.get_text_config(decoder=True)
@@ -99,6 +102,7 @@ def install(model: PreTrainedModel, implementation: str = ATTENTION) -> str:
     model.set_attn_implementation(implementation if name is None else {name: implementation})
     if text._attn_implementation != implementation:
         raise ValueError(f"{type(model).__name__} did not accept an attention function for its text model")
+    multiply_patches(model, implementation == ATTENTION)  # preflight compares it with the model as it came
     return before
 
 
