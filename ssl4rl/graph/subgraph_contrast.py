@@ -53,7 +53,7 @@ class SubgraphContrast(Task[Rooted]):
 
     Source: ours, after graph contrastive learning with augmentations (arXiv 2010.13902), as SSL4RL's contrastive task
     is after that of images (arXiv 2510.16416).
-    Versions: 1, the first; 2, texts of matched lengths.
+    Versions: 1, the first; 2, texts of matched lengths, for which apart masks a third of them, too.
     """
 
     name = "graph/subgraph_contrast"
@@ -61,7 +61,7 @@ class SubgraphContrast(Task[Rooted]):
     levels: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "easy": EASY,
         "texts": {**EASY, "drop": 0.2, "text": "text", "text_mask": 0.34},
-        "apart": {**EASY, "drop": 0.2, "text": "text", "apart": True, "nodes": 16},
+        "apart": {**EASY, "drop": 0.2, "text": "text", "text_mask": 0.34, "apart": True, "nodes": 16},
     }
     draws = 2
     data = "debian:"

@@ -51,10 +51,11 @@ class Cascade:
     def update(self, key_RK1D: Tensor, value_RK1D: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Appends a token to every row, as transformers' attention asks for it. Returns views [R, K, T, D] with it."""
         key_RK1D, value_RK1D = _attended(key_RK1D), _attended(value_RK1D)
-        before, now = self._tokens, self._tokens + 1
+        before = self._tokens
+        now = before + 1
         rows = self._rows[layer_idx]
         if rows is None or rows[1].shape[2] == before:
-            R, K, _, D = key_RK1D.shape
+            (R, K), D = key_RK1D.shape[:2], key_RK1D.shape[3]
             room = max(FIRST_TOKENS, 2 * before)
             grown = key_RK1D.new_empty(R, K, D, room), value_RK1D.new_empty(R, K, room, value_RK1D.shape[3])
             if rows is not None:
@@ -70,9 +71,10 @@ class Cascade:
         self.prompt_R = self.prompt_R[parent_R]
         for layer, rows in enumerate(self._rows):
             if rows is not None:
-                self._rows[layer] = tuple(
+                keys_RKDT, values_RKTD = (
                     _moved(x, parent_R, axis, self._tokens) for x, axis in zip(rows, (3, 2), strict=True)
                 )
+                self._rows[layer] = keys_RKDT, values_RKTD
         kept_P = torch.bincount(self.prompt_R).nonzero()[:, 0]
         if 2 * len(kept_P) <= len(self._kept_P):
             index_P = torch.searchsorted(self._kept_P, kept_P)

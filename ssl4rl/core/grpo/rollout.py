@@ -304,7 +304,7 @@ def _sample_each(logits_RV: Tensor, sampling: Sampling, uniform_RM: Tensor) -> T
     rows = max(1, _CACHED // logits_RV.shape[1]) if logits_RV.device.type == "cpu" else len(logits_RV)
     if rows >= len(logits_RV):
         return _sample_together(logits_RV, sampling, uniform_RM)
-    pairs = zip(logits_RV.split(rows), uniform_RM.split(rows), strict=True)
+    pairs = zip(logits_RV.split(rows), uniform_RM.split(rows), strict=True)  # type: ignore[no-untyped-call]
     return torch.cat([_sample_together(logits, sampling, uniform) for logits, uniform in pairs])
 
 
