@@ -156,7 +156,9 @@ def test_a_closed_pipe_is_quiet() -> None:
 
 def test_interrupting_exits_130() -> None:
     arguments = ["x", "preview", LETTER, "-n", "100000000"]
-    code = f"sys.argv = {arguments!r}; print('ready', flush=True); cli.main()"
+    # a shell's background job, such as this test may be run in, starts with Ctrl-C ignored
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heard}; sys.argv = {arguments!r}; print('ready', flush=True); cli.main()"
     process = subprocess.Popen(command(code), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout
     assert process.stdout.readline() == "ready\n"

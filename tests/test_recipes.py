@@ -145,8 +145,9 @@ def test_two_steps_on_the_same_architecture(
     batch = collate([encode(running.open_data(recipe).train, again.encoder, 0).encoded], again.pad_id, again.device)
     with torch.no_grad():
         logits = [m.eval()(**batch).logits for m in (trained.model, loaded, again.model)]
-    assert torch.equal(logits[0], logits[1])
-    assert torch.equal(logits[0], logits[2])
+    # not bit for bit: the trained model's patch embedding is a matrix product by now (patches.py)
+    torch.testing.assert_close(logits[0], logits[1], rtol=0, atol=1e-4)
+    torch.testing.assert_close(logits[1], logits[2], rtol=0, atol=0)
 
     more = [f"model.path={folder / 'final'}", "name=more", "train.steps=1", "eval.n=1"]
     further, _ = train(load_recipe(RECIPES[name], [*small, *more]), monkeypatch)
