@@ -6,6 +6,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 py
 	&& echo $(name))))
 VENV := .venv
 BIN := $(VENV)/bin
+TEST_PROCESSES ?= 2
 STAMP := $(VENV)/installed
 export VIRTUAL_ENV :=
 export PYTHONPATH :=
@@ -15,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:
 	@echo "make demo    two small models learn on this machine's CPU: a picture task and a graph task"
-	@echo "make test    the tests, about two minutes"
+	@echo "make test    the tests, three to four minutes on two cores (TEST_PROCESSES=8 on more)"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  let ruff rewrite the layout"
 	@echo "make clean   remove $(VENV) and caches (runs stay)"
@@ -30,7 +31,7 @@ $(STAMP): pyproject.toml constraints.txt
 setup: $(STAMP)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 demo: $(STAMP)
 	$(BIN)/ssl4rl train recipes/quickstart_vision.yaml resume=true
