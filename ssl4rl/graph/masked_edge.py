@@ -41,8 +41,8 @@ class MaskedEdge(Task[Rooted]):
     pair lies in two parts); a pair that is named nowhere else (every node of a pair has other edges); order (nodes,
     edges, names and options are shuffled); pairs or nodes that no one could tell from the true one, because the shown
     graph is symmetric (no such pair is offered; every such node is accepted). Not guarded: with `ask=neighbour`,
-    degree and closeness are what is to be learned; with `nodes` below 8 and four options so few graphs are possible that
-    the pairs alone tell (a model that saw no edges reached .55 at 6 nodes, .31 at 7, .25 at 8).
+    degree and closeness are what is to be learned; with fewer than 8 nodes and four options so few graphs are possible
+    that the pairs alone tell (a model that saw no edges reached .55 at 6 nodes, .31 at 7, .25 at 8).
 
     The hidden edge is one of the item's node's where a fair question can be made of one, else any in sight.
 
