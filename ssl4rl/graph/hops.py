@@ -15,7 +15,8 @@ from ssl4rl.graph.graph import Rooted
 from ssl4rl.graph.question import Edge, Rows
 
 EASY: Mapping[str, Any] = {
-    "ask": "distance", "farthest": 3, "encoding": "edge_list", "names": "letters", "nodes": 12, "hops": 3,
+    "ask": "distance", "farthest": 3, "ends": "apart", "encoding": "edge_list", "names": "letters", "nodes": 12,
+    "hops": 3,
 }  # fmt: skip
 
 
@@ -28,8 +29,10 @@ class Hops(Task[Rooted]):
     Reward: exact; a path is walked edge by edge, and every shortest one is right. Chance: 1 / farthest; `ask=path`:
     shortest paths / arrangements of as many other nodes as lie between.
 
-    Levels: easy (1 to 3 edges, 12 nodes), medium (1 to 4, 20 nodes, any encoding), path (2 to 4 edges). Parameters:
-    `ask`; `farthest`, the greatest distance asked for; `encoding`, `names`; `nodes`, `hops`, the ego network's size.
+    Levels: tiny (1 or 2 edges, 8 nodes), easy (1 to 3, 12 nodes), medium (1 to 4, 20 nodes, any encoding), path (2 to 4
+    edges). Parameters: `ask`; `farthest`, the greatest distance asked for; `ends`, how the two are named: each on its
+    own (apart), or as the edge between them would be (pair), which a small model can look up; `encoding`, `names`;
+    `nodes`, `hops`, the ego network's size.
 
     Shortcuts and guards: short distances are more common (the distance is drawn first, uniformly, and only in graphs
     where every distance could be asked for); nodes of high degree are near (a graph is used only where, for one pair of
@@ -43,6 +46,7 @@ class Hops(Task[Rooted]):
     name = "graph/hops"
     version = 1
     levels: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "tiny": {**EASY, "farthest": 2, "ends": "pair", "encoding": "pairs", "nodes": 8},
         "easy": EASY,
         "medium": {**EASY, "farthest": 4, "nodes": 20, "hops": 4, "encoding": "any", "names": "any"},
         "path": {**EASY, "ask": "path", "farthest": 4, "nodes": 20, "hops": 4, "names": "any"},
@@ -61,6 +65,7 @@ class Hops(Task[Rooted]):
     def check_level(self, params: Mapping[str, Any]) -> None:
         question.check_among(self.name, params, "ask", ("distance", "path"))
         question.check_between(self.name, params, "farthest", 2, 8)
+        question.check_among(self.name, params, "ends", ("apart", "pair"))
         question.check_place(self.name, params, least=params["farthest"] + 1)
 
     def make(self, items: Sequence[Rooted], level: Mapping[str, Any], rng: np.random.Generator) -> Example:
@@ -79,7 +84,9 @@ class Hops(Task[Rooted]):
         }
         text = place.write(graph, rng)
         if level["ask"] == "distance":
-            return Example((f"{text}\nHow many edges is {last} away from {first}?",), distance, meta=meta)
+            pair = f"the shortest path {place.pair_text((u, v))}"
+            asked = pair if level["ends"] == "pair" else f"{last} away from {first}"
+            return Example((f"{text}\nHow many edges is {asked}?",), distance, meta=meta)
         ways, path = shortest_paths(rows, u, v)
         meta |= {"nodes": list(place.names), "edges": meta["drawing"]["edges"], "directed": graph.directed}
         meta["paths"] = ways

@@ -78,7 +78,7 @@ def test_a_prompt(tokenizer: Any) -> None:
     assert policy.encoder.text_only
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("tiny_llama", 590_000), ("tiny_structure", 254_000)])
+@pytest.mark.parametrize(("name", "parameters"), [("tiny_llama", 590_000), ("tiny_structure", 385_000)])
 def test_saved_and_loaded(tmp_path: Path, name: str, parameters: int) -> None:
     policy = load_policy(f"embedded:{name}", device="cpu")
     assert sum(p.numel() for p in policy.model.parameters()) == pytest.approx(parameters, rel=0.01)

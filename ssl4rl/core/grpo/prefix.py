@@ -24,7 +24,6 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -34,11 +33,11 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from ssl4rl.core.grpo.attention import Layout, install, layout
+from ssl4rl.core.grpo.features import ImageFeatures, accepted, joined, media_on, takes_features, tower_features
 from ssl4rl.core.grpo.head import head_logps, logits_logps
 
 ROW_TOKENS = 8192
 PER_TOKEN = ("mm_token_type_ids", "token_type_ids")  # media with an entry for each prompt token, [L] or [1, L]
-NOT_MEDIA = ("input_ids", "attention_mask", "position_ids", "labels")
 
 
 @dataclass(frozen=True)
@@ -94,17 +93,6 @@ class TokenLogps:
     logp_PGT: Tensor
     entropy_PGT: Tensor | None
     mask_PGT: Tensor
-
-
-@dataclass(frozen=True)
-class ImageFeatures:
-    """What the vision tower and its projector made of one prompt's images.
-
-    ``pooled``: a tensor an image, or one stacked; ``deepstack``: the same for each text layer that Qwen3-VL feeds.
-    """
-
-    pooled: Sequence[Tensor] | Tensor
-    deepstack: Sequence[Sequence[Tensor]] = ()
 
 
 def inner_model(model: nn.Module) -> PreTrainedModel:
@@ -188,12 +176,6 @@ def image_features(model: nn.Module, groups: Sequence[Group]) -> list[ImageFeatu
     return _features(inner_model(model), groups)
 
 
-def takes_features(inner: PreTrainedModel) -> bool:
-    """Whether images can be computed apart from the text model's pass."""
-    named = inspect.signature(inner.base_model.forward).parameters
-    return "mm_encoder_outputs" in named and hasattr(inner.base_model, "get_image_features")
-
-
 def fixed_features(model: nn.Module) -> bool:
     """Whether image features can be kept while the model trains: nothing before its text model does."""
     inner = inner_model(model)
@@ -208,59 +190,8 @@ def has_dropout(model: nn.Module) -> bool:
 
 
 def _features(inner: PreTrainedModel, groups: Sequence[Group]) -> list[ImageFeatures | None]:
-    made = iter(_tower(inner, [group for group in groups if group.features is None]))
+    made = iter(tower_features(inner, [group.media for group in groups if group.features is None]))
     return [next(made) if group.features is None else group.features for group in groups]
-
-
-def _tower(inner: PreTrainedModel, groups: Sequence[Group]) -> list[ImageFeatures | None]:
-    if not any("pixel_values" in group.media for group in groups):
-        return [None] * len(groups)
-    media = [_accepted(inner.base_model.get_image_features, _media(group, inner)) for group in groups]
-    found: list[ImageFeatures | None] = []
-    for shapes, run in itertools.groupby(media, key=_shapes):
-        # Families pad and stack unequal images in different ways, so only prompts of equal shapes go in together.
-        alike = list(run)
-        found += _features_of(inner, alike) if "pixel_values" in shapes else [None] * len(alike)
-    return found
-
-
-def _shapes(media: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(value.shape) for name, value in media.items()}
-
-
-def _features_of(inner: PreTrainedModel, media: Sequence[Mapping[str, Tensor]]) -> list[ImageFeatures | None]:
-    """Features of prompts whose media have the same shapes, all through the tower together."""
-    P = len(media)
-    together = {name: torch.cat([one[name] for one in media]) for name in media[0]}
-    output = inner.base_model.get_image_features(**together, return_dict=True)
-    deepstack = getattr(output, "deepstack_features", None) or ()
-    if any(len(images) % P for images in (output.pooler_output, *deepstack)):
-        # A model that drops an image (Idefics3 does an all-black one) leaves no telling whose it was.
-        return [feature for one in media for feature in _features_of(inner, [one])]
-    layers = [_parts(layer, P) for layer in deepstack]
-    pooled = _parts(output.pooler_output, P)
-    return [ImageFeatures(pooled[p], [layer[p] for layer in layers]) for p in range(P)]
-
-
-def _parts(images: Any, P: int) -> list[Any]:
-    """A tensor, or a sequence with an entry an image, in P equal parts along its first axis."""
-    size = len(images) // P
-    return [images[p * size : (p + 1) * size] for p in range(P)]
-
-
-def joined(features: Sequence[ImageFeatures | None]) -> SimpleNamespace | None:
-    """The features of several prompts, in order, as the model's ``mm_encoder_outputs["image"]``."""
-    real = [one for one in features if one is not None]
-    if not real:
-        return None
-    if isinstance(real[0].pooled, Tensor):
-        pooled: Any = torch.cat([one.pooled for one in real if isinstance(one.pooled, Tensor)])
-    else:
-        pooled = [image for one in real for image in one.pooled]
-    layers = zip(*(one.deepstack for one in real), strict=True)
-    return SimpleNamespace(
-        pooler_output=pooled, deepstack_features=[[x for part in layer for x in part] for layer in layers]
-    )
 
 
 def _rows(groups: Sequence[Group], row_tokens: int) -> Iterator[slice]:
@@ -337,8 +268,8 @@ def prompt_positions(inner: PreTrainedModel, prompt_ids: Tensor, media: Mapping[
     if "pixel_values" not in media:
         return torch.arange(L, device=inner.device).expand(3, L)
     ids_1L = prompt_ids.to(inner.device).unsqueeze(0)
-    accepted = _accepted(base.get_rope_index, _with_token_types(inner, Group(prompt_ids, media, [prompt_ids])))
-    position_31L, _ = base.get_rope_index(input_ids=ids_1L, **accepted)
+    taken = accepted(base.get_rope_index, _with_token_types(inner, Group(prompt_ids, media, [prompt_ids])))
+    position_31L, _ = base.get_rope_index(input_ids=ids_1L, **taken)
     return position_31L[:, 0]  # type: ignore[no-any-return]
 
 
@@ -352,15 +283,9 @@ def _check_placeholders(inner: PreTrainedModel, branch_N: Tensor) -> None:
         )
 
 
-def _media(group: Group, inner: PreTrainedModel) -> dict[str, Tensor]:
-    """The group's media on the model's device, pixels in its dtype."""
-    media = {name: value.to(inner.device) for name, value in group.media.items() if name not in NOT_MEDIA}
-    return {name: value.to(inner.dtype) if value.is_floating_point() else value for name, value in media.items()}
-
-
 def _with_token_types(inner: PreTrainedModel, group: Group) -> dict[str, Tensor]:
     """Media with per-token entries as [1, L]; image positions are marked if the processor did not mark them."""
-    media = _media(group, inner)
+    media = media_on(inner, group.media)
     for name in PER_TOKEN:
         if name in media:
             media[name] = media[name].reshape(1, -1)
@@ -368,12 +293,6 @@ def _with_token_types(inner: PreTrainedModel, group: Group) -> dict[str, Tensor]
         ids_1L = group.prompt_ids.to(inner.device).unsqueeze(0)
         media["mm_token_type_ids"] = (ids_1L == inner.config.image_token_id).int()
     return media
-
-
-def _accepted(function: Any, media: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The entries that ``function`` names among its parameters."""
-    named = inspect.signature(function).parameters
-    return {name: value for name, value in media.items() if name in named}
 
 
 def _padded_rows(inner: PreTrainedModel, group: Group, features: ImageFeatures | None) -> tuple[dict[str, Any], int]:

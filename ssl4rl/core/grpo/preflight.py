@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ssl4rl.core.grpo.attention import ATTENTION, install
-from ssl4rl.core.grpo.prefix import Group, TokenLogps, inner_model, shared_logps, takes_features, unshared_logps
+from ssl4rl.core.grpo.features import takes_features
+from ssl4rl.core.grpo.prefix import Group, TokenLogps, inner_model, shared_logps, unshared_logps
 from ssl4rl.core.grpo.rollout import decoded_logps
 
 TOLERANCE = 1e-3  # nats, and relative for gradients: deep float32 models round to 1e-5 or 1e-4, faults show above 1e-2

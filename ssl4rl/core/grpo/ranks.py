@@ -149,13 +149,19 @@ def open_ranks(processes: int | None, device: str) -> Iterator[tuple[Ranks, str]
         device: the recipe's. "auto" and "cuda" become the GPU of this process's number on its machine.
 
     Raises:
-        Ssl4rlError: the launcher told half of what is needed, or there are not as many processes as there ought to be.
+        Ssl4rlError: the launcher told half of what is needed, or there are not as many processes as there ought to be,
+            or as accelerate was asked for.
     """
     size = _world_size()
     if processes is not None and processes != size:
         raise Ssl4rlError(
             f"train.processes={processes}, but {size} of them run; start it with "
             f"`torchrun --nproc_per_node={processes} -m ssl4rl train ...`"
+        )
+    if processes is None and _left_alone():
+        raise Ssl4rlError(
+            "accelerate launch was asked for several processes and started one (it starts several on GPUs, or with "
+            "--multi_gpu also without); train.processes=1 goes on with one"
         )
     if size == 1:
         yield ALONE, device
@@ -179,6 +185,17 @@ def open_ranks(processes: int | None, device: str) -> Iterator[tuple[Ranks, str]
         yield ranks, device
     finally:
         dist.destroy_process_group()
+
+
+def _left_alone() -> bool:
+    """Whether accelerate's launcher was asked for several processes and started this one by itself.
+
+    It then names an address to meet at, and neither a rank nor how many will come (accelerate 1.15's simple launcher:
+    one GPU or none, whatever --num_processes says). Under MPI, which it may hand over to, this counts too: nothing here
+    asks MPI for its ranks, so each process would take itself for the only one.
+    """
+    told = os.environ
+    return "ACCELERATE_MIXED_PRECISION" in told and "MASTER_ADDR" in told and "WORLD_SIZE" not in told
 
 
 def _world_size() -> int:

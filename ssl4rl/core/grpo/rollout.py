@@ -20,9 +20,10 @@ from transformers import PreTrainedModel
 
 from ssl4rl.core.grpo.attention import install
 from ssl4rl.core.grpo.cascade import Cascade
+from ssl4rl.core.grpo.features import ImageFeatures, joined
 from ssl4rl.core.grpo.head import logits_logps
 from ssl4rl.core.grpo.policy import Encoded, Policy
-from ssl4rl.core.grpo.prefix import Group, ImageFeatures, inner_model, joined, prompt_positions
+from ssl4rl.core.grpo.prefix import Group, inner_model, prompt_positions
 
 _CACHED = 2**16  # logits whose distributions fit a core's cache together
 Uniforms = np.ndarray[Any, np.dtype[np.float64]]

@@ -57,29 +57,17 @@ def train(recipe: Recipe, say: Say = print, bar: bool = True) -> dict[str, Any]:
 
 
 def _train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dict[str, Any]:
-    summary = ranks.by_first(lambda: finished_summary(recipe))
-    run = RunDir(recipe, writes=ranks.first)
+    summary = finished(recipe, ranks, say)
     if summary is not None:
-        say(f"{run.folder} is finished; nothing to resume")
         return summary
-    if recipe.train.threads:
-        torch.set_num_threads(recipe.train.threads)
-    data = open_data(recipe)
-    found = _latest(run, recipe, ranks)
-    policy = load(recipe, str(found[0]) if found else None, device)
-    longest = check_lengths(data.train, policy.encoder, recipe.prompt.max_tokens)
-    shared = ranks.by_first(lambda: may_share(policy, data.train, say))
-    trainer = Trainer(recipe, policy, data.train, shared=shared, ranks=ranks)
-    ranks.share_weights(trainer.parameters)
-    run.open()
-    if found:
-        trainer.restore(found[1])
-        data.unusable.restore(found[1]["unusable"])
-        say(f"resuming {run.folder} after step {trainer.step}")
+    opened = open_run(recipe, ranks, device, say, _latest)
+    run, trainer, data, policy = opened.run, opened.trainer, opened.data, opened.trainer.policy
+    if opened.state is not None:
+        trainer.restore(opened.state)
     trained = sum(p.numel() for p in trainer.parameters)
     total = sum(p.numel() for p in policy.model.parameters())
     where = f"{policy.device}" if ranks.size == 1 else f"{ranks.size} processes, the first on {policy.device}"
-    say(f"{policy.name}: {total:,} parameters, {trained:,} trained, on {where}; prompts up to {longest} tokens")
+    say(f"{policy.name}: {total:,} parameters, {trained:,} trained, on {where}; prompts up to {opened.longest} tokens")
     started = time.perf_counter() - run.seconds_so_far()
     with stop_after_step(ranks) as stopping, progress_bar(trainer, bar) as progress:
         _loop(run, trainer, data, say, progress, stopping, started)
@@ -92,6 +80,14 @@ def _train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> di
         return summary
 
     return ranks.by_first(finish)
+
+
+def finished(recipe: Recipe, ranks: Ranks, say: Say) -> dict[str, Any] | None:
+    """The summary of a run that is to be resumed and has no step left, which is said; refuses a folder in the way."""
+    summary = ranks.by_first(lambda: finished_summary(recipe))
+    if summary is not None:
+        say(f"{recipe.folder} is finished; nothing to resume")
+    return summary
 
 
 @dataclass
@@ -127,10 +123,53 @@ def open_data(recipe: Recipe) -> Data:
     return Data(train, held_out, unusable)
 
 
-def _latest(run: RunDir, recipe: Recipe, ranks: Ranks) -> tuple[Path, dict[str, Any]] | None:
-    """The checkpoint to go on from. The first rank looks before the others: it cuts the logs back."""
-    if not recipe.resume:
-        return None
+Found = tuple[Path, dict[str, Any]]
+"""A checkpoint: the folder that its policy loads from, and what was kept beside it ("step", "unusable", ...)."""
+
+
+@dataclass
+class Opened:
+    """A run about to begin or to go on, in either engine: all of it loaded and checked, and its folder made.
+
+    `longest`: tokens of the longest prompt looked at. `checkpoint` and `state`: those to go on from, None for a new
+    run; the trainer's step and optimiser are left to the engine that wrote them.
+    """
+
+    run: RunDir
+    data: Data
+    trainer: Trainer
+    longest: int
+    checkpoint: Path | None
+    state: dict[str, Any] | None
+
+
+def open_run(
+    recipe: Recipe, ranks: Ranks, device: str, say: Say, latest: Callable[[RunDir, Ranks], Found | None]
+) -> Opened:
+    """Loads and checks everything before time is spent. `latest` finds the engine's checkpoint to go on from.
+
+    Raises:
+        Ssl4rlError: anything the user can mend, before the folder is made.
+    """
+    run = RunDir(recipe, writes=ranks.first)
+    if recipe.train.threads:
+        torch.set_num_threads(recipe.train.threads)
+    data = open_data(recipe)
+    checkpoint, state = (latest(run, ranks) if recipe.resume else None) or (None, None)
+    policy = load(recipe, str(checkpoint) if checkpoint else None, device)
+    longest = check_lengths(data.train, policy.encoder, recipe.prompt.max_tokens)
+    shared = ranks.by_first(lambda: may_share(policy, data.train, say))
+    trainer = Trainer(recipe, policy, data.train, shared=shared, ranks=ranks)
+    ranks.share_weights(trainer.parameters)
+    run.open()
+    if state is not None:
+        data.unusable.restore(state["unusable"])
+        say(f"resuming {run.folder} after step {state['step']}")
+    return Opened(run, data, trainer, longest, checkpoint, state)
+
+
+def _latest(run: RunDir, ranks: Ranks) -> Found | None:
+    """The first rank looks before the others: it cuts the logs back."""
     found = run.latest() if ranks.first else None
     ranks.by_first(lambda: None)
     return found if ranks.first else run.latest()

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.advantage import has_variance
+from ssl4rl.core.grpo.features import ImageFeatures
 from ssl4rl.core.grpo.policy import Encoded
-from ssl4rl.core.grpo.prefix import ImageFeatures
 from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.rollout import Completion, Uniforms
 from ssl4rl.core.grpo.stream import Prompt

@@ -20,9 +20,10 @@ from torch import Tensor
 from ssl4rl.core.curriculum import Curriculum, open_curriculum
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.advantage import group_advantages, has_variance
+from ssl4rl.core.grpo.features import ImageFeatures
 from ssl4rl.core.grpo.mixing import gradient_agreement, observe
 from ssl4rl.core.grpo.policy import Policy
-from ssl4rl.core.grpo.prefix import Group, ImageFeatures, fixed_features, has_dropout
+from ssl4rl.core.grpo.prefix import Group, fixed_features, has_dropout
 from ssl4rl.core.grpo.ranks import ALONE, Ranks
 from ssl4rl.core.grpo.reference import Reference
 from ssl4rl.core.grpo.rollout import Sampling, generate

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import ProgressCallback, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
@@ -27,8 +26,7 @@ from ssl4rl.core.grpo.pretrained import EMBEDDED, is_adapter, no_deprecations
 from ssl4rl.core.grpo.processors import one_line
 from ssl4rl.core.grpo.ranks import Ranks, open_ranks
 from ssl4rl.core.grpo.records import log_rollouts, summarise
-from ssl4rl.core.grpo.run_dir import RunDir, finished_summary
-from ssl4rl.core.grpo.stream import check_lengths
+from ssl4rl.core.grpo.run_dir import RunDir
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.grpo.trl_config import grpo_arguments, refuse, rows_per_device
 from ssl4rl.core.grpo.trl_data import Rewards, Rows
@@ -49,55 +47,45 @@ def train_with_trl(recipe: Recipe, say: Say = print, bar: bool = True) -> dict[s
 
 
 def _train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dict[str, Any]:
-    summary = ranks.by_first(lambda: finished_summary(recipe))
-    run = RunDir(recipe, writes=ranks.first)
+    summary = native.finished(recipe, ranks, say)
     if summary is not None:
-        say(f"{run.folder} is finished; nothing to resume")
         return summary
-    if recipe.train.threads:
-        torch.set_num_threads(recipe.train.threads)
-    data = native.open_data(recipe)
-    checkpoint = _latest(run) if recipe.resume else None
-    policy = native.load(recipe, str(checkpoint) if checkpoint else None, device)
-    longest = check_lengths(data.train, policy.encoder, recipe.prompt.max_tokens)
-    shared = ranks.by_first(lambda: native.may_share(policy, data.train, say))
-    trainer = Trainer(recipe, policy, data.train, shared=shared, ranks=ranks)
-    ranks.share_weights(trainer.parameters)
+    opened = native.open_run(recipe, ranks, device, say, _latest)
+    run, trainer, state = opened.run, opened.trainer, opened.state
     done, first = 0, 0
-    if checkpoint:
-        ours = json.loads((checkpoint / _OURS).read_text())
-        done, first = ours["step"] - recipe.warmup.steps, ours["first"]
-        trainer.step, trainer.stream.too_long = ours["step"], ours["too_long"]
-        data.unusable.restore(ours["unusable"])
-        say(f"resuming {run.folder} after step {trainer.step}")
-    run.open()
+    if state is not None:
+        done, first = state["step"] - recipe.warmup.steps, state["first"]
+        trainer.step, trainer.stream.too_long = state["step"], state["too_long"]
     if ranks.first:
-        run.cut_back(trainer.step if checkpoint else -1)
+        run.cut_back(-1 if state is None else trainer.step)
     started = time.perf_counter() - ranks.by_first(run.seconds_so_far)
-    session = _Session(run, trainer, data, say, device, started)
+    session = _Session(run, trainer, opened.data, say, device, started)
     with stop_after_step(ranks) as stopping, progress_bar(trainer, bar) as progress:
-        if not checkpoint:
-            first = session.warm_up(progress)
+        if state is None:
+            first = session.warm_up(stopping, progress)
         rows = Rows(
-            data.train,
-            policy.encoder,
+            trainer.dataset,
+            trainer.policy.encoder,
             first + done * recipe.grpo.prompts_per_step,
             max(1, recipe.train.steps - done) * recipe.grpo.prompts_per_step,
             recipe.prompt.max_tokens,
             trainer.weights,
         )
         rows.check()
-        session.prepare(rows, first, longest, stopping, progress)
+        session.prepare(rows, first, opened.longest, stopping, progress)
         session.evaluate(last=recipe.train.steps == 0)
         if done < recipe.train.steps:
-            session.train(checkpoint)
-    return session.finish()
+            session.train(opened.checkpoint)
+        return session.finish()
 
 
-def _latest(run: RunDir) -> Path | None:
+def _latest(run: RunDir, ranks: Ranks) -> native.Found | None:
     """The newest checkpoint that was written whole: our file in it is the last."""
     found = [path for path in run.checkpoints.glob("checkpoint-*") if (path / _OURS).is_file()]
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    if not found:
+        return None
+    newest = max(found, key=lambda path: int(path.name.rpartition("-")[2]))
+    return newest, json.loads((newest / _OURS).read_text())
 
 
 class _Session:
@@ -111,12 +99,22 @@ class _Session:
         """Seconds since the run began, those before it was resumed included."""
         return round(time.perf_counter() - self._started, 3)
 
-    def warm_up(self, progress: Progress) -> int:
-        """Our own supervised steps, before TRL sees the model. Returns the index of the first prompt left to GRPO."""
+    def warm_up(self, stopping: Callable[[], bool], progress: Progress) -> int:
+        """Our own supervised steps, before TRL sees the model. Returns the index of the first prompt left to GRPO.
+
+        Raises Interrupted after Ctrl-C. Nothing is kept: TRL's checkpoints begin with its own steps.
+        """
         while self.trainer.warming_up:
             metrics, _ = self.trainer.run_step()
             self.run.log({**metrics, "seconds": self.clock()})
             progress(metrics)
+            if stopping():
+                raise native.Interrupted(
+                    f"stopped after step {self.trainer.step} of {self.recipe.warmup.steps} of the format warm-up, "
+                    "which engine trl keeps no checkpoint of; resume=true starts it anew"
+                )
+        if self.recipe.train.keep_start:
+            self.run.save_start(self.policy)
         self.trainer.optimizer.state.clear()
         return self.trainer.stream.next_index
 

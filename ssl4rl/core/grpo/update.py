@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssl4rl.core.grpo.features import ImageFeatures
 from ssl4rl.core.grpo.loss import kl_k3, policy_loss, token_weights
 from ssl4rl.core.grpo.policy import Policy
-from ssl4rl.core.grpo.prefix import Group, ImageFeatures, TokenLogps, image_features, shared_logps, unshared_logps
+from ssl4rl.core.grpo.prefix import Group, TokenLogps, image_features, shared_logps, unshared_logps
 from ssl4rl.core.recipe import GrpoSection
 
 Logps = Callable[[Any, Sequence[Group], float], TokenLogps]

@@ -39,6 +39,7 @@ _BOTH: Mapping[str, tuple[Writer, Reader]] = {
     "adjacency": (lines.write_adjacency, lines.read_adjacency),
     "incident": (lines.write_incident, lines.read_incident),
     "edge_list": (lines.write_edge_list, lines.read_edge_list),
+    "pairs": (lines.write_pairs, lines.read_pairs),
     "friendship": (lines.write_friendship, lines.read_friendship),
     "coauthorship": (lines.write_coauthorship, lines.read_coauthorship),
     "graphml": (markup.write_graphml, markup.read_graphml),
@@ -46,6 +47,7 @@ _BOTH: Mapping[str, tuple[Writer, Reader]] = {
     "text": (lines.write_text, lines.read_text),
 }
 ENCODINGS = tuple(_BOTH)
+_ANY = tuple(name for name in ENCODINGS if name != "pairs")  # it shows nodes without an edge last, and so apart
 
 
 def write(
@@ -141,12 +143,12 @@ def _content(
 def draw_encoding(value: str, rng: np.random.Generator) -> str:
     """One of the encodings that a level's parameter leaves open.
 
-    "incident" is one, "adjacency|edge_list" leave two open, "any" leaves all.
+    "incident" is one, "adjacency|edge_list" leave two open, "any" leaves all but "pairs".
 
     Raises:
         Ssl4rlError: it names something else.
     """
-    open_to = choices("encoding", value, ENCODINGS)
+    open_to = _ANY if value == "any" else choices("encoding", value, ENCODINGS)
     return open_to[int(rng.integers(len(open_to)))]
 
 

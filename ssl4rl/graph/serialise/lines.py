@@ -19,6 +19,10 @@ _ONE_NAME = re.compile(NAME)
 _NEIGHBOUR = re.compile(rf"({NAME}){_WEIGHT}")
 _TEXT_LINE = re.compile(rf"({NAME}): ({QUOTED})")
 _TEXTS = "Texts:"
+_WORD = r"[^\W_]+"
+_PAIR = rf"({NAME}(?= )|{_WORD})(?: ->? |->?)((?<= ){NAME}|{_WORD}){_WEIGHT}"
+_PAIRS = ("Edges: ", "Arcs: ")
+_ALONE = "Alone: "
 
 Edge = tuple[str, str, float | None]
 
@@ -43,9 +47,38 @@ def write_edge_list(content: Content) -> str:
 def read_edge_list(text: str) -> Parsed:
     names, *_ = _open(text, _GRAPH)
     between = " " if all(map(is_compact, names)) else ", "
-    word = r"[^\W_]+"
-    form = rf"({NAME}(?= )|{word})(?: ->? |->?)((?<= ){NAME}|{word}){_WEIGHT}"
-    return _read_list(text, re.compile(form), between)
+    return _read_list(text, re.compile(_PAIR), between)
+
+
+def write_pairs(content: Content) -> str:
+    """ "Edges: A-B B-C" and "Alone: D", directed "Arcs: A->B B->C": the edge list without the list of nodes, for models
+    that read few tokens."""
+    between = " " if all(map(is_compact, content.names)) else ", "
+    pairs = [f"{edge_text(u, v, directed=content.directed)}{_weight(w)}" for u, v, w in content.edges]
+    joined = {end for u, v, _ in content.edges for end in (u, v)}
+    alone = [show(name) for name in content.names if name not in joined]
+    lines = [f"{_PAIRS[content.directed]}{between.join(pairs) or 'none'}"]
+    if alone:
+        lines.append(f"{_ALONE}{', '.join(alone)}")
+    return "\n".join([*lines, *_texts(content)])
+
+
+def read_pairs(text: str) -> Parsed:
+    """Names in the order in which edges mention them, then those without an edge."""
+    first, *body = text.split("\n")
+    body, texts = _split_texts(body)
+    directed = first.startswith(_PAIRS[True])
+    if not first.startswith(_PAIRS[directed]):
+        raise ValueError(f"no graph starts with {first!r}")
+    listed = first.removeprefix(_PAIRS[directed])
+    between = ", " if ", " in listed else " "
+    edges = [_edge(*found.groups()) for found in _items(re.compile(_PAIR), listed, between, "none")]
+    names = list(dict.fromkeys(end for u, v, _ in edges for end in (u, v)))
+    if body:
+        (line,) = body
+        alone = _match(re.compile(f"{_ALONE}(.*)"), line)[1]
+        names += [seen(found[0]) for found in _items(_ONE_NAME, alone, ", ", "")]
+    return collect(directed, names, edges, texts)
 
 
 def edge_text(u: str, v: str, *, directed: bool) -> str:
@@ -154,22 +187,29 @@ def _read_prose(text: str, words: Words) -> Parsed:
 
 def _page(content: Content, words: Words, body: Sequence[str]) -> str:
     """The first line, the edges, the texts."""
+    return "\n".join([_first_line(content, words), *body, *_texts(content)])
+
+
+def _texts(content: Content) -> list[str]:
+    """The lines with the nodes' texts, if there are any."""
     texts = [f"{show(name)}: {quote(text)}" for name, text in content.texts.items()]
-    return "\n".join([_first_line(content, words), *body, *([_TEXTS, *texts] if texts else [])])
+    return [_TEXTS, *texts] if texts else []
 
 
 def _open(text: str, words: Words) -> tuple[list[str], bool, list[str], dict[str, str]]:
     """Names, direction, the lines in between, and the texts."""
     first, *body = text.split("\n")
     names, directed = _read_first_line(first, words)
-    texts = {}
-    if _TEXTS in body:
-        at = body.index(_TEXTS)
-        for line in body[at + 1 :]:
-            name, own = _match(_TEXT_LINE, line).groups()
-            texts[seen(name)] = unquote(own)
-        body = body[:at]
-    return names, directed, body, texts
+    return names, directed, *_split_texts(body)
+
+
+def _split_texts(body: list[str]) -> tuple[list[str], dict[str, str]]:
+    """The lines before the texts, and the texts."""
+    if _TEXTS not in body:
+        return body, {}
+    at = body.index(_TEXTS)
+    found = [_match(_TEXT_LINE, line).groups() for line in body[at + 1 :]]
+    return body[:at], {seen(name): unquote(own) for name, own in found}
 
 
 def _first_line(content: Content, words: Words) -> str:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,6 +57,42 @@ def run(recipe: Recipe) -> list[str]:
     said: list[str] = []
     train(recipe, said.append, bar=False)
     return said
+
+
+SCRIPT = """
+import json
+import sys
+import torch
+from pathlib import Path
+from ssl4rl.core.grpo.run import Interrupted, train
+from tests.core.grpo.runs import recipe
+torch.set_num_threads(1)
+try:
+    train(recipe(Path(sys.argv[1]), **json.loads(sys.argv[2])), bar=False)
+except Interrupted as stop:
+    print("stopped:", stop)
+    sys.exit(130)
+"""
+
+
+def start(out: Path, **sections: Any) -> subprocess.Popen[str]:
+    """Another process that trains for long; returns once its log has four lines."""
+    given = {**sections, "train": {"steps": 400, "checkpoint_every": 2, **sections.get("train", {})}}
+    child = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(out), json.dumps(given)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+    log = out / "run" / "metrics.jsonl"
+    for _ in range(2400):
+        if child.poll() is not None or (log.exists() and log.read_text().count("\n") > 3):
+            break
+        time.sleep(0.05)
+    assert child.poll() is None, child.communicate()[0]
+    return child
 
 
 class Killed(BaseException):

@@ -69,13 +69,18 @@ def test_alone_nothing_changes() -> None:
         ({}, 2, "train.processes=2, but 1 of them run; start it with `torchrun --nproc_per_node=2 -m ssl4rl train"),
         ({"WORLD_SIZE": "2"}, None, "WORLD_SIZE=2 without RANK, MASTER_ADDR, MASTER_PORT: no launcher started this"),
         ({"WORLD_SIZE": "2"}, 4, "train.processes=4, but 2 of them run"),
+        (
+            {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", "ACCELERATE_MIXED_PRECISION": "no"},
+            None,
+            "accelerate launch was asked for several processes and started one",
+        ),
         ({"WORLD_SIZE": "two"}, None, "WORLD_SIZE='two' in the environment; allowed: a whole number from 1"),
     ],
 )
 def test_a_launcher_that_did_not(
     monkeypatch: pytest.MonkeyPatch, told: dict[str, str], processes: int | None, message: str
 ) -> None:
-    for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT"):
+    for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT", "ACCELERATE_MIXED_PRECISION"):
         monkeypatch.delenv(name, raising=False)
     for name, value in told.items():
         monkeypatch.setenv(name, value)
@@ -140,6 +145,49 @@ def test_the_command_and_resuming_with_another_number_of_processes(tmp_path: Pat
     said = launch("ssl4rl", "train", file, "train.steps=6", "resume=true")
     assert said.count("after step 4") == 1
     assert [line["step"] for line in metrics(tmp_path / "run") if line["phase"] == "train"] == [1, 2, 3, 4, 5, 6]
+
+
+def accelerate(*options: str) -> list[str]:
+    return [sys.executable, "-m", "accelerate.commands.launch", *options, "--num_machines=1", "--mixed_precision=no"]
+
+
+SHOW = """
+from ssl4rl.core.grpo.ranks import ALONE, open_ranks
+from ssl4rl.core.types import Ssl4rlError
+try:
+    with open_ranks(None, "cpu") as (ranks, device):
+        print("alone" if ranks == ALONE else ranks)
+except Ssl4rlError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+def test_one_process_where_accelerate_was_asked_for_two(tmp_path: Path) -> None:
+    """`accelerate launch --cpu --num_processes 2` starts one process; nothing is trained, and one line says so."""
+    (tmp_path / "show.py").write_text(SHOW)
+    told = {name: value for name, value in environment().items() if name not in ("MASTER_ADDR", "WORLD_SIZE")}
+    for processes, expected in (("2", "several processes and started one"), ("1", "alone")):
+        command = [*accelerate("--cpu", f"--num_processes={processes}"), str(tmp_path / "show.py")]
+        done = subprocess.run(command, capture_output=True, text=True, env=told, timeout=120, check=False)
+        assert expected in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_accelerate_starts_two(tmp_path: Path) -> None:
+    """--multi_gpu is what makes it start processes by itself; without a GPU they meet by gloo."""
+    command = accelerate("--multi_gpu", "--num_processes=2", "--main_process_port=0", "--dynamo_backend=no")
+    done = subprocess.run(
+        [*command, "-m", "ssl4rl", "train", str(recipe_file(tmp_path, steps=2))],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("2 processes, the first on cpu") == 1
+    assert [line["step"] for line in metrics(tmp_path / "run") if line["phase"] == "train"] == [1, 2]
 
 
 @pytest.mark.slow

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +24,7 @@ from ssl4rl.core.grpo.stream import Prompt
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
-from tests.core.grpo.runs import FAKES, metrics, recipe, resumed, run, run_until, same, weights
+from tests.core.grpo.runs import FAKES, metrics, recipe, resumed, run, run_until, same, start, weights
 
 # the second group has no variance
 REWARDS = torch.tensor([[0.0, 1.0, 0.1], [0.1, 0.1, 0.1], [1.1, 0.1, 1.1], [0.3, 0.5, 0.0]])
@@ -317,43 +315,6 @@ def test_what_could_not_be_used_is_counted_over_all_parts_of_a_run(
     assert counts[0]["unusable"]["reasons"]["bad luck"] > 0
 
 
-SCRIPT = """
-import sys
-import torch
-from pathlib import Path
-from ssl4rl.core.grpo.run import Interrupted, train
-from tests.core.grpo.runs import recipe
-torch.set_num_threads(1)
-try:
-    settings = {"steps": 400, "workers": int(sys.argv[2]), "checkpoint_every": 2}
-    train(recipe(Path(sys.argv[1]), train=settings), bar=False)
-except Interrupted as stop:
-    print("stopped:", stop)
-    sys.exit(130)
-"""
-
-
-def start(out: Path, workers: int = 0) -> subprocess.Popen[str]:
-    """Another process that trains; returns once it has logged its third step."""
-    root = Path(__file__).parents[3]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    child = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(out), str(workers)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-        start_new_session=True,
-    )
-    log = out / "run" / "metrics.jsonl"
-    for _ in range(2400):
-        if child.poll() is not None or (log.exists() and log.read_text().count("\n") > 3):
-            break
-        time.sleep(0.05)
-    assert child.poll() is None, child.communicate()[0]
-    return child
-
-
 def go_on(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Resumes what the process left for a few steps and compares with a straight run of as many."""
     steps = max(int(folder.name.removeprefix("step_")) for folder in (out / "run" / "checkpoints").glob("step_*")) + 2
@@ -365,7 +326,7 @@ def go_on(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
-    child = start(tmp_path, workers)
+    child = start(tmp_path, train={"workers": workers})
     os.killpg(child.pid, signal.SIGINT)  # a terminal sends it to the workers too
     said, _ = child.communicate(timeout=120)
     assert child.returncode == 130, said

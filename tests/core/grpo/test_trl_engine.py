@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from ssl4rl.core.grpo.trl_data import Rows
 from ssl4rl.core.grpo.update import Batch, accumulate
 from ssl4rl.core.recipe import Recipe, load_recipe
 from ssl4rl.core.types import Ssl4rlError
-from tests.core.grpo.runs import metrics, recipe, resumed, run, weights
+from tests.core.grpo.runs import metrics, recipe, resumed, run, start, weights
 
 Tiny = Callable[[str], Path]
 QUICKSTART = Path(__file__).parents[3] / "recipes" / "quickstart_vision.yaml"
@@ -197,6 +198,47 @@ def test_lora_with_kl_and_resume(tmp_path: Path) -> None:
     rollouts = [json.loads(line) for line in (folder / "rollouts.jsonl").read_text().splitlines()]
     assert [r["key"]["index"] for r in rollouts] == [4, 6, 8]  # 4 prompts of warm-up, then 2 a step: none twice
     assert json.loads((folder / "summary.json").read_text())["steps"] == 3
+
+
+@pytest.mark.slow
+def test_ctrl_c(tmp_path: Path) -> None:
+    """As in the native engine: it ends after the step in progress, whose checkpoint is the last."""
+    length = {"steps": 400, "workers": 1, "checkpoint_every": 100}
+    child = start(tmp_path, engine="trl", train=length)
+    os.killpg(child.pid, signal.SIGINT)  # a terminal sends it to the workers too
+    said, _ = child.communicate(timeout=120)
+    assert child.returncode == 130, said
+    assert "Traceback" not in said
+    folder = tmp_path / "run"
+    done = metrics(folder)[-1]["step"]
+    assert f"stopped: stopped after step {done} of 400; resume=true goes on from here" in said
+    assert [path.name for path in (folder / "checkpoints").glob("checkpoint-*")] == [f"checkpoint-{done}"]
+    made = trl_recipe(tmp_path, train={**length, "steps": done + 1})
+    assert f"resuming {folder} after step {done}" in run(resumed(made))
+    assert [line["step"] for line in metrics(folder) if line["phase"] == "train"] == [*range(1, done + 2)]
+    rollouts = [json.loads(line) for line in (folder / "rollouts.jsonl").read_text().splitlines()]
+    assert [r["key"]["index"] for r in rollouts] == [2 * step for step in range(done + 1)]
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_the_warm_up(tmp_path: Path) -> None:
+    child = start(tmp_path, engine="trl", warmup={"steps": 400})
+    os.killpg(child.pid, signal.SIGINT)
+    said, _ = child.communicate(timeout=120)
+    assert child.returncode == 130, said
+    assert "Traceback" not in said
+    assert "of 400 of the format warm-up, which engine trl keeps no checkpoint of; resume=true starts it anew" in said
+
+
+def test_keep_start(tmp_path: Path) -> None:
+    """The policy after the warm-up, which is the native engine's to the bit."""
+    made = trl_recipe(tmp_path, warmup={"steps": 2}, train={"steps": 1, "keep_start": True})
+    run(made)
+    native = recipe(tmp_path / "native", warmup={"steps": 2}, train={"steps": 0})
+    run(native)
+    kept, theirs = weights(made.folder / "start"), weights(native.folder / "final")
+    assert kept.keys() == theirs.keys()
+    assert all(torch.equal(kept[name], theirs[name]) for name in kept)
 
 
 @pytest.mark.slow
