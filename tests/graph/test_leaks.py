@@ -141,9 +141,14 @@ def test_what_is_to_be_learned_can_be_told() -> None:
 
 def test_hops_and_triangles_degrees_say_nothing() -> None:
     """For each pair of degrees (each degree), every answer is as common: the best rule by degrees is at chance."""
-    for task, level, answers in ((Hops(), "easy,nodes=12", 3), (Motifs(), "count,nodes=12,options=2", 2)):
+    for task, level, answers, size in (
+        (Hops(), "easy,nodes=12", 3, 12),
+        (Hops(), "tiny", 2, 8),
+        (Motifs(), "count,nodes=12,options=2", 2, 12),
+    ):
         tables: dict[tuple[int, ...], Counter[int]] = {}
-        made = list(makes(task, level, [[open_sbm("nodes=12&blocks=2&p_in=0.6&p_out=0.1")[i]] for i in range(400)]))
+        source = open_sbm(f"nodes={size}&blocks=2&p_in=0.6&p_out=0.1")
+        made = list(makes(task, level, [[source[i]] for i in range(400)]))
         for _, example in made:
             shown = shown_graph(example)
             if isinstance(task, Hops):

@@ -36,6 +36,21 @@ def test_hops_on_a_ring_where_all_degrees_are_two() -> None:
     assert seen == {1, 2, 3}
 
 
+def test_hops_names_the_two_as_an_edge_of_its_list_would_be() -> None:
+    level = "tiny,names=own,nodes=6,farthest=3"
+    for _, example in makes(Hops(), level, [[Rooted(RING)]] * 10):
+        listed, asked = example.text().split("\n")
+        first, last = sorted(example.meta["ends"])
+        assert asked == f"How many edges is the shortest path {first}-{last}?"
+        assert listed.startswith("Edges: ")
+        assert (f" {first}-{last}" in listed) == (example.answer == 1)
+    ring = Graph.from_edges(4, range(4), [1, 2, 3, 0], directed=True, names=list("abcd"))
+    for _, example in makes(Hops(), level, [[Rooted(ring)]] * 10):
+        first, last = example.meta["ends"]
+        assert example.text().endswith(f"the shortest path {first}->{last}?")
+        assert example.answer == (ord(last) - ord(first)) % 4
+
+
 def test_both_ways_round_a_square_are_right() -> None:
     rows = skeleton(SQUARE)
     ways, path = shortest_paths(rows, 0, 2)
