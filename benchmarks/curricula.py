@@ -1,11 +1,11 @@
 """One recipe with levels under several strategies, at the same number of steps, prompts and samples; held-out curves.
 
-    python benchmarks/curricula.py recipes/curriculum_hops.yaml --seeds 0 1 2 --out runs/curricula [--json OUT] [--plot PNG]
+    python benchmarks/curricula.py recipes/curriculum_hops.yaml --seeds 0 1 2 [--json OUT] [--plot PNG] [key=value ...]
 
-`goldilocks`, `uniform` and `staged` are the strategies of docs/curriculum.md with the recipe's settings; `hard` and `easy` are
-fixed on the hardest and on the easiest level. A seed is that of the data, of the sampling and of the model's weights.
-All are measured on the hardest level, on held-out items. Runs that are finished are read, not run again, so parts of
-the table may be run side by side: `--strategies goldilocks --seeds 0` here, the rest there, and the whole at the end.
+`goldilocks`, `uniform` and `staged` are the strategies of docs/curriculum.md with the recipe's settings; `hard` and
+`easy` are fixed on the hardest and on the easiest level. A seed is that of the data, of the sampling and of the model's
+weights. All are measured on the hardest level, on held-out items. Runs that are finished are read, not run again, so
+parts of the table may be run side by side: `--strategies goldilocks --seeds 0` here, the rest there, then the whole.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ssl4rl.core.grpo.run import train
-from ssl4rl.core.recipe import load_recipe
+from learning import finished, tasks_of
 
 STRATEGIES = ("goldilocks", "uniform", "hard", "easy")
 ALL = (*STRATEGIES, "staged")
-EMBEDDED = "embedded:"
 
 
 def overrides(tasks: list[dict[str, Any]], strategy: str) -> list[str]:
@@ -35,34 +33,17 @@ def overrides(tasks: list[dict[str, Any]], strategy: str) -> list[str]:
     return ["curriculum.strategy=fixed", f"tasks={json.dumps(fixed)}"]
 
 
-def run(recipe: str, strategy: str, seed: int, out: Path, extra: list[str]) -> dict[str, Any]:
-    """A run's final figures and its curve, [step, accuracy] at every evaluation."""
-    plain = load_recipe(recipe, extra)
-    tasks = [task.model_dump(exclude_none=True) for task in plain.tasks]
-    path = plain.model.path
-    keys = [
-        f"name={plain.name}-{strategy}-{seed}",
-        f"out={out}",
-        f"train.seed={seed}",
-        f"model.path={path}#{seed}" if path.startswith(EMBEDDED) else f"model.path={path}",
-        "resume=true",
-        *overrides(tasks, strategy),
-    ]
-    settings = load_recipe(recipe, [*extra, *keys])
-    summary = train(settings)
-    log = [json.loads(line) for line in (settings.folder / "metrics.jsonl").read_text().splitlines()]
-    curve = [
-        [line["step"] - settings.warmup.steps, line["eval"]["accuracy"]] for line in log if line["phase"] == "eval"
-    ]
-    tokens = sum(line["completion_tokens"] for line in log if line["phase"] == "train")
-    after = {name: summary["after"][name] for name in ("accuracy", "ci95", "chance", "value", "n")}
+def measure(recipe: str, strategy: str, seed: int, out: Path, extra: list[str]) -> dict[str, Any]:
+    """A run's final figures and its curve."""
+    done = finished(recipe, strategy, seed, out, [*extra, *overrides(tasks_of(recipe, extra), strategy)])
+    after = {name: done.summary["after"][name] for name in ("accuracy", "ci95", "chance", "value", "n")}
     return {
         "strategy": strategy,
         "seed": seed,
-        "before": summary["before"]["accuracy"],
+        "before": done.summary["before"]["accuracy"],
         "after": after,
-        "completion_tokens": tokens,
-        "curve": curve,
+        "completion_tokens": done.completion_tokens,
+        "curve": done.curve,
     }
 
 
@@ -114,7 +95,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     arguments, extra = parser.parse_known_args()
     results = [
-        run(arguments.recipe, strategy, seed, arguments.out, extra)
+        measure(arguments.recipe, strategy, seed, arguments.out, extra)
         for seed in arguments.seeds
         for strategy in arguments.strategies
     ]

@@ -199,7 +199,9 @@ def eval_command(model: str, tasks: tuple[str, ...], as_json: bool, **options: A
 @click.argument("model")
 @_data
 @click.option("--task", "tasks", multiple=True, metavar="T", help="May be repeated. [default: all that read the data]")
-@click.option("--level", metavar="L", help='One level, or "all,image_px=64". [default: all levels]')
+@click.option(
+    "--level", "levels", multiple=True, metavar="L", help='One or more, or "all,image_px=64". [default: all levels]'
+)
 @click.option("-n", "n", type=click.IntRange(2), default=24, show_default=True, help="Examples of each level.")
 @click.option("--group", type=click.IntRange(2), default=8, show_default=True, help="Completions of each example.")
 @click.option("--split", default="train", show_default=True, metavar="S", help="train, held_out or all.")
@@ -211,7 +213,9 @@ def eval_command(model: str, tasks: tuple[str, ...], as_json: bool, **options: A
 @click.option("--system", metavar="TEXT", help="A system message. [default: the run's]")
 @click.option("--out", metavar="PAGE.html", help="Write a self-contained page too.")
 @_as_json
-def probe_command(model: str, tasks: tuple[str, ...], out: str | None, as_json: bool, **options: Any) -> None:
+def probe_command(
+    model: str, tasks: tuple[str, ...], levels: tuple[str, ...], out: str | None, as_json: bool, **options: Any
+) -> None:
     """Say what a model can learn now: success and signal of every task and level, and where to start.
 
     MODEL is a folder, a hub id, embedded:NAME or a run (runs/NAME, runs/NAME/final).
@@ -220,7 +224,7 @@ def probe_command(model: str, tasks: tuple[str, ...], out: str | None, as_json: 
     from ssl4rl.tools import probe, probe_page
 
     _hush()
-    found = probe.probe(model, tasks, **options)
+    found = probe.probe(model, tasks, level=levels if len(levels) > 1 else next(iter(levels), None), **options)
     click.echo(probe.to_json(found) if as_json else probe.to_text(found))
     if out:
         click.echo(probe_page.write(found, out), err=as_json)

@@ -58,7 +58,7 @@ def probe(
     tasks: Sequence[str] = (),
     *,
     data: str | None = None,
-    level: str | None = None,
+    level: str | Sequence[str] | None = None,
     n: int = 24,
     group: int = 8,
     split: Part = "train",
@@ -74,7 +74,7 @@ def probe(
     Args:
         model: as for `evaluate_model`.
         tasks: their names; none is all tasks of the plugins that read `data`.
-        level: one level, or "all,image_px=32": all of them with that parameter; None is all.
+        level: one level, several from easy to hard, or "all,image_px=32": all of them with that parameter; None is all.
         style, max_tokens, max_new_tokens, system: None is the run's where the model is a run's, else "think", 1024,
             256 and none.
 
@@ -135,7 +135,13 @@ Opened = tuple[str, TaskDataset]
 
 
 def _open(
-    name: str, level: str | None, data: str | None, split: Part, seed: int, asked: dict[str, Any], sources: Sources
+    name: str,
+    level: str | Sequence[str] | None,
+    data: str | None,
+    split: Part,
+    seed: int,
+    asked: dict[str, Any],
+    sources: Sources,
 ) -> list[Opened | Row]:
     """A dataset for each of a task's levels, or a row that says why there is none."""
     task, _ = registry.resolve(name)

@@ -126,8 +126,9 @@ def _advise(task: str, rows: Sequence[Row]) -> Advice:
         why = "the hardest level with signal where it does better than guessing"
         return Advice(task, above[-1], why, _after(rows, above[-1]))
     if learnable:
-        best = max(learnable, key=lambda row: row.signal)
-        return Advice(task, best, "it guesses at every level; this one has the most signal", _after(rows, best))
+        # a guess's variance tells of the number of answers, and nothing of what there is to learn
+        easiest = learnable[0]
+        return Advice(task, easiest, "it guesses at every level; this one is the easiest", _after(rows, easiest))
     unread = [row for row in measured if row.status in ("format", "truncated")]
     if unread:
         first = unread[0]
