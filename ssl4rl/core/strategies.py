@@ -5,6 +5,7 @@ A strategy of one's own is a subclass of `Strategy` with one method (docs/curric
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,16 @@ class ArmStats:
     def skill(self) -> float:
         """How far the value is from guessing (0) to perfect (1): comparable between levels of different chance."""
         return (self.value - self.guess) / (1 - self.guess) if self.guess < 1 else 0.0
+
+    def sure_skill(self, memory: int) -> float:
+        """Two standard errors below the skill, a group counting as one observation of right or wrong.
+
+        An exponential average over `memory` groups weighs like 2 memory - 1 of them alike.
+        """
+        if not self.groups or self.guess >= 1:
+            return 0.0
+        seen = min(self.groups, 2 * memory - 1)
+        return self.skill - 2 * math.sqrt(max(0.0, self.value * (1 - self.value)) / seen) / (1 - self.guess)
 
 
 @dataclass(frozen=True)
@@ -155,9 +166,9 @@ class Goldilocks(Strategy):
     Within a task, with s_k the signal (within-group variance) of level k, up to the target T:
 
     - until every level was seen in a few groups, all alike;
-    - the frontier F is the hardest level off the floor (skill >= `learnable`), or the one after the hardest mastered
-      one (skill >= `threshold`), if that is harder. It moves when that holds for `patience` steps in a row, and back
-      only below half of `learnable`;
+    - the frontier F is the hardest level off the floor (skill surely >= `learnable`, by two standard errors), or the
+      one after the hardest mastered one (skill >= `threshold`), if that is harder. It moves when that holds for
+      `patience` steps in a row, and back only below half of `learnable`;
     - g_k, the share by signal among the levels up to F, is s_k over their sum. A level beyond has variance too, that
       of guessing (0.19 among four options), which teaches nothing;
     - the pull to F is how far the run has come to `anneal`; once F is T, at least s_T over the largest s;
@@ -190,7 +201,8 @@ class Goldilocks(Strategy):
     def _move_frontier(self, entry: int, levels: Sequence[ArmStats]) -> None:
         now, settings, top = self.frontier[entry], self.settings, len(levels) - 1
         known = [s.skill if s.groups >= _FEW else 0.0 for s in levels]
-        off_floor = max((k for k, skill in enumerate(known) if skill >= settings.learnable), default=0)
+        sure = [s.sure_skill(settings.memory) if s.groups >= _FEW else 0.0 for s in levels]
+        off_floor = max((k for k, skill in enumerate(sure) if skill >= settings.learnable), default=0)
         next_up = max((k + 1 for k, skill in enumerate(known) if skill >= settings.threshold), default=0)
         reached = min(top, max(off_floor, next_up))
         back = reached < now and known[now] < settings.learnable / 2
