@@ -21,6 +21,10 @@ PAIRS: Mapping[str, Any] = {
 }  # fmt: skip
 
 
+_FEW = 4  # nodes below which there is nothing to ask
+_LEAST = 8  # nodes from which three and more pairs do not tell by themselves which one is hidden
+
+
 class MaskedEdge(Task[Rooted]):
     """Masked edge: which edge was taken out of the graph?
 
@@ -40,19 +44,19 @@ class MaskedEdge(Task[Rooted]):
     (`match=both`); the one pair that joins two parts (an edge whose removal cuts the graph is never hidden, and no
     pair lies in two parts); a pair that is named nowhere else (every node of a pair has other edges); order (nodes,
     edges, names and options are shuffled); pairs or nodes that no one could tell from the true one, because the shown
-    graph is symmetric (no such pair is offered; every such node is accepted). Not guarded: with `ask=neighbour`,
-    degree and closeness are what is to be learned; with fewer than 8 nodes and four options so few graphs are possible
-    that the pairs alone tell (a model that saw no edges reached .55 at 6 nodes, .31 at 7, .25 at 8).
+    graph is symmetric (no such pair is offered; every such node is accepted); how few graphs there are of few nodes
+    (more than two pairs are offered among 8 nodes or more: of four, a model that saw no edges found .55 at 6 nodes, .31
+    at 7, .25 at 8). Not guarded: with `ask=neighbour`, degree and closeness are what is to be learned.
 
     The hidden edge is one of the item's node's where a fair question can be made of one, else any in sight.
 
     Source: ours, after link prediction and masked graph modelling, as one of SSL4RL's kind (arXiv 2510.16416);
     matched candidates after arXiv 2306.10453 (hard negatives in link prediction).
-    Versions: 1, the first.
+    Versions: 1, the first; 2, more than two pairs among 8 nodes or more only.
     """
 
     name = "graph/masked_edge"
-    version = 1
+    version = 2
     levels: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "tiny": PAIRS,
         "easy": {**PAIRS, "nodes": 12, "names": "integers"},
@@ -73,14 +77,18 @@ class MaskedEdge(Task[Rooted]):
         question.check_among(self.name, params, "answer", ("letter", "edge"))
         question.check_among(self.name, params, "match", ("degree", "distance", "both"))
         question.check_between(self.name, params, "options", 2, len(question.LETTERS))
-        question.check_place(self.name, params, least=4)
+        question.check_place(self.name, params, least=_least(params))
 
     def make(self, items: Sequence[Rooted], level: Mapping[str, Any], rng: np.random.Generator) -> Example:
-        place = question.find_place(items[0], level, rng, least=4)
+        place = question.find_place(items[0], level, rng, least=_least(level))
         if place.graph.directed and level["answer"] == "edge":
             raise Unusable("the graph is directed; answer=edge is for undirected ones")
         make = _ask_neighbour if level["ask"] == "neighbour" else _ask_pair
         return make(place, level, rng)
+
+
+def _least(level: Mapping[str, Any]) -> int:
+    return _FEW if level["ask"] == "neighbour" or level["options"] == 2 else _LEAST
 
 
 def hideable(place: Place, rng: np.random.Generator) -> Iterator[tuple[Edge, Rows]]:

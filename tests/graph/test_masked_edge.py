@@ -86,11 +86,12 @@ def test_directed_both_directions_are_hidden() -> None:
 @pytest.mark.parametrize(
     ("graph", "level", "why"),
     [
-        (Graph.from_edges(0, [], []), "tiny", "fewer than 4 nodes"),
+        (Graph.from_edges(0, [], []), "tiny,options=2", "fewer than 4 nodes"),
+        (HOUSE, "tiny,options=3", "fewer than 8 nodes"),  # so few that the pairs alone would tell
         (Graph.from_edges(5, [0], [1]), "hard", "no edge can be hidden"),
         (PATH, "hard", "no edge can be hidden"),  # every edge is a bridge
-        (PATH, "tiny", "no edge has enough pairs"),
-        (Graph.from_edges(4, [0, 1, 2], [1, 2, 0], directed=True), "tiny,answer=edge", "directed"),
+        (PATH, "tiny,options=2", "no edge has enough pairs"),
+        (Graph.from_edges(4, [0, 1, 2], [1, 2, 0], directed=True), "tiny,answer=edge,options=2", "directed"),
     ],
 )
 def test_unusable(graph: Graph, level: str, why: str) -> None:
@@ -105,7 +106,8 @@ def test_unusable(graph: Graph, level: str, why: str) -> None:
         ("tiny,match=degrees", "match is degrees; allowed: degree, distance, both"),
         ("tiny,encoding=edgelist", "edge_list"),
         ("tiny,names=numbers", "got 'numbers'"),
-        ("tiny,nodes=65", "nodes is 65; allowed: 4 to 64"),
+        ("tiny,nodes=65", "nodes is 65; allowed: 8 to 64"),
+        ("tiny,nodes=7", "nodes is 7; allowed: 8 to 64"),
     ],
 )
 def test_bad_levels(level: str, message: str) -> None:
