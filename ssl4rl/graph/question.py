@@ -147,7 +147,7 @@ def _styles(names: str) -> str:
 
 def labels(level: Mapping[str, Any]) -> str:
     """What options are called: letters, or numbers where nodes are called by letters."""
-    return NUMBERS if level["names"] == "letters" else LETTERS
+    return NUMBERS if level["names"].startswith("letters") else LETTERS
 
 
 def lettered(options: Sequence[str], letters: str = LETTERS) -> str:

@@ -236,6 +236,15 @@ def test_styles_of_names() -> None:
     assert kinds == {False, True}
 
 
+def test_a_small_graph_has_names_of_twelve() -> None:
+    small, large = Graph.from_edges(3, [], []), Graph.from_edges(14, [], [])
+    seen = {name for seed in range(60) for name in node_names(small, "letters12", rng(seed))}
+    assert seen == set("ABCDEFGHIJKL")
+    assert sorted(node_names(large, "letters12", rng())) == list("ABCDEFGHIJKLMN")
+    styles = {node_names(small, "any", rng(seed))[0] for seed in range(200)}
+    assert not styles & set("DEFGHIJKL")  # "any" means first letters only
+
+
 def test_own_names_are_told_apart_and_are_never_empty() -> None:
     names = ["a", "a", "a 2", "", "()", "ﬁn", "x" * 99]
     graph = Graph.from_edges(7, [], [], names=names)
@@ -255,7 +264,7 @@ def test_options_of_a_level() -> None:
     [
         (lambda: serialise.check_encoding("t: encoding", "jsom"), "t: encoding: got 'jsom'; did you mean 'json'?"),
         (lambda: serialise.check_encoding("e", "json|x"), "e: got 'x' in 'json|x'; allowed: adjacency, incident, "),
-        (lambda: serialise.check_names("n", ""), "n: got ''; allowed: integers, letters, given, own, any"),
+        (lambda: serialise.check_names("n", ""), "n: got ''; allowed: integers, letters, given, own, letters12, any"),
         (lambda: write(path(), "ABCD", "xml", rng()), "unknown encoding 'xml'; allowed: adjacency"),
         (lambda: read("", "jason"), "unknown encoding 'jason'; did you mean 'json'?"),
     ],

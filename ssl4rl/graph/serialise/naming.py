@@ -11,7 +11,9 @@ import numpy as np
 from ssl4rl.core.types import Ssl4rlError, nearest
 from ssl4rl.graph.graph import Graph
 
-NAME_STYLES = ("integers", "letters", "given", "own")
+NAME_STYLES = ("integers", "letters", "given", "own", "letters12")
+_ANY = ("integers", "letters", "given", "own")
+_TWELVE = 12
 
 _GIVEN = """
     Abe Ada Alex Amy Ana Andy Ann Ari Ash Ava Bea Ben Beth Bob Bree Cal Cara Cleo Cody Cora Dan Dara Dean Dee Dora
@@ -32,15 +34,17 @@ def node_names(graph: Graph, style: str, rng: np.random.Generator) -> list[str]:
 
     Args:
         style: "integers" (0 to N - 1, shuffled), "letters" (A to Z, AA, AB, ..., shuffled), "given" (first names,
-            drawn; with a number where there are more nodes than names), "own" (the graph's own names, at most 60
-            characters, without what the answer parsers read as punctuation; integers where it has none, because a
-            node's place in a sample would give away the root). "letters|given" and "any" draw one of several.
+            drawn; with a number where there are more nodes than names), "letters12" (drawn from A to L, or from as many
+            letters as there are nodes, so that small graphs use all the names of larger ones), "own" (the graph's own
+            names, at most 60 characters, without what the answer parsers read as punctuation; integers where it has
+            none, because a node's place in a sample would give away the root). "letters|given" draws one of several,
+            "any" one of all but "letters12".
 
     Raises:
         Ssl4rlError: no such style.
     """
     nodes = graph.num_nodes
-    open_to = choices("style of names", style, NAME_STYLES)
+    open_to = _ANY if style == "any" else choices("style of names", style, NAME_STYLES)
     style = open_to[int(rng.integers(len(open_to)))]
     if style == "own" and graph.names is not None:
         return _unique([_clean(graph.name(node)) for node in range(nodes)])
@@ -48,6 +52,8 @@ def node_names(graph: Graph, style: str, rng: np.random.Generator) -> list[str]:
         return [str(number) for number in rng.permutation(nodes).tolist()]
     if style == "letters":
         return [_letters(number) for number in rng.permutation(nodes).tolist()]
+    if style == "letters12":
+        return [_letters(number) for number in rng.permutation(max(nodes, _TWELVE))[:nodes].tolist()]
     rounds = -(-nodes // len(GIVEN))
     pool = [name if not again else f"{name}{again + 1}" for again in range(rounds) for name in GIVEN]
     return [pool[i] for i in rng.permutation(len(pool))[:nodes].tolist()]
