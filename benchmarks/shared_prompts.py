@@ -60,10 +60,10 @@ def measure(recipe: str, steps: int, keys: list[str]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipes", nargs="+")
+    parser.add_argument("recipes", nargs="+", metavar="RECIPE|key=value")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--json", type=Path)
-    arguments, _ = parser.parse_known_args()
+    arguments = parser.parse_intermixed_args()
     recipes = [text for text in arguments.recipes if "=" not in text]
     keys = [text for text in arguments.recipes if "=" in text]
     results = [measure(recipe, arguments.steps, keys) for recipe in recipes]

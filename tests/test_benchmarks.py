@@ -34,3 +34,53 @@ def test_step_vs_trl(tmp_path: Path) -> None:
     assert text.endswith("after\n")
     assert "old" not in text.splitlines()
     assert "| qwen2_5_vl lora G=2 C=4 P=240 |" in text
+
+
+def run(script: str, *options: str) -> str:
+    command = [sys.executable, str(ROOT / "benchmarks" / script), *options]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+SHORT = ("warmup.steps=1", "warmup.prompts_per_step=2", "grpo.prompts_per_step=2", "train.steps=2", "eval.n=4")
+
+
+@pytest.mark.slow
+def test_curricula(tmp_path: Path) -> None:
+    recipe, out, picture = str(ROOT / "recipes" / "curriculum_hops.yaml"), tmp_path / "out.json", tmp_path / "out.png"
+    options = [recipe, "--seeds", "0", "1", "--out", str(tmp_path), "--json", str(out), "--plot", str(picture), *SHORT]
+    told = run("curricula.py", *options)
+    assert [line.split(" | ")[0] for line in told.splitlines()[-4:]] == [
+        "| goldilocks", "| uniform", "| hard", "| easy",
+    ]  # fmt: skip
+    found = json.loads(out.read_text())["results"]
+    assert [(r["strategy"], r["seed"]) for r in found] == [
+        (strategy, seed) for seed in (0, 1) for strategy in ("goldilocks", "uniform", "hard", "easy")
+    ]
+    assert all([step for step, _ in r["curve"]] == [0, 2] and r["after"]["n"] == 4 for r in found)
+    assert picture.stat().st_size > 1000
+    assert run("curricula.py", *options).splitlines()[-4:] == told.splitlines()[-4:]  # read, not run again
+
+
+@pytest.mark.slow
+def test_mixtures(tmp_path: Path) -> None:
+    recipe, out = str(ROOT / "recipes" / "mixed_scenes.yaml"), tmp_path / "out.json"
+    every = "train.gradient_agreement_every=1"
+    told = run(
+        "mixtures.py", recipe, "--out", str(tmp_path), "--json", str(out), *SHORT, "grpo.prompts_per_step=8", every
+    )
+    assert "| vision/rotation@1[90deg,image_px=32,original=false] | 0 | 0.25 |" in told
+    (found,) = json.loads(out.read_text())["results"]
+    assert found["mixed"].keys() == found["alone"].keys()
+    assert [entry["n"] for entry in found["alone"].values()] == [4, 4]
+
+
+@pytest.mark.slow
+def test_shared_prompts(tmp_path: Path) -> None:
+    recipe, out = str(ROOT / "recipes" / "quickstart_graph.yaml"), tmp_path / "out.json"
+    run("shared_prompts.py", recipe, "--steps", "1", "--json", str(out), *SHORT)
+    (found,) = json.loads(out.read_text())["results"]
+    assert set(found["seconds"]) == {"shared", "unshared"}
+    assert found["ratio"] > 0

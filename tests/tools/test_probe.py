@@ -147,6 +147,11 @@ def test_what_a_source_or_a_model_cannot_serve_is_listed() -> None:
     assert found.recipe == ""
 
 
+def test_levels_may_be_named_one_by_one() -> None:
+    found = probe.probe("embedded:tiny_vlm", [LETTER], level=["easy,share=0.7", "hard"], **SETTINGS)
+    assert [row.level for row in found.rows] == ["easy,share=0.7", "hard"]
+
+
 def test_a_level_that_no_task_has_is_an_error() -> None:
     with pytest.raises(Ssl4rlError, match="unknown level 'hrad' of fakes/letter"):
         probe.probe("embedded:tiny_vlm", [LETTER], level="hrad", **SETTINGS)

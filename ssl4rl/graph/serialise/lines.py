@@ -39,9 +39,7 @@ def read_adjacency(text: str) -> Parsed:
 
 def write_edge_list(content: Content) -> str:
     """ "A-B B-C", directed "A->B B->C"; with commas between where a name is not one word of letters and digits."""
-    between = " " if all(map(is_compact, content.names)) else ", "
-    pairs = [f"{edge_text(u, v, directed=content.directed)}{_weight(w)}" for u, v, w in content.edges]
-    return _page(content, _GRAPH, [f"Edges: {between.join(pairs) or 'none'}"])
+    return _page(content, _GRAPH, [f"Edges: {_pairs(content)}"])
 
 
 def read_edge_list(text: str) -> Parsed:
@@ -53,11 +51,9 @@ def read_edge_list(text: str) -> Parsed:
 def write_pairs(content: Content) -> str:
     """ "Edges: A-B B-C" and "Alone: D", directed "Arcs: A->B B->C": the edge list without the list of nodes, for models
     that read few tokens."""
-    between = " " if all(map(is_compact, content.names)) else ", "
-    pairs = [f"{edge_text(u, v, directed=content.directed)}{_weight(w)}" for u, v, w in content.edges]
     joined = {end for u, v, _ in content.edges for end in (u, v)}
     alone = [show(name) for name in content.names if name not in joined]
-    lines = [f"{_PAIRS[content.directed]}{between.join(pairs) or 'none'}"]
+    lines = [f"{_PAIRS[content.directed]}{_pairs(content)}"]
     if alone:
         lines.append(f"{_ALONE}{', '.join(alone)}")
     return "\n".join([*lines, *_texts(content)])
@@ -79,6 +75,13 @@ def read_pairs(text: str) -> Parsed:
         alone = _match(re.compile(f"{_ALONE}(.*)"), line)[1]
         names += [seen(found[0]) for found in _items(_ONE_NAME, alone, ", ", "")]
     return collect(directed, names, edges, texts)
+
+
+def _pairs(content: Content) -> str:
+    """ "A-B B-C", with commas between where a name is not one word of letters and digits; "none" without edges."""
+    between = " " if all(map(is_compact, content.names)) else ", "
+    pairs = [f"{edge_text(u, v, directed=content.directed)}{_weight(w)}" for u, v, w in content.edges]
+    return between.join(pairs) or "none"
 
 
 def edge_text(u: str, v: str, *, directed: bool) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 from ssl4rl.core.types import Ssl4rlError, nearest
 from ssl4rl.graph.graph import Graph
 
-NAME_STYLES = ("integers", "letters", "given", "own", "letters12")
 _ANY = ("integers", "letters", "given", "own")
+NAME_STYLES = (*_ANY, "letters12")
 _TWELVE = 12
 
 _GIVEN = """

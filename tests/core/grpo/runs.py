@@ -86,6 +86,11 @@ def start(out: Path, **sections: Any) -> subprocess.Popen[str]:
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"},
         start_new_session=True,
     )
+    return under_way(child, out)
+
+
+def under_way(child: subprocess.Popen[str], out: Path) -> subprocess.Popen[str]:
+    """The process once its run's log in `out` has four lines; it must not end before."""
     log = out / "run" / "metrics.jsonl"
     for _ in range(2400):
         if child.poll() is not None or (log.exists() and log.read_text().count("\n") > 3):

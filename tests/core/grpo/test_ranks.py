@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import yaml
 from ssl4rl.core.grpo.ranks import ALONE, Ranks, open_ranks
 from ssl4rl.core.types import Ssl4rlError
 from tests.core.grpo import ranked
-from tests.core.grpo.runs import metrics, recipe, resumed, run, weights
+from tests.core.grpo.runs import metrics, recipe, resumed, run, under_way, weights
 
 ROOT = Path(__file__).parents[3]
 
@@ -196,12 +195,7 @@ def test_ctrl_c_stops_all_after_the_step(tmp_path: Path) -> None:
     child = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(), start_new_session=True
     )
-    log = tmp_path / "run" / "metrics.jsonl"
-    for _ in range(2400):
-        if child.poll() is not None or (log.exists() and log.read_text().count("\n") > 3):
-            break
-        time.sleep(0.05)
-    assert child.poll() is None, child.communicate()[0]
+    under_way(child, tmp_path)
     os.killpg(child.pid, signal.SIGINT)
     said, _ = child.communicate(timeout=120)
     assert "resume=true goes on from here" in said
