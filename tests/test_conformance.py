@@ -10,3 +10,10 @@ from ssl4rl.tools import check
 def test_an_installed_task_keeps_every_promise(name: str) -> None:
     report = check.check([name], n=5)
     assert [str(failure) for failure in report.failures] == []
+
+
+@pytest.mark.parametrize("name", registry.task_names())
+def test_and_asked_twice_in_one_prompt(name: str) -> None:
+    level = next(iter(registry.resolve(name)[0].levels))
+    report = check.check([name], level=f"{level},questions=2", n=5)
+    assert [str(failure) for failure in report.failures] == []

@@ -14,6 +14,7 @@ from ssl4rl.core.source import Split
 from ssl4rl.core.task import Level, Task, keyed_rng
 from ssl4rl.core.types import Example, Key, Score, Ssl4rlError, Unusable, VerifierFault
 from ssl4rl.core.verify import Style, Verifier
+from ssl4rl.core.verify.several import join
 
 MAX_ATTEMPTS = 64
 """Unusable draws in a row after which a source is declared unfit for a task."""
@@ -43,7 +44,7 @@ class Component:
 
     @property
     def verifier(self) -> Verifier:
-        return self.task.verifier_for(self.level.params)
+        return self.task.verifier_at(self.level)
 
 
 class TaskDataset(Sequence[Example]):
@@ -119,21 +120,33 @@ class TaskDataset(Sequence[Example]):
         return self._make(self.components[component], index)
 
     def _make(self, component: Component, index: int) -> Example:
+        n = component.level.questions
+        asked: list[Example] = []
+        sources: list[str] = []
+        rejected: list[dict[str, Any]] = []
+        for number in range(index * n, index * n + n):
+            example, ids, unusable = self._question(component, number)
+            asked.append(example)
+            sources += ids
+            rejected += unusable
+        example = asked[0] if n == 1 else join(asked)
+        key = Key(component.task.id, component.level.name, self.seed, index, len(rejected), tuple(sources))
+        meta = {**example.meta, "rejected": rejected} if rejected else example.meta
+        return replace(example, key=key, meta=meta)
+
+    def _question(self, component: Component, number: int) -> tuple[Example, list[str], list[dict[str, Any]]]:
+        """Question `number` of a component, without a key; its items' ids; the draws before it that were unusable."""
         task, level, split = component.task, component.level, component.split
         rejected: list[dict[str, Any]] = []
         for attempt in range(MAX_ATTEMPTS):
-            rng = keyed_rng(task.id, level.name, self.seed, index, attempt)
-            chosen = split.draw(task.draws, self.seed, index, rng, attempt)
-            ids = tuple(split.source.id(i) for i in chosen)
+            rng = keyed_rng(task.id, level.name, self.seed, number, attempt)
+            chosen = split.draw(task.draws, self.seed, number, rng, attempt)
+            ids = [split.source.id(i) for i in chosen]
             try:
                 items = [split.source[i] for i in chosen]
-                example = task.make(items, level.params, rng)
+                return task.make(items, level.params, rng), ids, rejected
             except Unusable as why:
-                rejected.append({"sources": list(ids), "why": str(why)})
-                continue
-            key = Key(task.id, level.name, self.seed, index, attempt, ids)
-            meta = {**example.meta, "rejected": rejected} if rejected else example.meta
-            return replace(example, key=key, meta=meta)
+                rejected.append({"sources": ids, "why": str(why)})
         reasons = Counter(str(r["why"]) for r in rejected).most_common(3)
         raise Ssl4rlError(
             f"{task.name} found no usable example in {MAX_ATTEMPTS} draws from {split.source.uri} ({split.part}): "

@@ -13,11 +13,13 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 
 from ssl4rl.core.types import Example, Ssl4rlError, Unusable, nearest
-from ssl4rl.core.verify import Verifier
+from ssl4rl.core.verify import Several, Verifier
 
 __all__ = ["Level", "Task", "Unusable", "keyed_rng"]
 
 S = TypeVar("S")
+
+MOST_QUESTIONS = 16
 
 
 def keyed_rng(*key: str | int) -> np.random.Generator:
@@ -32,10 +34,11 @@ def keyed_rng(*key: str | int) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Level:
-    """A level's canonical name ("90deg,original=false") and all its parameters."""
+    """A level's canonical name ("90deg,original=false"), all its parameters, and how many questions an example asks."""
 
     name: str
     params: Mapping[str, Any]
+    questions: int = 1
 
 
 class Task(ABC, Generic[S]):
@@ -72,12 +75,20 @@ class Task(ABC, Generic[S]):
     def check_level(self, params: Mapping[str, Any]) -> None:
         """Raise Ssl4rlError where parameters, alone or together, make no sense; `level` calls it. None by default."""
 
+    def verifier_at(self, level: Level) -> Verifier:
+        """The verifier of the examples at a level, which may ask several questions."""
+        each = self.verifier_for(level.params)
+        return each if level.questions == 1 else Several(each, level.questions)
+
     @property
     def id(self) -> str:
         return f"{self.name}@{self.version}"
 
     def level(self, text: str | None = None) -> Level:
         """The level that `text` names, e.g. "90deg" or "90deg,original=false,image_px=32"; None is the first (easiest).
+
+        Besides the level's own parameters there is `questions=k` for every task: k questions (1 to 16), each on items
+        of its own, are asked in one prompt, and the answer is right when all are.
 
         Raises:
             Ssl4rlError: unknown level or parameter, a value of another type than the level's own, or one that
@@ -86,7 +97,7 @@ class Task(ABC, Generic[S]):
         name, *overrides = (text or next(iter(self.levels))).split(",")
         if name not in self.levels:
             raise Ssl4rlError(f"unknown level {name!r} of {self.name}{nearest(name, self.levels)}")
-        params = dict(self.levels[name])
+        params = {"questions": 1, **self.levels[name]}
         chosen = {}
         for override in overrides:
             param, found, value = override.partition("=")
@@ -95,8 +106,14 @@ class Task(ABC, Generic[S]):
             chosen[param] = _parse_like(params[param], value, where=f"level {text!r} of {self.name}: {param}")
         changed = {param: value for param, value in chosen.items() if value != params[param]}
         canonical = ",".join([name, *(f"{p}={_show(v)}" for p, v in sorted(changed.items()))])
-        self.check_level(params | changed)
-        return Level(canonical, params | changed)
+        params |= changed
+        questions = 1 if "questions" in self.levels[name] else params.pop("questions")
+        if not 1 <= questions <= MOST_QUESTIONS:
+            raise Ssl4rlError(
+                f"level {text!r} of {self.name}: questions is {questions}; allowed: 1 to {MOST_QUESTIONS}"
+            )
+        self.check_level(params)
+        return Level(canonical, params, questions)
 
 
 def _show(value: Any) -> str:

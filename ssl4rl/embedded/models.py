@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssl4rl.core.types import Ssl4rlError, nearest
+from ssl4rl.core.verify import Choice, Several
 from ssl4rl.embedded import text_models
 from ssl4rl.embedded.smollm2 import load_smollm2
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A small model's size. `merge` x `merge` patches become one image token."""
+    """A small model's size. `merge` x `merge` patches become one image token.
+
+    `questions`: the words round so many questions in one prompt are tokens of their own.
+    """
 
     image_px: int
     patch_px: int
@@ -26,6 +30,7 @@ class Shape:
     width: int
     vision_layers: int
     text_layers: int
+    questions: int = 1
 
     @property
     def image_tokens(self) -> int:
@@ -34,6 +39,7 @@ class Shape:
 
 SHAPES = {
     "tiny_vlm": Shape(image_px=32, patch_px=8, merge=2, width=96, vision_layers=3, text_layers=2),
+    "tiny_vlm_several": Shape(image_px=32, patch_px=8, merge=2, width=96, vision_layers=3, text_layers=2, questions=8),
     "small_vlm": Shape(image_px=64, patch_px=8, merge=2, width=128, vision_layers=4, text_layers=2),
 }
 
@@ -148,11 +154,11 @@ def _corpus() -> list[str]:
     return [*(phrases * 3), *words, *(numbers * 3)]
 
 
-def tokenizer() -> Any:
+def tokenizer(questions: int = 1) -> Any:
     """A byte-level BPE tokenizer of at most 2,048 tokens, the same on every machine.
 
     The sentences of the tasks' own prompts are one token each, and so are the answer tags; what else they say is merged
-    within clauses rather than words. Any other text is spelt in smaller pieces.
+    within clauses rather than words. Any other text is spelt in smaller pieces. `questions` is that of `Shape`.
     """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -187,6 +193,10 @@ def tokenizer() -> Any:
     )
     fast.add_tokens([AddedToken(tag, normalized=False, special=False) for tag in _TAGS])
     fast.add_tokens([AddedToken(text, lstrip=True, normalized=False, special=False) for text in _sentences()])
+    if questions > 1:
+        round_them = [f"Question {k}:" for k in range(1, questions + 1)]
+        round_them += [Several(Choice("AB"), k).instruction.partition(". ")[2] for k in range(2, questions + 1)]
+        fast.add_tokens([AddedToken(t, lstrip=True, rstrip=True, normalized=False, special=False) for t in round_them])
     fast.chat_template = _CHAT_TEMPLATE
     return fast
 
@@ -197,7 +207,7 @@ def processor(shape: Shape) -> Any:
 
     edge = {"longest_edge": shape.image_px}
     images = Idefics3ImageProcessorPil(do_image_splitting=False, size=edge, max_image_size=edge)
-    text = tokenizer()
+    text = tokenizer(shape.questions)
     return Idefics3Processor(images, text, image_seq_len=shape.image_tokens, chat_template=_CHAT_TEMPLATE)
 
 

@@ -6,12 +6,13 @@ A verifier of another kind than core's falls back to the rendered answer, as lon
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Literal
 
 from ssl4rl.core.types import Example
-from ssl4rl.core.verify import Angle, Box, Choice, EdgeSet, Integer, NodeSet, Path, Permutation, Text, Verifier
+from ssl4rl.core.verify import Angle, Box, Choice, EdgeSet, Integer, NodeSet, Path, Permutation, Several, Text, Verifier
+from ssl4rl.core.verify.several import split
 
 MOST_CLASSES = 30
 PLACES = 3
@@ -118,6 +119,16 @@ def _(verifier: Text, example: Example) -> Picks:
         return {"answer": Pick(candidates, frozenset(map(str, example.accepted)) & {*candidates}, where="names")}
     text = str(example.answer)
     return {"answer": Pick((text,), frozenset([text]), fair=False, open=True)}
+
+
+@picks.register
+def _(verifier: Several, example: Example) -> Picks:
+    """Each question's picks; labels stand in the prompt once for every question, so they are not looked up."""
+    return {
+        f"question {number}, {name}": replace(pick, where="nowhere" if pick.where == "labels" else pick.where)
+        for number, question in enumerate(split(example), 1)
+        for name, pick in picks(verifier.each, question).items()
+    }
 
 
 def _among(candidates: Sequence[object], right: Sequence[object], what: str) -> Picks:

@@ -81,7 +81,7 @@ def _entry(name: str, examples: bool) -> Entry:
     levels = []
     for text in task.levels:
         level = task.level(text)
-        chance = mean_chance(name, text) if examples else usual_chance(task.verifier_for(level.params))
+        chance = mean_chance(name, text) if examples else usual_chance(task.verifier_at(level))
         levels.append((level, chance))
     return Entry(name, plugin.name, task, tuple(levels))
 
@@ -101,7 +101,7 @@ def to_json(entries: Sequence[Entry], broken: Sequence[str]) -> str:
                     "level": level.name,
                     "params": dict(level.params),
                     "chance": chance,
-                    "instruction": entry.task.verifier_for(level.params).instruction,
+                    "instruction": entry.task.verifier_at(level).instruction,
                 }
                 for level, chance in entry.levels
             ],

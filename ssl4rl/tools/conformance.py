@@ -70,7 +70,7 @@ class Subject:
 
     @cached_property
     def verifier(self) -> Verifier:
-        return self.task.verifier_for(self.task.level(self.level).params)
+        return self.task.verifier_at(self.task.level(self.level))
 
     @cached_property
     def held_out(self) -> list[Example]:
@@ -247,15 +247,18 @@ def check_json(subject: Subject) -> Iterator[Wrong]:
 
 
 def check_split(subject: Subject) -> Iterator[Wrong]:
-    """No source item is in training and held-out examples; an example takes as many items as the task says."""
+    """No source item is in training and held-out examples; a question takes as many items as the task says."""
     trained = {source for example in subject.examples if example.key for source in example.key.sources}
     for example in subject.held_out:
         shared = trained & set(example.key.sources if example.key else ())
         if shared:
             yield Wrong(f"trained on its source item {shared.pop()}", example.key)
+    draws, questions = subject.task.draws, subject.task.level(subject.level).questions
     for example in subject.examples:
-        if len(set(example.key.sources if example.key else ())) != subject.task.draws:
-            yield Wrong(f"the task draws {subject.task.draws} different items", example.key)
+        sources = example.key.sources if example.key else ()
+        asked = [set(sources[i : i + draws]) for i in range(0, len(sources), draws)]
+        if [len(items) for items in asked] != [draws] * questions:
+            yield Wrong(f"the task draws {draws} different items", example.key)
             return
 
 

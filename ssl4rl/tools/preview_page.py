@@ -29,7 +29,7 @@ def render(preview: Preview) -> str:
         preview=preview,
         summary=summary(preview.task),
         card=card(preview.task),
-        levels=[(level, show_chance(usual_chance(preview.task.verifier_for(level.params)))) for level in levels],
+        levels=[(level, show_chance(usual_chance(preview.task.verifier_at(level)))) for level in levels],
         examples=[_example(preview, example) for example in preview.examples],
         draws=len(preview.examples) + preview.rejected.total(),
     )

@@ -44,6 +44,23 @@ def test_other_seeds_levels_and_versions_give_other_examples() -> None:
     assert sum(len(s) for s in sets) == len(set.union(*sets)) == 80
 
 
+def test_several_questions_in_one_prompt() -> None:
+    data = dataset(Letter(), level="easy,questions=3")
+    example = data[4]
+    assert example.key is not None
+    assert example.key.index == 4
+    assert len(set(example.key.sources)) == 3
+    assert [example.text().count(f"Question {k}: ") for k in (1, 2, 3, 4)] == [1, 1, 1, 0]
+    assert data.chance(example) == 0.5**3
+    assert digests(data, range(20)) == digests(dataset(Letter(), level="easy,questions=3"), range(20))
+    assert data.remake(example.key).digest() == example.digest()
+    assert data.ask(example).startswith("Answer with one letter: A or B. Give 3 such answers")
+    right = ";".join(example.answer)
+    assert data.score_answer(f"<answer>{right}</answer>", example).verdict == "correct"
+    walked = [source for index in range(13) for source in data[index].key.sources]  # type: ignore[union-attr]
+    assert len(set(walked)) == 39  # every item of the 40 once before any comes twice
+
+
 def test_indices() -> None:
     data = dataset()
     assert len(data) == 20

@@ -1,10 +1,11 @@
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from ssl4rl import Ssl4rlError, Task, keyed_rng
 from ssl4rl.core.types import Example
+from ssl4rl.core.verify import Several
 from tests.fakes import Letter
 
 TASK = Letter()
@@ -59,6 +60,16 @@ def test_levels_are_parsed_and_named_canonically(text: str | None, name: str, pa
         ("easy,options=2.5", "level 'easy,options=2.5' of fakes/letter: options: got '2.5'; allowed: a whole number"),
         ("easy,share=nan", "level 'easy,share=nan' of fakes/letter: share: got 'nan'; allowed: a number"),
         ("easy,share=inf", "level 'easy,share=inf' of fakes/letter: share: got 'inf'; allowed: a number"),
+        ("easy,questions=0", "level 'easy,questions=0' of fakes/letter: questions is 0; allowed: 1 to 16"),
+        ("easy,questions=17", "level 'easy,questions=17' of fakes/letter: questions is 17; allowed: 1 to 16"),
+        (
+            "easy,questions=two",
+            "level 'easy,questions=two' of fakes/letter: questions: got 'two'; allowed: a whole number",
+        ),
+        (
+            "easy,question=2",
+            "level 'easy,question=2' of fakes/letter: no parameter 'question'; did you mean 'questions'?",
+        ),
         ("easy,loud=1", "level 'easy,loud=1' of fakes/letter: loud: got '1'; allowed: true, false"),
     ],
 )
@@ -66,6 +77,25 @@ def test_a_wrong_level_is_explained(text: str, message: str) -> None:
     with pytest.raises(Ssl4rlError) as error:
         TASK.level(text)
     assert str(error.value) == message
+
+
+def test_any_task_can_ask_several_questions_at_once() -> None:
+    level = TASK.level("easy,share=0.25,questions=3,options=3")
+    assert (level.name, level.questions) == ("easy,options=3,questions=3,share=0.25", 3)
+    assert "questions" not in level.params
+    assert TASK.level(level.name) == level
+    assert TASK.level("easy,questions=1") == TASK.level("easy")
+    assert TASK.verifier_at(level) == Several(TASK.verifier_for(level.params), 3)
+    assert TASK.verifier_at(TASK.level("easy")) == TASK.verifier_for(TASK.level("easy").params)
+
+
+def test_a_parameter_of_that_name_stays_the_task_s_own() -> None:
+    class Own(Letter):
+        __doc__ = Letter.__doc__
+        levels: ClassVar[Mapping[str, Mapping[str, Any]]] = {"easy": {**Letter.levels["easy"], "questions": 5}}
+
+    level = Own().level("easy,questions=20")
+    assert (level.name, level.params["questions"], level.questions) == ("easy,questions=20", 20, 1)
 
 
 def test_a_level_does_not_share_the_class_table() -> None:

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssl4rl import Angle, Box, Choice, EdgeSet, Example, Integer, NodeSet, Path, Permutation, Text, Verifier
-from ssl4rl.core.types import VERDICTS
-from ssl4rl.core.verify import STYLES, tagged
+from ssl4rl.core.types import VERDICTS, Media
+from ssl4rl.core.verify import STYLES, Several, tagged
+from ssl4rl.core.verify.several import join
 from ssl4rl.tools.nasty import nasty_texts, within
 
 QUADRANTS = Choice(("top left", "top right", "bottom left", "bottom right"))
@@ -32,6 +33,12 @@ CASES: dict[str, tuple[Verifier, Example, Any]] = {
     "edges": (EdgeSet(), Example((), [["a", "b"], ["C", "b"]], meta=GRAPH), [["a", "C"]]),
     "directed edges": (EdgeSet(directed=True), Example((), [["b", "a"]], meta=GRAPH), [["a", "b"]]),
     "path": (Path(), Example((), ["a", "b", "C"], meta=GRAPH), ["a", "C"]),
+    "three angles": (Several(Angle(90), 3), join([Example((), angle) for angle in (90, 0, 270)]), [90, 0, 180]),
+    "two lists": (
+        Several(NodeSet(), 2),
+        join([Example((), nodes, meta=GRAPH) for nodes in (["a"], ["b", "C"])]),
+        [["a"], ["b"]],
+    ),
 }
 
 
@@ -63,6 +70,8 @@ TOLERANT = {
     "edges": ["a-b, b-C", "(b, a), (C, b)", "A--B; b→c", "a - b\nC - b"],
     "directed edges": ["b->a", "(b, a)", "B → A"],
     "path": ["a, b, C", "a->b->c", "a → 12 → C", "[a, b, C]"],
+    "three angles": ["90;0;270", "90°; 0; -90", "90\n0\n270 degrees", "90; 0; 270;"],
+    "two lists": ["a; b, C", "A\nc, b"],
 }
 REFUSED = {
     "letter": ["", "E", "A B", "B or C", "not B", "BB", "the answer is B", "1", "-", "A" + " " * 5000 + "B"],
@@ -91,6 +100,8 @@ REFUSED = {
     "edges": ["", "a", "a-x", "a-b-C", "(a)", "a b"],
     "directed edges": ["ba", "b->a->b", ""],
     "path": ["", "a, x, C", "abC"],
+    "three angles": ["", "90", "90;0", "90;0;270;0", "90;0;45", "90,0,270", "90;;270", ";;"],
+    "two lists": ["a", "a; x", "a; b; C"],
 }
 
 
@@ -197,6 +208,7 @@ def test_partial_credit() -> None:
     assert value("path", "a, 12, C") == 1
     assert value("path", "C, b, a") == 0
     assert value("path", "a, a, C") == 0
+    assert value("three angles", "90;0;180") == 0
 
 
 @pytest.mark.parametrize(
@@ -215,6 +227,8 @@ def test_partial_credit() -> None:
         ("edges", 1 / 15, 1 / 3),
         ("directed edges", 1 / 12, 1 / 12),
         ("path", 1.0, 1.0),
+        ("three angles", 1 / 64, 1 / 64),
+        ("two lists", 1 / 4 / 6, 1 / 4 / 6),
     ],
 )
 def test_chance_in_closed_form(case: str, chance: float, expected: float | None) -> None:
@@ -236,6 +250,25 @@ def test_chance_agrees_with_a_random_answerer(case: str) -> None:
     assert abs(right - chance) <= 4.5 * (2 * chance * (1 - chance) / 2000) ** 0.5 + 0.001
     values = np.array([score.value for score in scores])
     assert abs(values.mean() - expected) <= 4.5 * (2 * values.var() / 2000) ** 0.5 + 0.001
+
+
+def test_questions_asked_together_keep_what_is_their_own() -> None:
+    first = Example(
+        ("Look: ", Media("image", [1]), "\nWhich?"), "A", meta={"accepted": ["B"], "drawing": {"nodes": []}}
+    )
+    second = Example(("Which?",), "C", meta={"options": 3, "drawing": [{"nodes": ["x"]}]})
+    both = join([first, second])
+    assert both.text() == "Question 1: Look: <image>\nWhich?\nQuestion 2: Which?"
+    assert both.answer == ["A", "C"]
+    assert both.meta["drawing"] == [{"nodes": []}, {"nodes": ["x"]}]
+    verifier = Several(Choice("ABCD"), 2)
+    assert verifier.chance(both) == 2 / 4 / 3
+    assert [verifier.score(tagged(text), both).verdict for text in ("A;C", "b; c", "A;D", "D;C")] == [
+        "correct", "correct", "unparsed", "wrong",
+    ]  # fmt: skip
+    assert verifier.instruction == (
+        "Answer with one letter: A, B, C or D. Give 2 such answers, one a question, separated by semicolons."
+    )
 
 
 def test_options_can_be_narrowed_for_one_example() -> None:

@@ -2,6 +2,7 @@
 
 from ssl4rl.core.verify.base import STYLES, Style, Verifier, tagged
 from ssl4rl.core.verify.graphs import EdgeSet, NodeSet, Path
+from ssl4rl.core.verify.several import Several
 from ssl4rl.core.verify.values import Angle, Box, Choice, Integer, Permutation, Text
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "NodeSet",
     "Path",
     "Permutation",
+    "Several",
     "Style",
     "Text",
     "Verifier",

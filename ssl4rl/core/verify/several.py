@@ -1,0 +1,76 @@
+"""Several questions of one task in one prompt, right when all answers are."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ssl4rl.core.types import Example, Media
+from ssl4rl.core.verify.base import Verifier
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_BETWEEN = re.compile(r"\s?[;\n]\s?")
+
+
+def join(examples: Sequence[Example]) -> Example:
+    """One example that asks all of `examples`: numbered prompts, the list of answers, each one's `meta` in a list."""
+    prompt: list[str | Media] = []
+    for number, example in enumerate(examples, 1):
+        prompt += [f"{'' if number == 1 else chr(10)}Question {number}: ", *example.prompt]
+    meta: dict[str, Any] = {"questions": [dict(example.meta) for example in examples]}
+    drawings = [drawing for example in examples for drawing in _listed(example.meta.get("drawing"))]
+    if drawings:
+        meta["drawing"] = drawings
+    return Example(tuple(prompt), [example.answer for example in examples], meta=meta)
+
+
+def split(example: Example) -> list[Example]:
+    """The questions of what `join` made, each with its answer and meta, without its prompt."""
+    asked = example.meta["questions"]
+    return [Example((), answer, meta=meta) for answer, meta in zip(example.answer, asked, strict=True)]
+
+
+def _listed(drawing: Any) -> list[Any]:
+    return [] if drawing is None else list(drawing) if isinstance(drawing, list) else [drawing]
+
+
+@dataclass(frozen=True)
+class Several(Verifier):
+    """`n` answers of one kind in a row, "90; 0; 270", also one a line; for examples made by `join`.
+
+    Reward: 1 when all are right, else 0, so that a task which is too easy one at a time is harder several at a time.
+    Fewer or more answers than questions, or one that is not valid, are unparsed. Chance: the product of the chances.
+    """
+
+    each: Verifier
+    n: int
+
+    @property
+    def instruction(self) -> str:
+        return f"{self.each.instruction} Give {self.n} such answers, one a question, separated by semicolons."
+
+    def parse(self, text: str, example: Example) -> list[Any] | None:
+        texts = _BETWEEN.split(text.strip(" ;"))
+        questions = split(example)
+        if len(texts) != len(questions):
+            return None
+        answers = [self.each.parse(text, question) for text, question in zip(texts, questions, strict=True)]
+        return None if None in answers else answers
+
+    def grade(self, parsed: Any, example: Example) -> float:
+        pairs = zip(parsed, split(example), strict=True)
+        return float(all(self.each.correct(answer, question) for answer, question in pairs))
+
+    def render(self, answer: Any) -> str:
+        return ";".join(self.each.render(one) for one in answer)
+
+    def random_answer(self, example: Example, rng: np.random.Generator) -> list[Any]:
+        return [self.each.random_answer(question, rng) for question in split(example)]
+
+    def chance(self, example: Example) -> float:
+        return math.prod(self.each.chance(question) for question in split(example))
