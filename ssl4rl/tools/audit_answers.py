@@ -126,7 +126,7 @@ def _(verifier: Several, example: Example) -> Picks:
     """Each question's picks; labels stand in the prompt once for every question, so they are not looked up."""
     return {
         f"question {number}, {name}": replace(pick, where="nowhere" if pick.where == "labels" else pick.where)
-        for number, question in enumerate(split(example), 1)
+        for number, question in zip(range(verifier.n, 0, -1), split(example), strict=True)
         for name, pick in picks(verifier.each, question).items()
     }
 

@@ -33,10 +33,10 @@ CASES: dict[str, tuple[Verifier, Example, Any]] = {
     "edges": (EdgeSet(), Example((), [["a", "b"], ["C", "b"]], meta=GRAPH), [["a", "C"]]),
     "directed edges": (EdgeSet(directed=True), Example((), [["b", "a"]], meta=GRAPH), [["a", "b"]]),
     "path": (Path(), Example((), ["a", "b", "C"], meta=GRAPH), ["a", "C"]),
-    "three angles": (Several(Angle(90), 3), join([Example((), angle) for angle in (90, 0, 270)]), [90, 0, 180]),
+    "three angles": (Several(Angle(90), 3), join([Example((), angle) for angle in (270, 0, 90)]), [90, 0, 180]),
     "two lists": (
         Several(NodeSet(), 2),
-        join([Example((), nodes, meta=GRAPH) for nodes in (["a"], ["b", "C"])]),
+        join([Example((), nodes, meta=GRAPH) for nodes in (["b", "C"], ["a"])]),
         [["a"], ["b"]],
     ),
 }
@@ -259,15 +259,16 @@ def test_questions_asked_together_keep_what_is_their_own() -> None:
     second = Example(("Which?",), "C", meta={"options": 3, "drawing": [{"nodes": ["x"]}]})
     both = join([first, second])
     assert both.text() == "Question 1: Look: <image>\nWhich?\nQuestion 2: Which?"
-    assert both.answer == ["A", "C"]
+    assert both.answer == ["C", "A"]  # the last question's first
     assert both.meta["drawing"] == [{"nodes": []}, {"nodes": ["x"]}]
     verifier = Several(Choice("ABCD"), 2)
     assert verifier.chance(both) == 2 / 4 / 3
-    assert [verifier.score(tagged(text), both).verdict for text in ("A;C", "b; c", "A;D", "D;C")] == [
-        "correct", "correct", "unparsed", "wrong",
+    assert [verifier.score(tagged(text), both).verdict for text in ("C;A", "c; b", "D;A", "C;D", "A;C")] == [
+        "correct", "correct", "unparsed", "wrong", "wrong",
     ]  # fmt: skip
     assert verifier.instruction == (
-        "Answer with one letter: A, B, C or D. Give 2 such answers, one a question, separated by semicolons."
+        "Answer with one letter: A, B, C or D. Give 2 such answers, from the last question's to the first's, "
+        "separated by semicolons."
     )
 
 

@@ -18,19 +18,24 @@ _BETWEEN = re.compile(r"\s?[;\n]\s?")
 
 
 def join(examples: Sequence[Example]) -> Example:
-    """One example that asks all of `examples`: numbered prompts, the list of answers, each one's `meta` in a list."""
+    """One example that asks all of `examples`: numbered prompts, then the answers and `meta`s from the last to the first.
+
+    The last question is answered first, so that an answer stands as far behind its question whatever their number is:
+    a small model that can answer two goes on to three.
+    """
     prompt: list[str | Media] = []
     for number, example in enumerate(examples, 1):
         prompt += [f"{'' if number == 1 else chr(10)}Question {number}: ", *example.prompt]
-    meta: dict[str, Any] = {"questions": [dict(example.meta) for example in examples]}
+    backwards = examples[::-1]
+    meta: dict[str, Any] = {"questions": [dict(example.meta) for example in backwards]}
     drawings = [drawing for example in examples for drawing in _listed(example.meta.get("drawing"))]
     if drawings:
         meta["drawing"] = drawings
-    return Example(tuple(prompt), [example.answer for example in examples], meta=meta)
+    return Example(tuple(prompt), [example.answer for example in backwards], meta=meta)
 
 
 def split(example: Example) -> list[Example]:
-    """The questions of what `join` made, each with its answer and meta, without its prompt."""
+    """The questions of what `join` made, the last first, each with its answer and meta, without its prompt."""
     asked = example.meta["questions"]
     return [Example((), answer, meta=meta) for answer, meta in zip(example.answer, asked, strict=True)]
 
@@ -41,7 +46,7 @@ def _listed(drawing: Any) -> list[Any]:
 
 @dataclass(frozen=True)
 class Several(Verifier):
-    """`n` answers of one kind in a row, "90; 0; 270", also one a line; for examples made by `join`.
+    """`n` answers of one kind in a row, the last question's first: "90; 0; 270", also one a line. For what `join` made.
 
     Reward: 1 when all are right, else 0, so that a task which is too easy one at a time is harder several at a time.
     Fewer or more answers than questions, or one that is not valid, are unparsed. Chance: the product of the chances.
@@ -52,7 +57,10 @@ class Several(Verifier):
 
     @property
     def instruction(self) -> str:
-        return f"{self.each.instruction} Give {self.n} such answers, one a question, separated by semicolons."
+        return (
+            f"{self.each.instruction} Give {self.n} such answers, from the last question's to the first's, "
+            "separated by semicolons."
+        )
 
     def parse(self, text: str, example: Example) -> list[Any] | None:
         texts = _BETWEEN.split(text.strip(" ;"))
