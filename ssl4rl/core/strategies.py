@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _FEW = 8  # groups below which an average decides nothing
 _HALF = 0.5
 _LAST_FLOOR = 0.25  # what is left of the floor once everything else is at the target
+_LOST = 0.75  # the share of `threshold` below which a mastered level is no longer taken for one
 
 
 @dataclass(frozen=True)
@@ -168,11 +169,13 @@ class Goldilocks(Strategy):
     - until every level was seen in a few groups, all alike;
     - the frontier F is the hardest level off the floor (skill surely >= `learnable`, by two standard errors), or the
       one after the hardest mastered one (skill >= `threshold`), if that is harder. It moves when that holds for
-      `patience` steps in a row, and back only below half of `learnable`;
+      `patience` steps in a row, and back only where its own skill is below half of `learnable` and that of the level
+      before it below three quarters of `threshold`;
     - g_k, the share by signal among the levels up to F, is s_k over their sum. A level beyond has variance too, that
       of guessing (0.19 among four options), which teaches nothing;
     - the pull to F is how far the run has come to `anneal`; once F is T, at least s_T over the largest s;
-    - wanted: floor + (1 - K floor) ((1 - pull) g_k + pull [k = F]), the floor shrinking to a quarter with the pull;
+    - wanted: floor + (1 - K floor) ((1 - pull) g_k + pull [k = F]). Once F is T the floor shrinks to a quarter with
+      the pull; until then the levels beyond F must be seen often enough to notice that one is within reach;
     - the weights move `rate` of the way to that in a step.
 
     The pull is there because sampling by p(1-p) alone was measured to give a head start and no better end.
@@ -205,7 +208,8 @@ class Goldilocks(Strategy):
         off_floor = max((k for k, skill in enumerate(sure) if skill >= settings.learnable), default=0)
         next_up = max((k + 1 for k, skill in enumerate(known) if skill >= settings.threshold), default=0)
         reached = min(top, max(off_floor, next_up))
-        back = reached < now and known[now] < settings.learnable / 2
+        lost = now > 0 and known[now - 1] < _LOST * settings.threshold
+        back = reached < now and known[now] < settings.learnable / 2 and lost
         self.streak[entry] = self.streak[entry] + 1 if reached > now or back else 0
         if self.streak[entry] >= settings.patience:
             self.frontier[entry], self.streak[entry] = reached, 0
@@ -221,7 +225,8 @@ class Goldilocks(Strategy):
         if frontier == K - 1 and largest > 0:
             mastered = levels[-1].skill >= _HALF
             pull = max(pull, 1.0 if mastered else signals[-1] / largest)
-        floor = min(self.settings.floor, _HALF / K) * (1 - (1 - _LAST_FLOOR) * pull)
+        shrunk = (1 - _LAST_FLOOR) * pull if frontier == K - 1 else 0.0
+        floor = min(self.settings.floor, _HALF / K) * (1 - shrunk)
         return [floor + (1 - K * floor) * ((1 - pull) * g + pull * (k == frontier)) for k, g in enumerate(by_signal)]
 
     def state(self) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def test_goldilocks_is_pulled_up_as_the_run_goes_on() -> None:
     shares = [show(curriculum, step, 0.5, 0.35, 0.2, times=400)[1] for step in (1, 2, 25, 50, 99)]
     assert shares == sorted(shares)
     assert shares[0] < 0.5
-    assert shares[-2:] == pytest.approx([0.96, 0.96])
+    assert shares[-2:] == pytest.approx([0.84, 0.84])  # the floor stays: the target must be seen to come within reach
     assert opened(strategy="goldilocks", anneal=10).stats(5).toward(10) == 0.5
 
 
@@ -143,6 +143,16 @@ def test_goldilocks_moves_slowly_and_not_for_a_single_step() -> None:
         show(curriculum, step, 0.5, middle, 0.0, times=400)
         frontiers.append(curriculum.strategy.state()["frontier"]["0"])
     assert frontiers == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 0]
+
+
+def test_goldilocks_does_not_flap_where_a_level_is_just_mastered() -> None:
+    curriculum = opened(strategy="goldilocks", patience=1, memory=100, threshold=0.5)
+    frontiers = []
+    # skill (p - .2) / .8 of the first level: .55, then .45 and .40 (above 3/4 of the threshold), then .35
+    for step, first in enumerate((0.64, 0.56, 0.52, 0.48), start=1):
+        show(curriculum, step, first, 0.2, 0.2, times=800)
+        frontiers.append(curriculum.strategy.state()["frontier"]["0"])
+    assert frontiers == [1, 1, 1, 0]
 
 
 def test_a_few_lucky_guesses_are_no_skill() -> None:
