@@ -14,10 +14,11 @@ from typing import Any
 import torch
 
 from ssl4rl.core.dataset import TaskDataset
+from ssl4rl.core.grpo.attention import ATTENTION, COPYING, install
 from ssl4rl.core.grpo.console import Progress, Say, introduce, progress_bar, silent, stop_after_step
 from ssl4rl.core.grpo.evaluate import Evaluation, evaluate
 from ssl4rl.core.grpo.policy import Policy, load_policy
-from ssl4rl.core.grpo.prefix import Group
+from ssl4rl.core.grpo.prefix import Group, inner_model
 from ssl4rl.core.grpo.preflight import preflight
 from ssl4rl.core.grpo.pretrained import Lora
 from ssl4rl.core.grpo.ranks import Ranks, open_ranks
@@ -25,6 +26,7 @@ from ssl4rl.core.grpo.records import Unusable, log_rollouts, summarise
 from ssl4rl.core.grpo.run_dir import RunDir, finished_summary
 from ssl4rl.core.grpo.stream import check_lengths, encode
 from ssl4rl.core.grpo.trainer import Trainer
+from ssl4rl.core.grpo.update import autocast
 from ssl4rl.core.mixture import Sources, open_recipe
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
@@ -158,8 +160,10 @@ def open_run(
     checkpoint, state = (latest(run, ranks) if recipe.resume else None) or (None, None)
     policy = load(recipe, str(checkpoint) if checkpoint else None, device)
     longest = check_lengths(data.train, policy.encoder, recipe.prompt.max_tokens)
-    shared = ranks.by_first(lambda: may_share(policy, data.train, say))
-    trainer = Trainer(recipe, policy, data.train, shared=shared, ranks=ranks)
+    attention = ranks.by_first(lambda: shared_attention(policy, data.train, say))
+    if attention is not None:
+        install(inner_model(policy.model), attention)  # the first rank alone has found it out
+    trainer = Trainer(recipe, policy, data.train, shared=attention is not None, ranks=ranks)
     ranks.share_weights(trainer.parameters)
     run.open()
     if state is not None:
@@ -192,8 +196,11 @@ def load(recipe: Recipe, checkpoint: str | None, device: str | None = None) -> P
     )
 
 
-def may_share(policy: Policy, dataset: TaskDataset, say: Say) -> bool:
-    """Whether completions may share their prompt on this model: structure first, then numbers, else one loud line."""
+def shared_attention(policy: Policy, dataset: TaskDataset, say: Say) -> str | None:
+    """With which attention completions may share their prompt on this model; None, said in one loud line, with none.
+
+    Structure decides first, then numbers in the precision of training, whose kernels are others than float32's.
+    """
     groups = []
     # one of each task, for some may show pictures and others none; two at least
     first = {c.task.id: i for i, c in reversed(list(enumerate(dataset.components)))}
@@ -202,12 +209,15 @@ def may_share(policy: Policy, dataset: TaskDataset, say: Say) -> bool:
         verifier = dataset.component_of(prompt.example).verifier
         full = policy.tokens(verifier.complete(prompt.example.answer, dataset.style))
         groups.append(Group(prompt.encoded.prompt_ids, prompt.encoded.media, [full, full[:2], full[:-1]]))
-    result = preflight(policy.model, groups)
-    if result.ok:
-        say(f"shared prompts: on (log-probs agree to {result.logp_difference:.0e})")
-    else:
+    with autocast(policy):
+        result = preflight(policy.model, groups)
+    if not result.ok:
         say(f"WARNING shared prompts: OFF, training runs unshared and slower: {result.reason}")
-    return result.ok
+        return None
+    say(f"shared prompts: on (log-probs agree to {result.logp_difference:.0e})")
+    if result.reason:
+        say(f"WARNING prompts' keys are copied for every completion, which takes memory: {result.reason}")
+    return COPYING if result.reason else ATTENTION
 
 
 def _loop(

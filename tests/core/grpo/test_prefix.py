@@ -164,6 +164,30 @@ def test_gradient_checkpointing(kind: str, lora: bool, tiny: Tiny) -> None:
     assert calls[0] == 2 * model.config.get_text_config().num_hidden_layers, "the layers were not computed again"
 
 
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "llama"])
+def test_a_rows_block_mask_is_made_once(kind: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For all layers, and for their second run under gradient checkpointing; the mask itself is read on a GPU only."""
+    made, read, make = [], [], attention_module.block_mask
+
+    def counted(plan: attention_module.Layout, device: torch.device) -> Any:
+        made.append(plan)
+        return make(plan, device)
+
+    def on_a_gpu(*inputs: Any) -> torch.Tensor:
+        plan = inputs[3]
+        read.append(plan.block_mask(torch.device("cpu")))
+        return attention_module.concatenated_attention(*inputs)
+
+    monkeypatch.setattr(attention_module, "block_mask", counted)
+    monkeypatch.setattr(attention_module, "merged_attention", on_a_gpu)
+    model: Any = load(kind, tiny(kind)).train()
+    groups = groups_of(kind, tiny(kind))
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    gradients(model, lambda: shared_logps(model, groups, row_tokens=1))
+    assert len(made) == len(groups)
+    assert len(read) == 2 * len(groups) * model.config.get_text_config().num_hidden_layers
+
+
 def count_calls(model: Any) -> list[int]:
     """How often a text layer's attention output projection runs."""
     calls = [0]

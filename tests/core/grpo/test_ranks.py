@@ -14,7 +14,9 @@ import pytest
 import torch
 import yaml
 
+from ssl4rl.core.grpo.attention import COPYING
 from ssl4rl.core.grpo.ranks import ALONE, Ranks, open_ranks
+from ssl4rl.core.grpo.run import open_run
 from ssl4rl.core.types import Ssl4rlError
 from tests.core.grpo import ranked
 from tests.core.grpo.runs import metrics, recipe, resumed, run, under_way, weights
@@ -120,6 +122,24 @@ def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
     steps = [line for line in logs[1] if line["phase"] == "train"]
     assert sum(line["refilled"] for line in steps) > 0
     assert all(line["groups"] <= 5 and line["sampled"] > 5 for line in steps)
+
+
+class Second(Ranks):
+    """The other of two ranks, which hears what the first one found: the fast attention is wrong here."""
+
+    def by_first(self, decide: Any) -> Any:
+        return COPYING
+
+    def share_weights(self, parameters: Any) -> None:
+        pass
+
+
+def test_all_ranks_take_the_attention_that_the_first_found(tmp_path: Path) -> None:
+    said: list[str] = []
+    opened = open_run(recipe(tmp_path), Second(1, 2), "cpu", said.append, lambda run, ranks: None)
+    text = opened.trainer.policy.model.config.get_text_config(decoder=True)
+    assert text._attn_implementation == COPYING
+    assert opened.trainer.shared
 
 
 def recipe_file(folder: Path, **train: Any) -> Path:
