@@ -102,7 +102,9 @@ def _ordered(chosen_NN: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _ready(device: torch.device) -> Callable[..., Any]:
-    return flex_attention if device.type == "cpu" else compiled()
+    if device.type == "cpu":
+        return flex_attention
+    return compiled()
 
 
 @cache
@@ -112,4 +114,4 @@ def compiled() -> Callable[..., Any]:
     ``fullgraph``: past dynamo's limit of recompilations it raises, where else the whole row's scores would be written
     out in silence. Expected are two for training and log-probs without gradient, and as many for rows of one block.
     """
-    return torch.compile(flex_attention, dynamic=True, fullgraph=True)  # type: ignore[return-value]
+    return torch.compile(flex_attention, dynamic=True, fullgraph=True)

@@ -29,6 +29,7 @@ from ssl4rl.core.grpo.reference import Reference
 from ssl4rl.core.grpo.rollout import Sampling, generate
 from ssl4rl.core.grpo.sampled import Rollouts, gathered, keyed_uniforms, sample_until, scored
 from ssl4rl.core.grpo.schedule import learning_rate
+from ssl4rl.core.grpo.sharded import ShardedAdamW, open_optimizer
 from ssl4rl.core.grpo.stream import Prompt, PromptStream, encode
 from ssl4rl.core.grpo.update import (
     Batch,
@@ -58,16 +59,13 @@ class Trainer:
     reference: Reference | None = None
     ranks: Ranks = ALONE
     curriculum: Curriculum = field(init=False)
-    optimizer: torch.optim.AdamW = field(init=False)
+    optimizer: torch.optim.AdamW | ShardedAdamW = field(init=False)
     stream: PromptStream = field(init=False)
 
     def __post_init__(self) -> None:
-        settings = self.recipe.optim
         self.curriculum = open_curriculum(self.recipe.curriculum, self.dataset, self.recipe.train.steps)
         self.parameters = [p for p in self.policy.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
-        )
+        self.optimizer = open_optimizer(self.parameters, self.recipe.optim, self.ranks, self.recipe.train.shard)
         self._fixed_features = fixed_features(self.policy.model)
         self._apart = has_dropout(self.policy.model)
         self.open_stream(0)
@@ -368,7 +366,7 @@ class Trainer:
         return float(norm)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint needs beside the policy's weights."""
+        """What a checkpoint needs beside the policy's weights; to be called on every rank, and whole on the first."""
         reference = self.reference.state() if self.reference else None
         return {
             "step": self.step,
