@@ -187,6 +187,28 @@ def _compare_decoding(model: nn.Module, groups: Sequence[Group], slow: TokenLogp
     return replace(packed, logp_difference=max(packed.logp_difference, logp))
 
 
+@torch.no_grad()
+def why_not_static(model: nn.Module, groups: Sequence[Group]) -> str | None:
+    """Why not to decode in steps of one shape (CUDA graphs on a GPU), in a line, or None: it agrees with `Cascade`.
+
+    For a model that `preflight` accepted. A lack of memory is raised.
+    """
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        difference_N = (decoded_logps(model, groups, static=True) - decoded_logps(model, groups)).abs()
+    except torch.OutOfMemoryError:
+        raise
+    except FAILURES as error:
+        return f"it fails: {_first_line(error)}"
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+    coarse = _is_coarse(model)
+    off, most = float(difference_N.mean() if coarse else difference_N.max()), COARSE_LOGP if coarse else TOLERANCE
+    return None if off <= most else f"its log-probs differ by {off:.1e} nats (allowed {most:.0e})"
+
+
 def _first_line(error: BaseException) -> str:
     """Compilers' errors run over pages."""
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

@@ -19,7 +19,7 @@ from ssl4rl.core.grpo.console import Progress, Say, introduce, progress_bar, sil
 from ssl4rl.core.grpo.evaluate import Evaluation, evaluate
 from ssl4rl.core.grpo.policy import Policy, load_policy
 from ssl4rl.core.grpo.prefix import Group, inner_model
-from ssl4rl.core.grpo.preflight import preflight
+from ssl4rl.core.grpo.preflight import preflight, why_not_static
 from ssl4rl.core.grpo.pretrained import Lora
 from ssl4rl.core.grpo.ranks import Ranks, open_ranks
 from ssl4rl.core.grpo.records import Unusable, log_rollouts, summarise
@@ -160,10 +160,11 @@ def open_run(
     checkpoint, state = (latest(run, ranks) if recipe.resume else None) or (None, None)
     policy = load(recipe, str(checkpoint) if checkpoint else None, device)
     longest = check_lengths(data.train, policy.encoder, recipe.prompt.max_tokens)
-    attention = ranks.by_first(lambda: shared_attention(policy, data.train, say))
+    attention, static = ranks.by_first(lambda: fast_ways(policy, data.train, recipe.train.cuda_graphs, say))
     if attention is not None:
         install(inner_model(policy.model), attention)  # the first rank alone has found it out
-    trainer = Trainer(recipe, policy, data.train, shared=attention is not None, ranks=ranks)
+    shared = attention is not None
+    trainer = Trainer(recipe, policy, data.train, shared=shared, static=static, ranks=ranks)
     ranks.share_weights(trainer.parameters)
     run.open()
     if state is not None:
@@ -196,10 +197,11 @@ def load(recipe: Recipe, checkpoint: str | None, device: str | None = None) -> P
     )
 
 
-def shared_attention(policy: Policy, dataset: TaskDataset, say: Say) -> str | None:
-    """With which attention completions may share their prompt on this model; None, said in one loud line, with none.
+def fast_ways(policy: Policy, dataset: TaskDataset, cuda_graphs: bool, say: Say) -> tuple[str | None, bool]:
+    """With which attention completions may share their prompt on this model, and whether steps of one shape decode it.
 
-    Structure decides first, then numbers in the precision of training, whose kernels are others than float32's.
+    None and False are said in one loud line, the latter where `cuda_graphs` asked for it. Structure decides first, then
+    numbers in the precision of training, whose kernels are others than float32's.
     """
     groups = []
     # one of each task, for some may show pictures and others none; two at least
@@ -211,13 +213,18 @@ def shared_attention(policy: Policy, dataset: TaskDataset, say: Say) -> str | No
         groups.append(Group(prompt.encoded.prompt_ids, prompt.encoded.media, [full, full[:2], full[:-1]]))
     with autocast(policy):
         result = preflight(policy.model, groups)
+        wrong = why_not_static(policy.model, groups) if cuda_graphs and result.ok else None
     if not result.ok:
         say(f"WARNING shared prompts: OFF, training runs unshared and slower: {result.reason}")
-        return None
+        if cuda_graphs:
+            say("WARNING train.cuda_graphs: OFF, for it samples with shared prompts")
+        return None, False
     say(f"shared prompts: on (log-probs agree to {result.logp_difference:.0e})")
     if result.reason:
         say(f"WARNING prompts' keys are copied for every completion, which takes memory: {result.reason}")
-    return COPYING if result.reason else ATTENTION
+    if wrong is not None:
+        say(f"WARNING train.cuda_graphs: OFF, sampling launches kernel by kernel: {wrong}")
+    return COPYING if result.reason else ATTENTION, cuda_graphs and wrong is None
 
 
 def _loop(
@@ -315,5 +322,6 @@ def run_evaluation(trainer: Trainer, held_out: TaskDataset, n: int | None = None
         workers=recipe.train.workers,
         max_rows=recipe.train.rollout_rows,
         shared=trainer.shared,
+        static=trainer.static,
         ranks=trainer.ranks,
     )

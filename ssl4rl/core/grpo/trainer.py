@@ -26,8 +26,9 @@ from ssl4rl.core.grpo.policy import Policy
 from ssl4rl.core.grpo.prefix import Group, fixed_features, has_dropout
 from ssl4rl.core.grpo.ranks import ALONE, Ranks
 from ssl4rl.core.grpo.reference import Reference
-from ssl4rl.core.grpo.rollout import Sampling, generate
+from ssl4rl.core.grpo.rollout import generate
 from ssl4rl.core.grpo.sampled import Rollouts, gathered, keyed_uniforms, sample_until, scored
+from ssl4rl.core.grpo.sampler import Sampling
 from ssl4rl.core.grpo.schedule import learning_rate
 from ssl4rl.core.grpo.sharded import ShardedAdamW, open_optimizer
 from ssl4rl.core.grpo.stream import Prompt, PromptStream, encode
@@ -49,12 +50,16 @@ from ssl4rl.core.types import Ssl4rlError
 
 @dataclass
 class Trainer:
-    """Everything that changes while a run goes on. `step` counts warm-up steps first, then GRPO steps."""
+    """Everything that changes while a run goes on. `step` counts warm-up steps first, then GRPO steps.
+
+    `shared` and `static` are `rollout.generate`'s.
+    """
 
     recipe: Recipe
     policy: Policy
     dataset: TaskDataset
     shared: bool = True
+    static: bool = False
     step: int = 0
     reference: Reference | None = None
     ranks: Ranks = ALONE
@@ -204,6 +209,7 @@ class Trainer:
                 keyed_uniforms(recipe.train.seed, self.step, prompts, G, sampling.max_new_tokens),
                 recipe.train.rollout_rows,
                 shared=self.shared,
+                static=self.static,
                 features=features,
             )
         weights = recipe.reward.model_dump()

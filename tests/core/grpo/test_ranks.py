@@ -159,7 +159,7 @@ class Second(Ranks):
     """The other of two ranks, which hears what the first one found: the fast attention is wrong here."""
 
     def by_first(self, decide: Any) -> Any:
-        return COPYING
+        return COPYING, True
 
     def share_weights(self, parameters: Any) -> None:
         pass
@@ -171,6 +171,7 @@ def test_all_ranks_take_the_attention_that_the_first_found(tmp_path: Path) -> No
     text = opened.trainer.policy.model.config.get_text_config(decoder=True)
     assert text._attn_implementation == COPYING
     assert opened.trainer.shared
+    assert opened.trainer.static
 
 
 def recipe_file(folder: Path, **train: Any) -> Path:
