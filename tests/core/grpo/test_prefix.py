@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from ssl4rl.core.grpo import attention as attention_module
+from ssl4rl.core.grpo import flexible
 from ssl4rl.core.grpo import prefix as prefix_module
 from ssl4rl.core.grpo.prefix import (
     Group,
@@ -186,6 +187,30 @@ def test_a_rows_block_mask_is_made_once(kind: str, tiny: Tiny, monkeypatch: pyte
     gradients(model, lambda: shared_logps(model, groups, row_tokens=1))
     assert len(made) == len(groups)
     assert len(read) == 2 * len(groups) * model.config.get_text_config().num_hidden_layers
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # torch 2.13's own
+@pytest.mark.parametrize("low", [False, True], ids=["float32", "autocast"])
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "idefics3", "llama"])
+def test_compiled_flexible_attention_in_a_whole_model(
+    kind: str, low: bool, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU's forward pass does, compiled for the CPU: log-probs without gradient, also in bfloat16."""
+    torch._dynamo.reset()
+    monkeypatch.setattr(flexible, "_ready", lambda device: flexible.compiled())
+    monkeypatch.setattr(attention_module, "merged_attention", flexible.flexible_attention)
+    model, groups = load(kind, tiny(kind)).eval(), groups_of(kind, tiny(kind))
+    with torch.no_grad():
+        exact = unshared_logps(model, groups)
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            usual = unshared_logps(model, groups)
+            for row_tokens in (1, 10_000):
+                ours = shared_logps(model, groups, row_tokens=row_tokens)
+                off, rounding = (
+                    float((x.logp_PGT - exact.logp_PGT)[exact.mask_PGT].abs().mean()) for x in (ours, usual)
+                )
+                assert off < (1.5 * rounding if low else 1e-5)
 
 
 def count_calls(model: Any) -> list[int]:

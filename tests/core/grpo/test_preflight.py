@@ -18,6 +18,7 @@ from ssl4rl.core.grpo.attention import layout
 from ssl4rl.core.grpo.prefix import shared_logps, unshared_logps
 from ssl4rl.core.grpo.preflight import gradient_difference, preflight, why_unshareable
 from tests.core.grpo.cases import differences, gradients, groups_of, load, plain_logps
+from tests.core.grpo.runs import recipe, resumed, run, run_until, same
 from tests.tiny_models import SHAREABLE_TEXT, SHAREABLE_VISION, UNSHAREABLE_TEXT, UNSHAREABLE_VISION
 
 Tiny = Callable[[str], Path]
@@ -107,6 +108,22 @@ def test_where_the_fast_attention_fails_the_slow_one_is_used(
     assert text._attn_implementation == attention.COPYING
     slow = unshared_logps(model, groups)
     torch.testing.assert_close(again.logp_PGT[again.mask_PGT], slow.logp_PGT[slow.mask_PGT], atol=1e-4, rtol=0)
+
+
+def test_a_run_on_the_slow_attention_says_so_and_resumes_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*inputs: Any) -> Tensor:
+        raise RuntimeError("no kernel image\nand a page of a compiler's output")
+
+    monkeypatch.setattr(attention, "merged_attention", wrong)
+    straight, stopped = recipe(tmp_path / "straight"), recipe(tmp_path / "stopped")
+    said = run(straight)
+    (warned,) = [line for line in said if "WARNING prompts' keys are copied" in line]
+    assert warned.endswith("its packed forward fails: RuntimeError: no kernel image")
+    run_until(stopped, 3, monkeypatch)
+    run(resumed(stopped))
+    assert same(straight.folder, stopped.folder)
 
 
 @pytest.mark.parametrize("precision", ["autocast", "weights"])
