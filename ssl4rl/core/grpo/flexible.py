@@ -2,7 +2,8 @@
 
 FlexAttention (Dong et al. 2024, https://arxiv.org/abs/2412.05496) compiles the mask below into its kernel: the prompt's
 keys and values lie in memory once, and blocks of branches that do not see each other are never computed. PyTorch has
-no backward pass of it on the CPU, where ``attention.merged_attention`` is used; the forward pass is tested there.
+no kernel of its backward pass for the CPU, where ``attention.merged_attention`` is used. Tested there are the compiled
+forward pass, and values and gradients by PyTorch's reference of the operator.
 
 What the kernel asks for, by torch 2.13's source (it raises otherwise, and ``preflight`` then falls back): head
 dimensions of 16 or more on CUDA, queries, keys and values of one dtype, query heads a multiple of key heads. A row may

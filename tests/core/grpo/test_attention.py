@@ -70,16 +70,17 @@ def test_equals_dense_mask(name: str, attend: Callable[..., Tensor]) -> None:
         torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-10)
 
 
-@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning")
-@pytest.mark.parametrize("name", LAYOUTS)
-def test_flexible_attention_equals_dense_mask(name: str) -> None:
-    prompts, branches = LAYOUTS[name]
-    plan = layout(prompts, branches, CPU)
-    q, k, v = (x.detach() for x in inputs(plan.tokens, torch.float32))
-    mask = dense_mask(prompts, branches)
-    ours = flexible_attention(q, k, v, plan, 0.3)
-    torch.testing.assert_close(ours, dense_attention(q, k, v, mask, 0.3), atol=1e-6, rtol=1e-5)
-    assert plan.block_mask(CPU) is plan.block_mask(CPU)
+@pytest.mark.usefixtures("flexible_with_gradients")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # dynamo looks at it
+@pytest.mark.parametrize("scale", [0.3, 8**-0.5])
+def test_flexible_attention_equals_dense_mask(scale: float) -> None:
+    for prompts, branches in (*LAYOUTS.values(), ([300], [[40, 77, 3]])):
+        plan = layout(prompts, branches, CPU)
+        tensors = inputs(plan.tokens)
+        expected = run(dense_attention, tensors, dense_mask(prompts, branches), scale)
+        for ours, theirs in zip(run(flexible_attention, tensors, plan, scale), expected, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-10)
+        assert plan.block_mask(CPU) is plan.block_mask(CPU)
 
 
 @pytest.mark.slow

@@ -189,6 +189,24 @@ def test_a_rows_block_mask_is_made_once(kind: str, tiny: Tiny, monkeypatch: pyte
     assert len(read) == 2 * len(groups) * model.config.get_text_config().num_hidden_layers
 
 
+@pytest.mark.usefixtures("flexible_with_gradients")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # dynamo looks at it
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "idefics3", "llama"])
+def test_flexible_attention_trains_a_whole_model(kind: str, tiny: Tiny) -> None:
+    """Under gradient checkpointing; with an adapter on queries alone too, so that keys come without gradient."""
+    groups = groups_of(kind, tiny(kind))
+    adapted = get_peft_model(
+        load(kind, tiny(kind)), LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)
+    )
+    models: list[Any] = [load(kind, tiny(kind)), adapted]
+    for model in models:
+        slow = gradients(model, lambda: unshared_logps(model, groups))  # noqa: B023
+        model.train().gradient_checkpointing_enable({"use_reentrant": False})
+        for row_tokens in (1, 10_000):
+            fast = gradients(model, lambda: shared_logps(model, groups, row_tokens=row_tokens))  # noqa: B023
+            assert agree(fast, slow)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # torch 2.13's own
 @pytest.mark.parametrize("low", [False, True], ids=["float32", "autocast"])
