@@ -105,7 +105,7 @@ class Replayed:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._calls = 0
+        self._calls, self._device = 0, device
         self._record = device.type == "cuda"
         self._replay: Callable[[], Tensor] | None = None
 
@@ -116,9 +116,9 @@ class Replayed:
             return run()
         self._calls += 1
         if self._calls <= WARM_UP:
-            return aside(run)
+            return aside(run, self._device)
         try:
-            self._replay = recorded(run)
+            self._replay = recorded(run, self._device)
         except RuntimeError as error:
             self._record = False
             reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
@@ -127,9 +127,10 @@ class Replayed:
         return self._replay()
 
 
-def aside(run: Callable[[], Tensor]) -> Tensor:
+def aside(run: Callable[[], Tensor], device: torch.device) -> Tensor:
     """What `run` returns, computed on a stream of its own as PyTorch asks for before recording."""
-    here, stream = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    here = torch.cuda.current_stream(device)
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     stream.wait_stream(here)
     with torch.cuda.stream(stream):
         out = run()
@@ -138,10 +139,14 @@ def aside(run: Callable[[], Tensor]) -> Tensor:
     return out
 
 
-def recorded(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    """`run` as a CUDA graph, not yet run. Other threads (nccl's watchdog) may use the GPU meanwhile."""
+def recorded(run: Callable[[], Tensor], device: torch.device) -> Callable[[], Tensor]:
+    """`run` as a CUDA graph, not yet run. Other threads (nccl's watchdog) may use the GPU meanwhile.
+
+    The stream decides what is recorded: with one of another device `run` would just run, and its replay do nothing.
+    """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         out = run()
 
     def replay() -> Tensor:

@@ -81,10 +81,10 @@ def test_a_step_never_waits_and_keeps_its_memory(kind: str, tiny: Tiny, monkeypa
     assert later[0][1][0] < first[0][1][0], "rows that ended leave when the memory grows"
 
 
-def replay_on_the_cpu(recordings: list[int]) -> Callable[[Callable[[], Tensor]], Callable[[], Tensor]]:
+def replay_on_the_cpu(recordings: list[int]) -> Callable[[Callable[[], Tensor], Any], Callable[[], Tensor]]:
     """What a GPU does, as far as a CPU can: every replay writes into the output of the first run."""
 
-    def recorded(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    def recorded(run: Callable[[], Tensor], device: torch.device) -> Callable[[], Tensor]:
         recordings.append(1)
         out: list[Tensor] = []
 
@@ -113,7 +113,7 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Recordings made, one entry each."""
     recordings: list[int] = []
     monkeypatch.setattr(static, "Replayed", OnGpu)
-    monkeypatch.setattr(static, "aside", lambda run: run())
+    monkeypatch.setattr(static, "aside", lambda run, device: run())
     monkeypatch.setattr(static, "recorded", replay_on_the_cpu(recordings))
     return recordings
 
@@ -139,7 +139,7 @@ def test_warm_up_then_one_recording(as_on_a_gpu: list[int]) -> None:
 
 
 def test_what_cannot_be_recorded_runs_on_and_is_said(monkeypatch: pytest.MonkeyPatch, as_on_a_gpu: list[int]) -> None:
-    def refuses(step: Callable[[], Tensor]) -> Any:
+    def refuses(step: Callable[[], Tensor], device: torch.device) -> Any:
         as_on_a_gpu.append(1)
         raise RuntimeError("operation not permitted when stream is capturing\nand a page more")
 
