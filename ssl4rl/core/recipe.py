@@ -167,6 +167,8 @@ class TrainSection(_Section):
     """Length and housekeeping. Time limits end the run early, cleanly, after the step in progress.
 
     `processes`: how many there must be, for a launcher that might start fewer; by default as many as there are.
+    `shard`: what each of several processes holds a share of: nothing, or AdamW's state (the same weights, less memory).
+    `cuda_graphs`: sample in steps of one shape, which a GPU replays; without a GPU the same steps, not replayed.
     `keep_start`: keep the policy as it is after the format warm-up, in `start/`.
     `gradient_agreement_every`: every so many steps, how far the tasks' gradients point the same way (0 is never).
     """
@@ -181,6 +183,8 @@ class TrainSection(_Section):
     workers: int = Field(0, ge=0)
     threads: int | None = Field(None, ge=1)
     processes: int | None = Field(None, ge=1)
+    shard: Literal["none", "optimizer"] = "none"
+    cuda_graphs: bool = False
     keep_start: bool = False
     log_rollouts: int = Field(2, ge=0)
     gradient_agreement_every: int = Field(0, ge=0)

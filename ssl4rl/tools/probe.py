@@ -13,7 +13,8 @@ from ssl4rl.core import registry
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.evaluate import wilson
 from ssl4rl.core.grpo.policy import Policy, load_policy
-from ssl4rl.core.grpo.rollout import Sampling, generate
+from ssl4rl.core.grpo.rollout import generate
+from ssl4rl.core.grpo.sampler import Sampling
 from ssl4rl.core.grpo.stream import Prompt, encode
 from ssl4rl.core.grpo.update import autocast
 from ssl4rl.core.mixture import Sources, TaskSpec, level_names, open_mixture

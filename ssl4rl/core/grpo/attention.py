@@ -4,21 +4,24 @@ A row is ``[prompt 1 | ... | prompt P | branches of prompt 1 | ... | branches of
 to itself; a branch attends to the whole of its prompt and causally to itself; nothing else sees anything. ``Layout``
 says where the pieces lie.
 
-Two implementations agree in values and gradients (tests/core/grpo/test_attention.py):
+Three implementations agree (tests/core/grpo/test_attention.py):
 
 - ``merged_attention`` runs flash attention on pieces without copying keys: prompt on prompt, branches on prompt,
   branches on themselves. The two parts of a branch are joined by their log-sum-exp, as in ring attention (Liu et al.
   2023, https://arxiv.org/abs/2310.01889, section 3.1). Given the joined output and log-sum-exp, the flash backward of
   each part is exact by itself. CPU only, since it calls the CPU kernel by name.
-- ``concatenated_attention`` repeats the prompt's keys before each branch's own and masks. Any device; the slow twin.
+- ``flexible.flexible_attention``, on every other device: one FlexAttention call under a block mask.
+- ``concatenated_attention`` repeats the prompt's keys before each branch's own and masks. Any device; the slow twin,
+  and what ``preflight`` falls back to where the others fail.
 
-``install`` puts both behind transformers' ``AttentionInterface`` for the text model; a vision tower keeps its own.
+``install`` puts them behind transformers' ``AttentionInterface`` for the text model; a vision tower keeps its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +32,16 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from ssl4rl.core.grpo.flexible import block_mask, flexible_attention
 from ssl4rl.core.grpo.patches import multiply_patches
 
 if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
+
     from ssl4rl.core.grpo.cascade import Cascade
 
 ATTENTION = "ssl4rl_shared_prefix"
+COPYING = "ssl4rl_shared_prefix_copying"  # the same, always by ``concatenated_attention``
 FAR = 1e30  # a log-sum-exp beyond reach: exp(score - FAR) is 0, so padded queries pass no gradient on
 
 
@@ -59,6 +66,13 @@ class Layout:
     spans: tuple[Span, ...]
     prompt_tokens: int
     tokens: int
+    _masks: dict[torch.device, BlockMask] = field(default_factory=dict, repr=False, compare=False)
+
+    def block_mask(self, device: torch.device) -> BlockMask:
+        """FlexAttention's mask of the row, made once for all layers."""
+        if device not in self._masks:
+            self._masks[device] = block_mask(self, device)
+        return self._masks[device]
 
 
 def layout(prompts: Sequence[int], branches: Sequence[Sequence[int]], device: torch.device) -> Layout:
@@ -88,21 +102,23 @@ def install(model: PreTrainedModel, implementation: str = ATTENTION) -> str:
 
     It stays installed, because gradient checkpointing runs the attention again during the backward pass, after any
     ``with`` block round the forward pass has ended. Patch embeddings become matrix products with it. Returns the
-    implementation that was in place; passing that name as ``implementation`` puts it all back. Raises ValueError if the
-    model takes none.
+    implementation that was in place; passing that name as ``implementation`` puts it all back. Where ``COPYING`` was
+    put in place it stays. Raises ValueError if the model takes none.
     """
     config = model.config
     text = config.get_text_config(decoder=True)
     before: str = text._attn_implementation
-    if before == implementation:
+    if before == implementation or (before == COPYING and implementation == ATTENTION):
         return before
     AttentionInterface.register(ATTENTION, shared_prefix_attention)
-    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
-    name = next((key for key in config.sub_configs if getattr(config, key, None) is text), None)
-    model.set_attn_implementation(implementation if name is None else {name: implementation})
+    AttentionInterface.register(COPYING, partial(shared_prefix_attention, copying=True))
+    for name in (ATTENTION, COPYING):
+        AttentionMaskInterface.register(name, sdpa_mask)
+    part = next((key for key in config.sub_configs if getattr(config, key, None) is text), None)
+    model.set_attn_implementation(implementation if part is None else {part: implementation})
     if text._attn_implementation != implementation:
         raise ValueError(f"{type(model).__name__} did not accept an attention function for its text model")
-    multiply_patches(model, implementation == ATTENTION)  # preflight compares it with the model as it came
+    multiply_patches(model, implementation in (ATTENTION, COPYING))  # preflight compares it with the model as it came
     return before
 
 
@@ -116,6 +132,7 @@ def shared_prefix_attention(
     dropout: float = 0.0,
     shared_prefix: Layout | None = None,
     cascade: Cascade | None = None,
+    copying: bool = False,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """What ``install`` registers: packed when the call carries ``shared_prefix``, else transformers' SDPA.
@@ -140,11 +157,9 @@ def shared_prefix_attention(
         # Autocast knows SDPA but not the kernels called here; rotary embeddings leave queries wider than values.
         dtype = torch.get_autocast_dtype(query.device.type)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
-    if query.device.type == "cpu":
-        out_SHD = merged_attention(query, key, value, shared_prefix, scale)
-    else:
-        out_SHD = concatenated_attention(query, key, value, shared_prefix, scale)
-    return out_SHD.unsqueeze(0), None
+    fast = merged_attention if query.device.type == "cpu" else flexible_attention
+    attend = concatenated_attention if copying else fast
+    return attend(query, key, value, shared_prefix, scale).unsqueeze(0), None
 
 
 def concatenated_attention(q_1HSD: Tensor, k_1KSD: Tensor, v_1KSD: Tensor, plan: Layout, scale: float) -> Tensor:

@@ -6,8 +6,7 @@ for which the rows of a prompt are queries side by side, and to its own tokens. 
 https://flashinfer.ai/2024/02/02/cascade-inference.html.) There the two parts are joined by their log-sum-exp; here the
 scores of both go through one softmax, since a step has few of them and every kernel counts.
 
-Shapes change only in ``Cascade.select`` and where the rows' memory doubles: that is where a static-shape decoder
-(CUDA graphs) would take hold.
+Shapes change with every token; ``static.StaticCascade`` is the form of it whose shapes stay.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class Cascade:
         P = len(prompts[0][0])
         self.prompt_R = torch.arange(P, device=prompts[0][0].device)
         # keys are kept [P, K, D, L] and [R, K, D, T]: the scores' matrix products take them faster so
-        self._prompts = [(_attended(k).mT.contiguous(), _attended(v)) for k, v in prompts]
+        self._prompts = [(attended(k).mT.contiguous(), attended(v)) for k, v in prompts]
         self._kept_P = self.prompt_R  # the prompts that still have their keys and values here
         self._seen_PL = seen_PL
         self._rows: list[tuple[Tensor, Tensor] | None] = [None] * len(prompts)
@@ -50,7 +49,7 @@ class Cascade:
 
     def update(self, key_RK1D: Tensor, value_RK1D: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Appends a token to every row, as transformers' attention asks for it. Returns views [R, K, T, D] with it."""
-        key_RK1D, value_RK1D = _attended(key_RK1D), _attended(value_RK1D)
+        key_RK1D, value_RK1D = attended(key_RK1D), attended(value_RK1D)
         before = self._tokens
         now = before + 1
         rows = self._rows[layer_idx]
@@ -107,14 +106,13 @@ class Cascade:
         P, M, L = len(keys_PKDL), self._beside, keys_PKDL.shape[3]
         wide = torch.promote_types(value_RKTD.dtype, torch.float32)
         # the H / K query heads that share a key head are queries side by side
-        query_RKQD = _attended(query_RH1D).reshape(R, K, H // K, D)
+        query_RKQD = attended(query_RH1D).reshape(R, K, H // K, D)
         if query_RKQD.dtype == wide:  # a narrower type would round it
             query_RKQD, scale = query_RKQD * scale, 1.0
         far_PKNL = self._beside_prompts(query_RKQD).reshape(P, K, -1, D) @ keys_PKDL
         own_PKMQT = self._beside_prompts(query_RKQD @ key_RKTD.mT)
         score_PKMQS = torch.cat([far_PKNL.view(P, K, M, -1, L), own_PKMQT], -1)
-        if self._hidden_P111L is not None:
-            score_PKMQS[..., :L].masked_fill_(self._hidden_P111L, -torch.inf)
+        self._hide(score_PKMQS, L)
         if scale != 1:
             score_PKMQS = score_PKMQS.to(wide).mul_(scale)
         weight_PKMQS = score_PKMQS.softmax(-1, dtype=wide).to(value_RKTD.dtype)
@@ -123,6 +121,11 @@ class Cascade:
         own_RKQT = self._as_rows(weight_PKMQS[..., L:])
         out = torch.baddbmm(far_RKQD.flatten(0, 1), own_RKQT.flatten(0, 1), value_RKTD.flatten(0, 1))
         return out.view(R, 1, H, -1)
+
+    def _hide(self, score_PKMQS: Tensor, prompt_tokens: int) -> None:
+        """Makes the scores of what no row sees -inf: a prompt's padding."""
+        if self._hidden_P111L is not None:
+            score_PKMQS[..., :prompt_tokens].masked_fill_(self._hidden_P111L, -torch.inf)
 
     def _beside_prompts(self, x_RKQX: Tensor) -> Tensor:
         """Rows [R, K, Q, X] beside the others of their prompts: [P, K, M, Q, X], anything at places without a row."""
@@ -141,6 +144,11 @@ class Cascade:
 
         ``position_AR``: long, A = 1, or 3 under M-RoPE. ``attention.install`` was called on ``model``.
         """
+        logits_RV = self._logits(model, token_R, position_AR)
+        self._tokens += 1
+        return logits_RV
+
+    def _logits(self, model: PreTrainedModel, token_R: Tensor, position_AR: Tensor) -> Tensor:
         position = position_AR.unsqueeze(-1)
         hidden_R1D = model.get_decoder()(
             input_ids=token_R.unsqueeze(-1),
@@ -150,13 +158,12 @@ class Cascade:
             use_cache=True,
             cascade=self,
         ).last_hidden_state
-        self._tokens += 1
         head: nn.Module = model.get_output_embeddings()
         logits_RV: Tensor = head(hidden_R1D[:, -1])
         return logits_RV
 
 
-def _attended(x: Tensor) -> Tensor:
+def attended(x: Tensor) -> Tensor:
     """In the dtype that autocast wants for attention; rotary embeddings leave keys wider than values."""
     kind = x.device.type
     return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x

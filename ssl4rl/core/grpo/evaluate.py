@@ -11,8 +11,9 @@ from typing import Any
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.policy import Policy
 from ssl4rl.core.grpo.ranks import ALONE, Ranks
-from ssl4rl.core.grpo.rollout import Completion, Sampling, generate
+from ssl4rl.core.grpo.rollout import Completion, generate
 from ssl4rl.core.grpo.sampled import light
+from ssl4rl.core.grpo.sampler import Sampling
 from ssl4rl.core.grpo.stream import Prompt, PromptStream
 from ssl4rl.core.grpo.update import autocast
 from ssl4rl.core.task import keyed_rng
@@ -94,11 +95,13 @@ def evaluate(
     workers: int = 0,
     max_rows: int = 512,
     shared: bool = False,
+    static: bool = False,
     ranks: Ranks = ALONE,
 ) -> Evaluation:
     """One completion of every example of a bounded dataset (greedy at temperature 0), scored.
 
-    `shared` is `generate`'s. Several ranks divide the examples, and each gets the whole evaluation; all must call it.
+    `shared` and `static` are `generate`'s. Several ranks divide the examples, and each gets the whole evaluation; all
+    must call it.
     """
     sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
     stream = PromptStream(dataset, policy.encoder, workers=workers, ranks=ranks)
@@ -110,7 +113,7 @@ def evaluate(
 
         with autocast(policy):
             encoded = [prompt.encoded for prompt in prompts]
-            groups = generate(policy, encoded, 1, sampling, uniforms, max_rows, shared=shared)
+            groups = generate(policy, encoded, 1, sampling, uniforms, max_rows, shared=shared, static=static)
         for prompt, (completion,) in zip(prompts, groups, strict=True):
             score = dataset.score_answer(completion.text, prompt.example, truncated=completion.truncated)
             example = prompt.example if ranks.size == 1 else light(prompt.example)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,19 +19,27 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ssl4rl.core.grpo.attention import ATTENTION, install
+from ssl4rl.core.grpo.attention import ATTENTION, COPYING, install
 from ssl4rl.core.grpo.features import takes_features
 from ssl4rl.core.grpo.prefix import Group, TokenLogps, inner_model, shared_logps, unshared_logps
 from ssl4rl.core.grpo.rollout import decoded_logps
 
 TOLERANCE = 1e-3  # nats, and relative for gradients: deep float32 models round to 1e-5 or 1e-4, faults show above 1e-2
 COARSE_LOGP, COARSE_GRADIENT = 0.05, 0.1  # mean nats and relative, where numbers have half precision
+# A model nobody has met may fail anywhere in its forward, and a kernel's compiler in ways of its own (no compiler, no
+# room for its cache); yet the model can be trained unshared.
+FAILURES = (
+    *(RuntimeError, ValueError, TypeError, LookupError, AttributeError),
+    *(AssertionError, ImportError, OSError, subprocess.SubprocessError),
+)
 GRADIENT_ELEMENTS = 50_000_000  # parameters whose gradients are compared, smallest tensors first
 
 
 @dataclass(frozen=True)
 class Preflight:
     """``ok``: completions may share their prompt; else ``reason`` says in a line why not.
+
+    A ``reason`` beside ``ok``: the fast attention failed so, and the slow one, which copies prompts' keys, is in place.
 
     ``logp_difference``: the largest |difference| of a log-prob in nats (in half precision the mean);
     ``gradient_difference``: the worst tensor's, relative to its norm. Both are nan if structure alone decided.
@@ -70,7 +79,7 @@ def _layers(inner: PreTrainedModel, text: Any) -> str | None:
 def _attention(inner: PreTrainedModel, text: Any) -> str | None:
     if not getattr(inner.get_decoder(), "_supports_attention_backend", False):
         return "its attention cannot be replaced (no attention-backend API)"
-    if text._attn_implementation not in ("sdpa", "eager", ATTENTION):
+    if text._attn_implementation not in ("sdpa", "eager", ATTENTION, COPYING):
         return f"it was loaded with {text._attn_implementation}; load it with attn_implementation='sdpa'"
     capped = [name for name in ("attn_logit_softcapping", "final_logit_softcapping") if getattr(text, name, None)]
     if capped:
@@ -107,7 +116,8 @@ def preflight(model: nn.Module, groups: Sequence[Group]) -> Preflight:
     """Compare ``shared_logps`` and ``decoded_logps`` with ``unshared_logps`` on ``groups``.
 
     A few small groups with ragged lengths are best. Runs in evaluation mode and puts the mode back; leaves ``.grad``
-    alone. The compared function is a random weighting of log-probs, so no cancellation hides a difference. Gradients
+    alone. Where the fast attention fails, ``concatenated_attention`` is tried in its place and stays if it agrees. The
+    compared function is a random weighting of log-probs, so no cancellation hides a difference. Gradients
     cover all trainable parameters up to ``GRADIENT_ELEMENTS``, smallest tensors first: those are in every layer. A
     model that fails keeps the attention it came with. What ``unshared_logps`` raises on these groups is raised, and so
     is a lack of memory.
@@ -120,7 +130,13 @@ def preflight(model: nn.Module, groups: Sequence[Group]) -> Preflight:
     training = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        result = _compare(model, groups)
+        slow = _with_gradients(unshared_logps, model, groups, _weights(model))
+        packed = _compare_packed(model, groups, slow, ATTENTION)
+        if not packed.ok:
+            twin = _compare_packed(model, groups, slow, COPYING)
+            # where the twin fails too, what was wrong first is what a reader can use
+            packed = replace(twin, reason=packed.reason) if twin.ok else packed
+        result = _compare_decoding(model, groups, slow[0], packed) if packed.ok else packed
     finally:
         for module, mode in training.items():
             module.training = mode
@@ -129,42 +145,73 @@ def preflight(model: nn.Module, groups: Sequence[Group]) -> Preflight:
     return result
 
 
-def _compare(model: nn.Module, groups: Sequence[Group]) -> Preflight:
-    weights = _weights(model)
-    slow, slow_gradients = _with_gradients(unshared_logps, model, groups, weights)
+def _compare_packed(
+    model: nn.Module, groups: Sequence[Group], slow: tuple[TokenLogps, list[Tensor]], attention: str
+) -> Preflight:
+    """`shared_logps` with that attention against what `unshared_logps` gave."""
+    slow_logps, slow_gradients = slow
     try:
-        fast, fast_gradients = _with_gradients(shared_logps, model, groups, weights)
+        install(inner_model(model), attention)
+        fast, fast_gradients = _with_gradients(shared_logps, model, groups, _weights(model))
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
-        # A model nobody has met may fail anywhere in its forward, and yet be trained unshared.
-        return Preflight(False, f"its packed forward fails: {type(error).__name__}: {error}", math.nan, math.nan)
-    coarse = _is_coarse(model)
-    logp = _logp_difference(slow, fast.logp_PGT[fast.mask_PGT], coarse)
+    except FAILURES as error:
+        return Preflight(False, f"its packed forward fails: {_first_line(error)}", math.nan, math.nan)
+    logp = _logp_difference(slow_logps, fast.logp_PGT[fast.mask_PGT], _is_coarse(model))
     gradient = gradient_difference(slow_gradients, fast_gradients)
-    most_logp, most_gradient = (COARSE_LOGP, COARSE_GRADIENT) if coarse else (TOLERANCE, TOLERANCE)
+    most_logp, most_gradient = (COARSE_LOGP, COARSE_GRADIENT) if _is_coarse(model) else (TOLERANCE, TOLERANCE)
     # Written so that a nan fails.
     if not logp <= most_logp:
         reason = f"packed log-probs differ by {logp:.1e} nats (allowed {most_logp:.0e})"
     elif not gradient <= most_gradient:
         reason = f"packed gradients differ by {gradient:.1e} of a tensor's norm (allowed {most_gradient:.0e})"
     else:
-        return _compare_decoding(model, groups, slow, Preflight(True, "", logp, gradient), most_logp)
+        return Preflight(True, "", logp, gradient)
     return Preflight(False, reason, logp, gradient)
 
 
-def _compare_decoding(
-    model: nn.Module, groups: Sequence[Group], slow: TokenLogps, packed: Preflight, most: float
-) -> Preflight:
+def _compare_decoding(model: nn.Module, groups: Sequence[Group], slow: TokenLogps, packed: Preflight) -> Preflight:
     """`packed`, unless decoding with shared prompts gives other log-probs."""
+    coarse = _is_coarse(model)
+    most = COARSE_LOGP if coarse else TOLERANCE
     try:
-        logp = _logp_difference(slow, decoded_logps(model, groups), _is_coarse(model))
+        logp = _logp_difference(slow, decoded_logps(model, groups), coarse)
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
-        return replace(packed, ok=False, reason=f"its decoding fails: {type(error).__name__}: {error}")
-    reason = "" if logp <= most else f"log-probs while decoding differ by {logp:.1e} nats (allowed {most:.0e})"
-    return replace(packed, ok=not reason, reason=reason, logp_difference=max(packed.logp_difference, logp))
+    except FAILURES as error:
+        return replace(packed, ok=False, reason=f"its decoding fails: {_first_line(error)}")
+    if not logp <= most:
+        return replace(
+            packed, ok=False, reason=f"log-probs while decoding differ by {logp:.1e} nats (allowed {most:.0e})"
+        )
+    return replace(packed, logp_difference=max(packed.logp_difference, logp))
+
+
+@torch.no_grad()
+def why_not_static(model: nn.Module, groups: Sequence[Group]) -> str | None:
+    """Why not to decode in steps of one shape (CUDA graphs on a GPU), in a line, or None: it agrees with `Cascade`.
+
+    For a model that `preflight` accepted. A lack of memory is raised.
+    """
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        difference_N = (decoded_logps(model, groups, static=True) - decoded_logps(model, groups)).abs()
+    except torch.OutOfMemoryError:
+        raise
+    except FAILURES as error:
+        return f"it fails: {_first_line(error)}"
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+    coarse = _is_coarse(model)
+    off, most = float(difference_N.mean() if coarse else difference_N.max()), COARSE_LOGP if coarse else TOLERANCE
+    return None if off <= most else f"its log-probs differ by {off:.1e} nats (allowed {most:.0e})"
+
+
+def _first_line(error: BaseException) -> str:
+    """Compilers' errors run over pages."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 def _logp_difference(slow: TokenLogps, logp_N: Tensor, coarse: bool) -> float:

@@ -1,10 +1,10 @@
 """Several processes that train one policy: who is who, and what they agree on.
 
-Data parallel. Every rank holds the whole policy and makes the same decisions from the same numbers; what is divided is
-sampling and scoring (by prompt) and the gradient (by group). Gradients are summed once an optimiser step, over flat
-buckets. `DistributedDataParallel` would hook into each backward pass, but a step has several (one a micro-batch, as
-many as a rank's groups need), not the same number on all ranks, and its mean over ranks is not the sum that the loss's
-normalisation over the whole batch asks for.
+Data parallel. Every rank holds the whole policy (the optimiser's state may be divided, see `sharded`) and makes the
+same decisions from the same numbers; what is divided is sampling and scoring (by prompt) and the gradient (by group).
+Gradients are summed once an optimiser step, over flat buckets. `DistributedDataParallel` would hook into each backward
+pass, but a step has several (one a micro-batch, as many as a rank's groups need), not the same number on all ranks, and
+its mean over ranks is not the sum that the loss's normalisation over the whole batch asks for.
 
 Started by `torchrun` or `accelerate launch`, which tell each process its place in the environment.
 """
@@ -82,11 +82,21 @@ class Ranks:
         return told[0]  # type: ignore[no-any-return]
 
     @torch.no_grad()
+    def share(self, tensors: Sequence[Tensor], owners: Sequence[int]) -> None:
+        """Gives every rank each tensor as it is on the rank `owners` names for it, in place."""
+        if self.size == 1:
+            return
+        for owner in range(self.size):
+            for bucket in _buckets([x for x, rank in zip(tensors, owners, strict=True) if rank == owner]):
+                flat = torch.cat([x.flatten() for x in bucket])
+                dist.broadcast(flat, owner)
+                if owner != self.rank:
+                    for x, told in zip(bucket, torch.split(flat, [x.numel() for x in bucket]), strict=True):
+                        x.copy_(told.view_as(x))
+
     def share_weights(self, parameters: Sequence[Tensor]) -> None:
         """Gives every rank the parameters of rank 0."""
-        if self.size > 1:
-            for parameter in parameters:
-                dist.broadcast(parameter.data, 0)
+        self.share(parameters, [0] * len(parameters))
 
     @torch.no_grad()
     def sum_gradients(self, parameters: Sequence[Tensor]) -> None:

@@ -1,7 +1,8 @@
 """Sampling completions: each prompt is prefilled once, for its whole group.
 
 `_decode_shared` keeps the prompt's keys and values once and computes equal beginnings of completions once
-(`cascade`); `_decode`, its slow twin, gives every completion a copy and runs the model's own forward.
+(`cascade`); `_decode_static` does it in steps of one shape, for CUDA graphs (`static`); `_decode`, their slow twin,
+gives every completion a copy and runs the model's own forward.
 
 Every sampled token is a function of the policy, the prompt and its own random numbers (one row of uniforms a
 completion, drawn from a key), never of what else is in the batch.
@@ -24,20 +25,11 @@ from ssl4rl.core.grpo.features import ImageFeatures, joined
 from ssl4rl.core.grpo.head import logits_logps
 from ssl4rl.core.grpo.policy import Encoded, Policy
 from ssl4rl.core.grpo.prefix import Group, inner_model, prompt_positions
+from ssl4rl.core.grpo.sampler import Sampling, sample, sample_of_rows
+from ssl4rl.core.grpo.static import StaticCascade
 
-_CACHED = 2**16  # logits whose distributions fit a core's cache together
+_NEWS = 8  # tokens between two looks at whether any completion goes on
 Uniforms = np.ndarray[Any, np.dtype[np.float64]]
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How completions are drawn. `temperature` 0 is greedy; `top_k` 0, `top_p` 1 and `min_p` 0 switch those off."""
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    min_p: float = 0.0
-    max_new_tokens: int = 128
 
 
 @dataclass(frozen=True)
@@ -59,6 +51,7 @@ def generate(
     max_rows: int = 512,
     *,
     shared: bool = False,
+    static: bool = False,
     features: Sequence[ImageFeatures | None] | None = None,
 ) -> list[list[Completion]]:
     """`group_size` completions of each prompt.
@@ -70,6 +63,7 @@ def generate(
         max_rows: completions decoded at a time.
         shared: keep a prompt's keys and values once for its group, for a model that `preflight` accepts; else once a
             completion, right for every model.
+        static: with `shared`, in steps of one shape, on a GPU as CUDA graphs.
         features: the prompts' `prefix.image_features`, where they are known already.
 
     Returns:
@@ -78,7 +72,7 @@ def generate(
     model = policy.model
     was_training = model.training
     model.eval()
-    decode = _decode_shared if shared else _decode
+    decode = (_decode_static if static else _decode_shared) if shared else _decode
     per_batch = max(1, max_rows // group_size)
     done: list[list[Completion]] = []
     for start in range(0, len(prompts), per_batch):
@@ -202,7 +196,7 @@ def _decode_shared(
     for t in range(sampling.max_new_tokens):
         logits_RV.index_fill_(1, banned, -torch.inf)
         noise_A = None if noise_NT is None else noise_NT[alive_A, t]
-        token_A = _sample_of_rows(logits_RV.float(), row_A, sampling, noise_A)
+        token_A = sample_of_rows(logits_RV.float(), row_A, sampling, noise_A)
         tokens[alive_A, t] = token_A
         ended_A = torch.isin(token_A, eos)
         length_N[alive_A[ended_A]] = t + 1
@@ -214,19 +208,62 @@ def _decode_shared(
     return tokens, length_N
 
 
+def _decode_static(
+    policy: Policy,
+    prompts: Sequence[Encoded],
+    features: Sequence[ImageFeatures | None],
+    group_size: int,
+    sampling: Sampling,
+    noise_NT: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """The same on a `StaticCascade` with a row for each completion; Python asks the device for news now and then."""
+    device = policy.device
+    inner = inner_model(policy.model)
+    cascade, logits_PV, next_AP = _prefill_shared(policy.model, prompts, features, policy.pad_id, static=True)
+    assert isinstance(cascade, StaticCascade)
+    eos_E, banned = (torch.tensor(ids, dtype=torch.long, device=device) for ids in (policy.eos_ids, policy.banned_ids))
+    N, T = len(prompts) * group_size, sampling.max_new_tokens
+    tokens = torch.full((N, T), policy.pad_id, dtype=torch.long, device=device)
+    length_N = torch.full((N,), T, device=device)
+    number_R = torch.arange(N, device=device)  # each row's completion
+    alive_R = torch.ones(N, dtype=torch.bool, device=device)
+    cascade.select(number_R // group_size)
+    logits_RV = logits_PV[cascade.prompt_R]
+    for t in range(T):
+        logits_RV.index_fill_(1, banned, -torch.inf)
+        token_R = sample(logits_RV.float(), sampling, None if noise_NT is None else noise_NT[number_R, t])
+        tokens[number_R, t] = torch.where(alive_R, token_R, policy.pad_id)
+        ended_R = alive_R & (token_R[:, None] == eos_E).any(1)
+        length_N[number_R] = torch.where(ended_R, t + 1, length_N[number_R])
+        alive_R = alive_R & ~ended_R
+        if t + 1 == T or ((cascade.full or t % _NEWS == 0) and not alive_R.any()):
+            break
+        if cascade.full:
+            kept_R = alive_R.nonzero()[:, 0]
+            cascade.select(kept_R)
+            number_R, token_R, alive_R = number_R[kept_R], token_R[kept_R], alive_R[kept_R]
+        logits_RV = cascade.step(inner, token_R, next_AP[:, cascade.prompt_R] + t)
+    return tokens, length_N
+
+
 def _prefill_shared(
-    model: nn.Module, prompts: Sequence[Encoded], features: Sequence[ImageFeatures | None], pad_id: int
+    model: nn.Module,
+    prompts: Sequence[Encoded],
+    features: Sequence[ImageFeatures | None],
+    pad_id: int,
+    static: bool = False,
 ) -> tuple[Cascade, Tensor, Tensor]:
     """The prompts' keys and values, which nobody else holds, and `_Prefill`'s logits [P, V] and positions [A, P]."""
     install(inner_model(model))
     start = _prefill(model, prompts, features, pad_id)
     seen_PL = None if bool(start.mask_PL.all()) else start.mask_PL.bool()
-    cascade = Cascade([(layer.keys, layer.values) for layer in start.cache.layers], seen_PL)
+    kept = [(layer.keys, layer.values) for layer in start.cache.layers]
+    cascade = StaticCascade(kept, seen_PL) if static else Cascade(kept, seen_PL)
     return cascade, start.logits_PV, start.next_AP
 
 
 @torch.no_grad()
-def decoded_logps(model: nn.Module, groups: Sequence[Group]) -> Tensor:
+def decoded_logps(model: nn.Module, groups: Sequence[Group], *, static: bool = False) -> Tensor:
     """Log-probs [N] of the groups' completion tokens, in order, by the decoder behind `generate(shared=True)`.
 
     What `prefix.unshared_logps` returns, by another way: it tells whether sampling with shared prompts is right.
@@ -234,7 +271,8 @@ def decoded_logps(model: nn.Module, groups: Sequence[Group]) -> Tensor:
     inner = inner_model(model)
     prompts = [Encoded(group.prompt_ids, group.media) for group in groups]
     pad_id = inner.config.get_text_config(decoder=True).pad_token_id or 0
-    cascade, logits_PV, next_AP = _prefill_shared(model, prompts, [group.features for group in groups], pad_id)
+    features = [group.features for group in groups]
+    cascade, logits_PV, next_AP = _prefill_shared(model, prompts, features, pad_id, static)
     flat = [ids.to(inner.device) for group in groups for ids in group.completion_ids]
     ids_RT = torch.nn.utils.rnn.pad_sequence(flat, batch_first=True)
     parent_R = torch.tensor([p for p, group in enumerate(groups) for _ in group.completion_ids], device=inner.device)
@@ -274,62 +312,6 @@ def _positions(inner: PreTrainedModel, prompts: Sequence[Encoded]) -> Tensor:
 def _squeezed(position_APL: Tensor) -> Tensor:
     """A single axis is given to the model as [P, L]."""
     return position_APL[0] if len(position_APL) == 1 else position_APL
-
-
-def sample(logits_RV: Tensor, sampling: Sampling, uniform_R: Tensor | None) -> Tensor:
-    """long [R]: a token a row, by inverting the cumulative distribution at `uniform_R`; the likeliest at temperature 0.
-
-    The distribution is filtered by top-k, top-p and min-p in that order, after the temperature.
-    """
-    if sampling.temperature == 0 or uniform_R is None:
-        return logits_RV.argmax(-1)
-    return _sample_each(logits_RV, sampling, uniform_R[:, None])[:, 0]
-
-
-def _sample_of_rows(logits_RV: Tensor, row_A: Tensor, sampling: Sampling, uniform_A: Tensor | None) -> Tensor:
-    """long [A]: a token from row `row_A[a]` for each a, by `sample`; a row may serve any number of them."""
-    if sampling.temperature == 0 or uniform_A is None:
-        return logits_RV.argmax(-1)[row_A]
-    # each a's place among those that its row serves
-    order_A = row_A.argsort(stable=True)
-    count_R = torch.bincount(row_A, minlength=len(logits_RV))
-    place_A = torch.empty_like(row_A)
-    place_A[order_A] = torch.arange(len(row_A), device=row_A.device) - (count_R.cumsum(0) - count_R)[row_A[order_A]]
-    uniform_RM = uniform_A.new_zeros(len(logits_RV), int(count_R.max()))
-    uniform_RM[row_A, place_A] = uniform_A
-    return _sample_each(logits_RV, sampling, uniform_RM)[row_A, place_A]
-
-
-def _sample_each(logits_RV: Tensor, sampling: Sampling, uniform_RM: Tensor) -> Tensor:
-    """long [R, M]: a token for each of a row's random numbers; a few rows at a time on a CPU, twice as fast."""
-    rows = max(1, _CACHED // logits_RV.shape[1]) if logits_RV.device.type == "cpu" else len(logits_RV)
-    if rows >= len(logits_RV):
-        return _sample_together(logits_RV, sampling, uniform_RM)
-    pairs = zip(logits_RV.split(rows), uniform_RM.split(rows), strict=True)  # type: ignore[no-untyped-call]
-    return torch.cat([_sample_together(logits, sampling, uniform) for logits, uniform in pairs])
-
-
-def _sample_together(logits_RV: Tensor, sampling: Sampling, uniform_RM: Tensor) -> Tensor:
-    prob_RV = (logits_RV / sampling.temperature).softmax(-1)
-    if sampling.top_k or sampling.top_p < 1 or sampling.min_p > 0:
-        prob_RV = _filter(prob_RV, sampling)
-    cdf_RV = prob_RV.cumsum(-1, dtype=torch.float64)
-    token_RM = torch.searchsorted(cdf_RV, uniform_RM * cdf_RV[:, -1:], right=True)
-    return token_RM.clamp(max=logits_RV.shape[-1] - 1)
-
-
-def _filter(prob_RV: Tensor, sampling: Sampling) -> Tensor:
-    sorted_RV, order_RV = prob_RV.sort(-1, descending=True)
-    keep_RV = torch.ones_like(sorted_RV, dtype=torch.bool)
-    if sampling.top_k:
-        keep_RV[:, sampling.top_k :] = False
-    if sampling.top_p < 1:
-        kept_RV = sorted_RV * keep_RV
-        before_RV = kept_RV.cumsum(-1) - kept_RV
-        keep_RV &= before_RV < sampling.top_p * kept_RV.sum(-1, keepdim=True)
-    if sampling.min_p > 0:
-        keep_RV &= sorted_RV >= sampling.min_p * sorted_RV[:, :1]
-    return prob_RV * torch.zeros_like(keep_RV).scatter(-1, order_RV, keep_RV)
 
 
 def collate(prompts: Sequence[Encoded], pad_id: int, device: torch.device) -> dict[str, Tensor]:

@@ -14,17 +14,19 @@ from typing import Any
 import torch
 
 from ssl4rl.core.dataset import TaskDataset
+from ssl4rl.core.grpo.attention import ATTENTION, COPYING, install
 from ssl4rl.core.grpo.console import Progress, Say, introduce, progress_bar, silent, stop_after_step
 from ssl4rl.core.grpo.evaluate import Evaluation, evaluate
 from ssl4rl.core.grpo.policy import Policy, load_policy
-from ssl4rl.core.grpo.prefix import Group
-from ssl4rl.core.grpo.preflight import preflight
+from ssl4rl.core.grpo.prefix import Group, inner_model
+from ssl4rl.core.grpo.preflight import preflight, why_not_static
 from ssl4rl.core.grpo.pretrained import Lora
 from ssl4rl.core.grpo.ranks import Ranks, open_ranks
 from ssl4rl.core.grpo.records import Unusable, log_rollouts, summarise
 from ssl4rl.core.grpo.run_dir import RunDir, finished_summary
 from ssl4rl.core.grpo.stream import check_lengths, encode
 from ssl4rl.core.grpo.trainer import Trainer
+from ssl4rl.core.grpo.update import autocast
 from ssl4rl.core.mixture import Sources, open_recipe
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
@@ -158,8 +160,11 @@ def open_run(
     checkpoint, state = (latest(run, ranks) if recipe.resume else None) or (None, None)
     policy = load(recipe, str(checkpoint) if checkpoint else None, device)
     longest = check_lengths(data.train, policy.encoder, recipe.prompt.max_tokens)
-    shared = ranks.by_first(lambda: may_share(policy, data.train, say))
-    trainer = Trainer(recipe, policy, data.train, shared=shared, ranks=ranks)
+    attention, static = ranks.by_first(lambda: fast_ways(policy, data.train, recipe.train.cuda_graphs, say))
+    if attention is not None:
+        install(inner_model(policy.model), attention)  # the first rank alone has found it out
+    shared = attention is not None
+    trainer = Trainer(recipe, policy, data.train, shared=shared, static=static, ranks=ranks)
     ranks.share_weights(trainer.parameters)
     run.open()
     if state is not None:
@@ -192,8 +197,12 @@ def load(recipe: Recipe, checkpoint: str | None, device: str | None = None) -> P
     )
 
 
-def may_share(policy: Policy, dataset: TaskDataset, say: Say) -> bool:
-    """Whether completions may share their prompt on this model: structure first, then numbers, else one loud line."""
+def fast_ways(policy: Policy, dataset: TaskDataset, cuda_graphs: bool, say: Say) -> tuple[str | None, bool]:
+    """With which attention completions may share their prompt on this model, and whether steps of one shape decode it.
+
+    None and False are said in one loud line, the latter where `cuda_graphs` asked for it. Structure decides first, then
+    numbers in the precision of training, whose kernels are others than float32's.
+    """
     groups = []
     # one of each task, for some may show pictures and others none; two at least
     first = {c.task.id: i for i, c in reversed(list(enumerate(dataset.components)))}
@@ -202,12 +211,20 @@ def may_share(policy: Policy, dataset: TaskDataset, say: Say) -> bool:
         verifier = dataset.component_of(prompt.example).verifier
         full = policy.tokens(verifier.complete(prompt.example.answer, dataset.style))
         groups.append(Group(prompt.encoded.prompt_ids, prompt.encoded.media, [full, full[:2], full[:-1]]))
-    result = preflight(policy.model, groups)
-    if result.ok:
-        say(f"shared prompts: on (log-probs agree to {result.logp_difference:.0e})")
-    else:
+    with autocast(policy):
+        result = preflight(policy.model, groups)
+        wrong = why_not_static(policy.model, groups) if cuda_graphs and result.ok else None
+    if not result.ok:
         say(f"WARNING shared prompts: OFF, training runs unshared and slower: {result.reason}")
-    return result.ok
+        if cuda_graphs:
+            say("WARNING train.cuda_graphs: OFF, for it samples with shared prompts")
+        return None, False
+    say(f"shared prompts: on (log-probs agree to {result.logp_difference:.0e})")
+    if result.reason:
+        say(f"WARNING prompts' keys are copied for every completion, which takes memory: {result.reason}")
+    if wrong is not None:
+        say(f"WARNING train.cuda_graphs: OFF, sampling launches kernel by kernel: {wrong}")
+    return COPYING if result.reason else ATTENTION, cuda_graphs and wrong is None
 
 
 def _loop(
@@ -305,5 +322,6 @@ def run_evaluation(trainer: Trainer, held_out: TaskDataset, n: int | None = None
         workers=recipe.train.workers,
         max_rows=recipe.train.rollout_rows,
         shared=trainer.shared,
+        static=trainer.static,
         ranks=trainer.ranks,
     )

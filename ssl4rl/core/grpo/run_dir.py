@@ -26,6 +26,8 @@ _KEPT_ON_RESUME = (
         "train.keep_checkpoints",
         "train.keep_start",
         "train.processes",
+        "train.shard",
+        "train.cuda_graphs",
     ),
 )
 

@@ -26,9 +26,11 @@ from ssl4rl.core.grpo.policy import Policy
 from ssl4rl.core.grpo.prefix import Group, fixed_features, has_dropout
 from ssl4rl.core.grpo.ranks import ALONE, Ranks
 from ssl4rl.core.grpo.reference import Reference
-from ssl4rl.core.grpo.rollout import Sampling, generate
+from ssl4rl.core.grpo.rollout import generate
 from ssl4rl.core.grpo.sampled import Rollouts, gathered, keyed_uniforms, sample_until, scored
+from ssl4rl.core.grpo.sampler import Sampling
 from ssl4rl.core.grpo.schedule import learning_rate
+from ssl4rl.core.grpo.sharded import ShardedAdamW, open_optimizer
 from ssl4rl.core.grpo.stream import Prompt, PromptStream, encode
 from ssl4rl.core.grpo.update import (
     Batch,
@@ -48,26 +50,27 @@ from ssl4rl.core.types import Ssl4rlError
 
 @dataclass
 class Trainer:
-    """Everything that changes while a run goes on. `step` counts warm-up steps first, then GRPO steps."""
+    """Everything that changes while a run goes on. `step` counts warm-up steps first, then GRPO steps.
+
+    `shared` and `static` are `rollout.generate`'s.
+    """
 
     recipe: Recipe
     policy: Policy
     dataset: TaskDataset
     shared: bool = True
+    static: bool = False
     step: int = 0
     reference: Reference | None = None
     ranks: Ranks = ALONE
     curriculum: Curriculum = field(init=False)
-    optimizer: torch.optim.AdamW = field(init=False)
+    optimizer: torch.optim.AdamW | ShardedAdamW = field(init=False)
     stream: PromptStream = field(init=False)
 
     def __post_init__(self) -> None:
-        settings = self.recipe.optim
         self.curriculum = open_curriculum(self.recipe.curriculum, self.dataset, self.recipe.train.steps)
         self.parameters = [p for p in self.policy.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
-        )
+        self.optimizer = open_optimizer(self.parameters, self.recipe.optim, self.ranks, self.recipe.train.shard)
         self._fixed_features = fixed_features(self.policy.model)
         self._apart = has_dropout(self.policy.model)
         self.open_stream(0)
@@ -206,6 +209,7 @@ class Trainer:
                 keyed_uniforms(recipe.train.seed, self.step, prompts, G, sampling.max_new_tokens),
                 recipe.train.rollout_rows,
                 shared=self.shared,
+                static=self.static,
                 features=features,
             )
         weights = recipe.reward.model_dump()
@@ -368,7 +372,7 @@ class Trainer:
         return float(norm)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint needs beside the policy's weights."""
+        """What a checkpoint needs beside the policy's weights; to be called on every rank, and whole on the first."""
         reference = self.reference.state() if self.reference else None
         return {
             "step": self.step,

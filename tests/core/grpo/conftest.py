@@ -4,7 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from ssl4rl.core.grpo import attention, flexible
 from tests.tiny_models import build
 
 
@@ -18,3 +20,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return path if path.exists() else build(kind, path)
 
     return folder
+
+
+@pytest.fixture
+def flexible_with_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FlexAttention traced for all lengths and with its gradient, as on a GPU, computed by PyTorch's reference of it.
+
+    The reference asks the mask about every token and passes over the block tables. Without this PyTorch refuses
+    gradients on the CPU, since no kernel is made for them there.
+    """
+    torch._dynamo.reset()
+    ready = torch.compile(flexible.flex_attention, dynamic=True, fullgraph=True, backend="aot_eager")
+    monkeypatch.setattr("torch.nn.attention.flex_attention._validate_device", lambda *tensors: None)
+    monkeypatch.setattr(flexible, "_ready", lambda device: ready)
+    monkeypatch.setattr(attention, "merged_attention", flexible.flexible_attention)

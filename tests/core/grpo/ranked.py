@@ -1,6 +1,6 @@
 """A small run with everything in it, by one process or by those of torchrun; what each computed is written beside it.
 
-`torchrun --nproc_per_node=2 -m tests.core.grpo.ranked OUT`
+`torchrun --nproc_per_node=2 -m tests.core.grpo.ranked OUT [SHARD]`
 """
 
 from __future__ import annotations
@@ -35,9 +35,13 @@ def everything(out: Path, **sections: Any) -> Recipe:
     )
 
 
-def main(out: Path) -> None:
-    """Runs it; writes said, the indices computed and the gradients of each update into OUT/rank.json and rank.pt."""
+def main(out: Path, shard: str = "none") -> None:
+    """Runs it; writes said, the indices computed and the gradients of each update into OUT/rank.json and rank.pt.
+
+    `state_elements`: of the optimiser's moments on this rank.
+    """
     torch.set_num_threads(1)
+    trainers: list[Trainer] = []
     computed: list[list[int]] = []
     gradients: list[Tensor] = []
     sizes: list[int] = []
@@ -55,6 +59,7 @@ def main(out: Path) -> None:
     def watch(self: Trainer, chosen: Rollouts, positions: list[int], advantage_PG: Tensor) -> Batch:
         computed.append([chosen.prompts[p].index for p in positions])
         sizes.append(self.ranks.size)
+        trainers[:] = [self]
         return batch(self, chosen, positions, advantage_PG)
 
     def keep(parameters: Any, most: float) -> Tensor:
@@ -64,15 +69,17 @@ def main(out: Path) -> None:
     Trainer._batch, Trainer.sample = watch, rewarded  # type: ignore[method-assign]
     torch.nn.utils.clip_grad_norm_ = keep  # type: ignore[assignment]
     try:
-        said = run(everything(out))
+        said = run(everything(out, train={"shard": shard}))
     finally:
         Trainer._batch, Trainer.sample = batch, sample  # type: ignore[method-assign]
         torch.nn.utils.clip_grad_norm_ = clip
     name = f"rank{os.environ.get('RANK', '0')}"
-    record = {"said": said, "computed": computed, "sizes": sizes}
+    kept = trainers[0].optimizer.state.values()
+    elements = sum(one[name].numel() for one in kept for name in ("exp_avg", "exp_avg_sq"))
+    record = {"said": said, "computed": computed, "sizes": sizes, "state_elements": elements}
     (out / f"{name}.json").write_text(json.dumps(record))
     torch.save(gradients, out / f"{name}.pt")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

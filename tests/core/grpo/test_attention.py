@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.attention.flex_attention import create_block_mask, create_mask
 
+from ssl4rl.core.grpo import flexible
 from ssl4rl.core.grpo.attention import ATTENTION, Layout, concatenated_attention, install, layout, merged_attention
+from ssl4rl.core.grpo.flexible import flexible_attention
 from tests.core.grpo.cases import load
 
 CPU = torch.device("cpu")
@@ -64,6 +68,79 @@ def test_equals_dense_mask(name: str, attend: Callable[..., Tensor]) -> None:
     expected = run(dense_attention, tensors, dense_mask(prompts, branches), 0.3)
     for ours, theirs in zip(run(attend, tensors, plan, 0.3), expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-10)
+
+
+@pytest.mark.usefixtures("flexible_with_gradients")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # dynamo looks at it
+@pytest.mark.parametrize("scale", [0.3, 8**-0.5])
+def test_flexible_attention_equals_dense_mask(scale: float) -> None:
+    for prompts, branches in (*LAYOUTS.values(), ([300], [[40, 77, 3]])):
+        plan = layout(prompts, branches, CPU)
+        tensors = inputs(plan.tokens)
+        expected = run(dense_attention, tensors, dense_mask(prompts, branches), scale)
+        for ours, theirs in zip(run(flexible_attention, tensors, plan, scale), expected, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-10)
+        assert plan.block_mask(CPU) is plan.block_mask(CPU)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # torch 2.13's own
+def test_flexible_attention_compiled_for_all_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nearest to a GPU: PyTorch compiles the forward pass for the CPU. A second length compiles nothing."""
+    from torch._inductor.compile_fx import compile_fx
+
+    graphs = 0
+
+    def counting(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        nonlocal graphs
+        graphs += 1
+        calls = [node for node in graph.graph.nodes if "flex_attention" in str(node.target) and len(node.args) > 5]
+        assert [type(node.args[5]) for node in calls] == [float], "the kernel wants the scale as a constant"
+        return compile_fx(graph, inputs)  # type: ignore[no-any-return]
+
+    torch._dynamo.reset()
+    ready = torch.compile(flexible.flex_attention, dynamic=True, fullgraph=True, backend=counting)
+    monkeypatch.setattr(flexible, "_ready", lambda device: ready)
+    for prompts, branches in (([300], [[40, 77, 3]]), ([150, 90], [[64, 64], [10, 5, 31]]), ([500], [[200] * 4])):
+        plan = layout(prompts, branches, CPU)
+        for scale in (0.3, 8**-0.5):
+            q, k, v = (x.detach() for x in inputs(plan.tokens, torch.float32))
+            ours = flexible_attention(q, k, v, plan, scale)
+            theirs = dense_attention(q, k, v, dense_mask(prompts, branches), scale)
+            torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=1e-5)
+    assert graphs == 1
+
+
+@pytest.mark.parametrize("lengths", [([300], [[256, 256, 200]]), ([2, 131], [[1, 126], [128, 3]]), ([0], [[5, 2]])])
+def test_the_block_mask_is_pytorchs(lengths: tuple[list[int], list[list[int]]]) -> None:
+    plan = layout(*lengths, CPU)
+    ours = plan.block_mask(CPU)
+    theirs = create_block_mask(ours.mask_mod, None, None, plan.tokens, plan.tokens, device="cpu")
+    assert ours.shape == theirs.shape
+    for left, right in zip(ours.as_tuple()[:10], theirs.as_tuple()[:10], strict=True):
+        if isinstance(left, Tensor):
+            assert left.dtype == right.dtype
+            assert torch.equal(left, right)
+        else:
+            assert left == right
+    written = create_mask(ours.mask_mod, None, None, plan.tokens, plan.tokens, device="cpu")
+    assert torch.equal(written[0, 0], dense_mask(*lengths))
+
+
+def test_the_block_mask_of_a_long_row_skips_what_no_token_sees() -> None:
+    plan = layout([300], [[256, 256, 200]], CPU)
+    blocks = plan.block_mask(CPU)
+    seen = torch.zeros(plan.tokens, plan.tokens, dtype=torch.bool)
+    spelled = dense_mask([300], [[256, 256, 200]])
+    tables = ((blocks.kv_indices, blocks.kv_num_blocks), (blocks.full_kv_indices, blocks.full_kv_num_blocks))
+    for row in range(8):
+        for columns, count in tables:
+            assert columns is not None
+            assert count is not None
+            for column in columns[0, 0, row, : count[0, 0, row]].tolist():
+                seen[row * 128 : row * 128 + 128, column * 128 : column * 128 + 128] = True
+    assert seen[spelled].all()
+    assert seen.float().mean() < 0.55
 
 
 def test_large_scores_do_not_overflow() -> None:

@@ -18,7 +18,9 @@ from ssl4rl.core.grpo.cascade import FIRST_TOKENS, Cascade
 from ssl4rl.core.grpo.policy import Encoded, Lora, Policy, load_policy
 from ssl4rl.core.grpo.prefix import unshared_logps
 from ssl4rl.core.grpo.preflight import preflight
-from ssl4rl.core.grpo.rollout import Sampling, decoded_logps, generate
+from ssl4rl.core.grpo.rollout import decoded_logps, generate
+from ssl4rl.core.grpo.sampler import Sampling
+from ssl4rl.core.grpo.static import FIRST_ROOM
 from ssl4rl.core.task import keyed_rng
 from ssl4rl.core.types import Example, Media
 from tests.core.grpo.cases import groups_of, load
@@ -54,21 +56,24 @@ def uniforms(p: int, g: int) -> Any:
     return keyed_rng("cascade", p, g).random(TOKENS)
 
 
-def tokens(policy: Policy, kind: str, shared: bool, sampling: Sampling, group_size: int = 6) -> list[list[list[int]]]:
-    found = generate(policy, prompts(policy, kind), group_size, sampling, uniforms, shared=shared)
+def tokens(
+    policy: Policy, kind: str, shared: bool, sampling: Sampling, group_size: int = 6, static: bool = False
+) -> list[list[list[int]]]:
+    found = generate(policy, prompts(policy, kind), group_size, sampling, uniforms, shared=shared, static=static)
     return [[c.ids.tolist() for c in row] for row in found]
 
 
 @pytest.mark.parametrize("kind", SHAREABLE_VISION + SHAREABLE_TEXT)
-def test_samples_what_the_plain_decoder_samples(kind: str, tiny: Tiny) -> None:
+@pytest.mark.parametrize("static", [False, True])
+def test_samples_what_the_plain_decoder_samples(kind: str, static: bool, tiny: Tiny) -> None:
     policy = double(tiny(kind))
     policy.eos_ids = [policy.eos_ids[0], *range(5, 17)]  # completions end at all times
     sampling = Sampling(max_new_tokens=TOKENS, temperature=1.3)
-    shared = tokens(policy, kind, True, sampling)
+    shared = tokens(policy, kind, True, sampling, static=static)
     assert shared == tokens(policy, kind, False, sampling)
     lengths = {len(ids) for row in shared for ids in row}
     assert len(lengths) > 6
-    assert max(lengths) > FIRST_TOKENS
+    assert max(lengths) > FIRST_ROOM > FIRST_TOKENS
 
 
 def test_with_an_adapter(tiny: Tiny) -> None:

@@ -18,8 +18,9 @@ from ssl4rl.core.grpo.mixing import agreement, by_arm, compared_parameters, outc
 from ssl4rl.core.grpo.policy import Encoder, Policy, load_policy
 from ssl4rl.core.grpo.prefix import Group, shared_logps, unshared_logps
 from ssl4rl.core.grpo.pretrained import Lora
-from ssl4rl.core.grpo.rollout import Sampling, generate
+from ssl4rl.core.grpo.rollout import generate
 from ssl4rl.core.grpo.run import open_data
+from ssl4rl.core.grpo.sampler import Sampling
 from ssl4rl.core.grpo.stream import Prompt, PromptStream
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.mixture import create_dataset

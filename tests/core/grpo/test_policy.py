@@ -20,7 +20,8 @@ from ssl4rl.core.grpo.policy import Encoded, Policy, load_policy
 from ssl4rl.core.grpo.prefix import Group, shared_logps, unshared_logps
 from ssl4rl.core.grpo.pretrained import Lora, vision_modules
 from ssl4rl.core.grpo.reference import Reference
-from ssl4rl.core.grpo.rollout import Sampling, collate, generate
+from ssl4rl.core.grpo.rollout import collate, generate
+from ssl4rl.core.grpo.sampler import Sampling
 from ssl4rl.core.types import Example, Media, Ssl4rlError
 from tests.core.grpo.cases import noise
 from tests.tiny_models import KINDS, VISION, build

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from ssl4rl.core.grpo import attention as attention_module
+from ssl4rl.core.grpo import flexible
 from ssl4rl.core.grpo import prefix as prefix_module
 from ssl4rl.core.grpo.prefix import (
     Group,
@@ -162,6 +163,72 @@ def test_gradient_checkpointing(kind: str, lora: bool, tiny: Tiny) -> None:
     model.gradient_checkpointing_enable({"use_reentrant": False})
     assert agree(gradients(model, lambda: shared_logps(model, groups)), plain)
     assert calls[0] == 2 * model.config.get_text_config().num_hidden_layers, "the layers were not computed again"
+
+
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "llama"])
+def test_a_rows_block_mask_is_made_once(kind: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For all layers, and for their second run under gradient checkpointing; the mask itself is read on a GPU only."""
+    made, read, make = [], [], attention_module.block_mask
+
+    def counted(plan: attention_module.Layout, device: torch.device) -> Any:
+        made.append(plan)
+        return make(plan, device)
+
+    def on_a_gpu(*inputs: Any) -> torch.Tensor:
+        plan = inputs[3]
+        read.append(plan.block_mask(torch.device("cpu")))
+        return attention_module.concatenated_attention(*inputs)
+
+    monkeypatch.setattr(attention_module, "block_mask", counted)
+    monkeypatch.setattr(attention_module, "merged_attention", on_a_gpu)
+    model: Any = load(kind, tiny(kind)).train()
+    groups = groups_of(kind, tiny(kind))
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    gradients(model, lambda: shared_logps(model, groups, row_tokens=1))
+    assert len(made) == len(groups)
+    assert len(read) == 2 * len(groups) * model.config.get_text_config().num_hidden_layers
+
+
+@pytest.mark.usefixtures("flexible_with_gradients")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # dynamo looks at it
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "idefics3", "llama"])
+def test_flexible_attention_trains_a_whole_model(kind: str, tiny: Tiny) -> None:
+    """Under gradient checkpointing; with an adapter on queries alone too, so that keys come without gradient."""
+    groups = groups_of(kind, tiny(kind))
+    adapted = get_peft_model(
+        load(kind, tiny(kind)), LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)
+    )
+    models: list[Any] = [load(kind, tiny(kind)), adapted]
+    for model in models:
+        slow = gradients(model, lambda: unshared_logps(model, groups))  # noqa: B023
+        model.train().gradient_checkpointing_enable({"use_reentrant": False})
+        for row_tokens in (1, 10_000):
+            fast = gradients(model, lambda: shared_logps(model, groups, row_tokens=row_tokens))  # noqa: B023
+            assert agree(fast, slow)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # torch 2.13's own
+@pytest.mark.parametrize("low", [False, True], ids=["float32", "autocast"])
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "idefics3", "llama"])
+def test_compiled_flexible_attention_in_a_whole_model(
+    kind: str, low: bool, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU's forward pass does, compiled for the CPU: log-probs without gradient, also in bfloat16."""
+    torch._dynamo.reset()
+    monkeypatch.setattr(flexible, "_ready", lambda device: flexible.compiled())
+    monkeypatch.setattr(attention_module, "merged_attention", flexible.flexible_attention)
+    model, groups = load(kind, tiny(kind)).eval(), groups_of(kind, tiny(kind))
+    with torch.no_grad():
+        exact = unshared_logps(model, groups)
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            usual = unshared_logps(model, groups)
+            for row_tokens in (1, 10_000):
+                ours = shared_logps(model, groups, row_tokens=row_tokens)
+                off, rounding = (
+                    float((x.logp_PGT - exact.logp_PGT)[exact.mask_PGT].abs().mean()) for x in (ours, usual)
+                )
+                assert off < (1.5 * rounding if low else 1e-5)
 
 
 def count_calls(model: Any) -> list[int]:

@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
+from torch import Tensor
 
+from ssl4rl.core.grpo import attention
 from ssl4rl.core.grpo import prefix as prefix_module
 from ssl4rl.core.grpo import preflight as preflight_module
 from ssl4rl.core.grpo.attention import layout
-from ssl4rl.core.grpo.prefix import unshared_logps
+from ssl4rl.core.grpo.prefix import shared_logps, unshared_logps
 from ssl4rl.core.grpo.preflight import gradient_difference, preflight, why_unshareable
 from tests.core.grpo.cases import differences, gradients, groups_of, load, plain_logps
+from tests.core.grpo.runs import recipe, resumed, run, run_until, same
 from tests.tiny_models import SHAREABLE_TEXT, SHAREABLE_VISION, UNSHAREABLE_TEXT, UNSHAREABLE_VISION
 
 Tiny = Callable[[str], Path]
@@ -78,6 +81,49 @@ def test_numbers_alone_refuse_them_too(kind: str, tiny: Tiny, monkeypatch: pytes
         "packed log-probs differ" if kind in ("paligemma", "qwen3_5", "falcon_h1") else "its packed"
     )
     assert model.config.get_text_config()._attn_implementation == before
+
+
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "llama"])
+@pytest.mark.parametrize("fault", ["raises", "leaks"])
+def test_where_the_fast_attention_fails_the_slow_one_is_used(
+    kind: str, fault: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(q: Tensor, k: Tensor, v: Tensor, plan: attention.Layout, scale: float) -> Tensor:
+        if fault == "raises":
+            raise RuntimeError("no kernel image")
+        whole = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=True)
+        return whole[0].transpose(0, 1)
+
+    monkeypatch.setattr(attention, "merged_attention", wrong)
+    model = load(kind, tiny(kind))
+    groups = groups_of(kind, tiny(kind))
+    result = preflight(model, groups)
+    assert result.ok
+    said = {"raises": "RuntimeError: no kernel image", "leaks": "packed log-probs differ by"}
+    assert said[fault] in result.reason
+    assert result.logp_difference < 1e-4
+    text = model.config.get_text_config(decoder=True)
+    assert text._attn_implementation == attention.COPYING
+    again = shared_logps(model, groups)  # stays in place
+    assert text._attn_implementation == attention.COPYING
+    slow = unshared_logps(model, groups)
+    torch.testing.assert_close(again.logp_PGT[again.mask_PGT], slow.logp_PGT[slow.mask_PGT], atol=1e-4, rtol=0)
+
+
+def test_a_run_on_the_slow_attention_says_so_and_resumes_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*inputs: Any) -> Tensor:
+        raise RuntimeError("no kernel image\nand a page of a compiler's output")
+
+    monkeypatch.setattr(attention, "merged_attention", wrong)
+    straight, stopped = recipe(tmp_path / "straight"), recipe(tmp_path / "stopped")
+    said = run(straight)
+    (warned,) = [line for line in said if "WARNING prompts' keys are copied" in line]
+    assert warned.endswith("its packed forward fails: RuntimeError: no kernel image")
+    run_until(stopped, 3, monkeypatch)
+    run(resumed(stopped))
+    assert same(straight.folder, stopped.folder)
 
 
 @pytest.mark.parametrize("precision", ["autocast", "weights"])

@@ -14,10 +14,12 @@ import pytest
 import torch
 import yaml
 
+from ssl4rl.core.grpo.attention import COPYING
 from ssl4rl.core.grpo.ranks import ALONE, Ranks, open_ranks
+from ssl4rl.core.grpo.run import open_run
 from ssl4rl.core.types import Ssl4rlError
 from tests.core.grpo import ranked
-from tests.core.grpo.runs import metrics, recipe, resumed, run, under_way, weights
+from tests.core.grpo.runs import metrics, recipe, resumed, run, same, under_way, weights
 
 ROOT = Path(__file__).parents[3]
 
@@ -88,12 +90,17 @@ def test_a_launcher_that_did_not(
     assert str(error.value).startswith(message)
 
 
-def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.mkdir()
-    two.mkdir()
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes did."""
+    folder = tmp_path_factory.mktemp("two")
+    launch("tests.core.grpo.ranked", folder)
+    return folder
+
+
+def test_two_processes_do_what_one_does(tmp_path: Path, two: Path) -> None:
+    one = tmp_path
     ranked.main(one)
-    launch("tests.core.grpo.ranked", two)
     alone, first, second = (json.loads(p.read_text()) for p in (one / "rank0.json", *sorted(two.glob("rank?.json"))))
     assert alone["sizes"] == [1, 1]
     assert first["sizes"] == second["sizes"] == [2, 2]
@@ -122,6 +129,51 @@ def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
     assert all(line["groups"] <= 5 and line["sampled"] > 5 for line in steps)
 
 
+def test_a_divided_optimizer_changes_no_bit(tmp_path: Path, two: Path) -> None:
+    launch("tests.core.grpo.ranked", tmp_path, "optimizer")
+    assert same(tmp_path / "run", two / "run")
+    for rank in range(2):
+        divided, whole = (torch.load(folder / f"rank{rank}.pt") for folder in (tmp_path, two))
+        assert all(torch.equal(a, b) for a, b in zip(divided, whole, strict=True))
+    whole, *parts = (
+        json.loads((folder / f"rank{rank}.json").read_text())["state_elements"]
+        for folder, rank in ((two, 0), (tmp_path, 0), (tmp_path, 1))
+    )
+    assert sum(parts) == whole
+    assert max(parts) < 0.51 * whole
+    states = [checkpoint(folder / "run")["optimizer"] for folder in (tmp_path, two)]
+    assert states[0]["param_groups"] == states[1]["param_groups"]
+    assert states[0]["state"].keys() == states[1]["state"].keys()
+    for i, entry in states[1]["state"].items():
+        assert entry.keys() == states[0]["state"][i].keys()
+        assert all(torch.equal(entry[name], states[0]["state"][i][name]) for name in entry)
+
+
+def checkpoint(run: Path) -> dict[str, Any]:
+    newest = sorted((run / "checkpoints").iterdir())[-1]
+    state: dict[str, Any] = torch.load(newest / "state.pt", weights_only=True)
+    return state
+
+
+class Second(Ranks):
+    """The other of two ranks, which hears what the first one found: the fast attention is wrong here."""
+
+    def by_first(self, decide: Any) -> Any:
+        return COPYING, True
+
+    def share_weights(self, parameters: Any) -> None:
+        pass
+
+
+def test_all_ranks_take_the_attention_that_the_first_found(tmp_path: Path) -> None:
+    said: list[str] = []
+    opened = open_run(recipe(tmp_path), Second(1, 2), "cpu", said.append, lambda run, ranks: None)
+    text = opened.trainer.policy.model.config.get_text_config(decoder=True)
+    assert text._attn_implementation == COPYING
+    assert opened.trainer.shared
+    assert opened.trainer.static
+
+
 def recipe_file(folder: Path, **train: Any) -> Path:
     made = recipe(folder, train={"processes": 2, **train})
     file = folder / "recipe.yaml"
@@ -144,6 +196,29 @@ def test_the_command_and_resuming_with_another_number_of_processes(tmp_path: Pat
     said = launch("ssl4rl", "train", file, "train.steps=6", "resume=true")
     assert said.count("after step 4") == 1
     assert [line["step"] for line in metrics(tmp_path / "run") if line["phase"] == "train"] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.slow
+def test_a_divided_optimizer_resumes_alone_and_back(tmp_path: Path) -> None:
+    """Two processes with shares, then one, then two with the whole state each, then with shares again."""
+    file = recipe_file(tmp_path, steps=2, shard="optimizer")
+    launch("ssl4rl", "train", file)
+    run(resumed(recipe(tmp_path, train={"steps": 4})))
+    launch("ssl4rl", "train", file, "train.steps=6", "train.shard=none", "resume=true")
+    launch("ssl4rl", "train", file, "train.steps=8", "resume=true")
+    straight = recipe(tmp_path / "straight", train={"steps": 8})
+    run(straight)
+    left, right = weights(tmp_path / "run/final"), weights(straight.folder / "final")
+    assert all(float((left[name] - right[name]).abs().max()) < 1e-4 for name in right)
+    left_state, right_state = (
+        checkpoint(folder)["optimizer"]["state"] for folder in (tmp_path / "run", straight.folder)
+    )
+    assert left_state.keys() == right_state.keys()
+    for i, entry in right_state.items():
+        assert left_state[i]["step"] == entry["step"] == 8
+        assert (
+            float((left_state[i]["exp_avg"] - entry["exp_avg"]).norm()) <= 1e-3 * float(entry["exp_avg"].norm()) + 1e-9
+        )
 
 
 def accelerate(*options: str) -> list[str]:
