@@ -18,7 +18,7 @@ _BETWEEN = re.compile(r"\s?[;\n]\s?")
 
 
 def join(examples: Sequence[Example]) -> Example:
-    """One example that asks all of `examples`: numbered prompts, then the answers and `meta`s from the last to the first.
+    """One example that asks all of `examples`: numbered prompts, then answers and `meta`s from the last to the first.
 
     The last question is answered first, so that an answer stands as far behind its question whatever their number is:
     a small model that can answer two goes on to three.
