@@ -78,6 +78,19 @@ def test_mixtures(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_probe_advice(tmp_path: Path) -> None:
+    recipe, out = str(ROOT / "recipes" / "curriculum_questions.yaml"), tmp_path / "out.json"
+    options = ["--seeds", "0", "--steps", "2", "--more", "1", "-n", "16", "--out", str(tmp_path), "--json", str(out)]
+    warmed = [*SHORT, "warmup.steps=40", "warmup.prompts_per_step=64"]  # a level is advised where answers can be read
+    told = run("probe_advice.py", recipe, *options, *warmed)
+    assert "| before | 0 | level 1: " in told
+    before, after = json.loads(out.read_text())["rows"]
+    assert (before["stage"], before["advised"], before["two_off"]["level"]) == ("before", 0, 2)
+    assert after["stage"] == "after"
+    assert len(after["from_advice"]["accuracies"]) == len(after["probed"]) == 3
+
+
+@pytest.mark.slow
 def test_shared_prompts(tmp_path: Path) -> None:
     recipe, out = str(ROOT / "recipes" / "quickstart_graph.yaml"), tmp_path / "out.json"
     run("shared_prompts.py", recipe, "--steps", "1", "--json", str(out), *SHORT)
