@@ -19,8 +19,8 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from ssl4rl.core.grpo.opening import open_run
 from ssl4rl.core.grpo.ranks import open_ranks
-from ssl4rl.core.grpo.run import open_run
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.recipe import load_recipe
 

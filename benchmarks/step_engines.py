@@ -22,8 +22,8 @@ from transformers.trainer_callback import PrinterCallback
 import ssl4rl.core.grpo.trainer as native_trainer
 from ssl4rl import Choice, Example, Media, Score, Source, Task
 from ssl4rl.core.dataset import Component, TaskDataset
-from ssl4rl.core.grpo.policy import Encoder, Policy
-from ssl4rl.core.grpo.pretrained import Lora, prepare
+from ssl4rl.core.grpo.model.policy import Encoder, Policy
+from ssl4rl.core.grpo.model.pretrained import Lora, prepare
 from ssl4rl.core.prompt import messages
 from ssl4rl.core.recipe import make_recipe
 from ssl4rl.core.source import Split

@@ -13,15 +13,15 @@ import jinja2
 
 from ssl4rl.core import registry
 from ssl4rl.core.types import Example, Media, Ssl4rlError
-from ssl4rl.tools.preview import shown
+from ssl4rl.tools.preview.preview import shown
 
-_TEMPLATES = Path(__file__).parent / "templates"
+_TEMPLATES = Path(__file__).parent  # a template lies beside the code that fills it
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 _CAPTION_CHARS = 24
 
 
 def template(name: str) -> jinja2.Template:
-    """A template of ours, in which every text is escaped and a missing one is an error."""
+    """A template of ours by its path below tools/, in which every text is escaped and a missing one is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,

@@ -19,25 +19,24 @@ from torch import Tensor
 
 from ssl4rl.core.curriculum import Curriculum, open_curriculum
 from ssl4rl.core.dataset import TaskDataset
-from ssl4rl.core.grpo.advantage import group_advantages, has_variance
-from ssl4rl.core.grpo.features import ImageFeatures
-from ssl4rl.core.grpo.mixing import gradient_agreement, observe
-from ssl4rl.core.grpo.policy import Policy
-from ssl4rl.core.grpo.prefix import Group, fixed_features, has_dropout
+from ssl4rl.core.grpo.logps.features import ImageFeatures
+from ssl4rl.core.grpo.logps.prefix import Group, fixed_features, has_dropout
+from ssl4rl.core.grpo.model.policy import Policy, autocast
+from ssl4rl.core.grpo.model.reference import Reference
 from ssl4rl.core.grpo.ranks import ALONE, Ranks
-from ssl4rl.core.grpo.reference import Reference
-from ssl4rl.core.grpo.rollout import generate
-from ssl4rl.core.grpo.sampled import Rollouts, gathered, keyed_uniforms, sample_until, scored
-from ssl4rl.core.grpo.sampler import Sampling
-from ssl4rl.core.grpo.schedule import learning_rate
-from ssl4rl.core.grpo.sharded import ShardedAdamW, open_optimizer
+from ssl4rl.core.grpo.sampling.rollout import generate
+from ssl4rl.core.grpo.sampling.sampled import Rollouts, gathered, has_variance, keyed_uniforms, sample_until, scored
+from ssl4rl.core.grpo.sampling.sampler import Sampling
 from ssl4rl.core.grpo.stream import Prompt, PromptStream, encode
-from ssl4rl.core.grpo.update import (
+from ssl4rl.core.grpo.update.advantage import group_advantages
+from ssl4rl.core.grpo.update.mixing import gradient_agreement, observe
+from ssl4rl.core.grpo.update.schedule import learning_rate
+from ssl4rl.core.grpo.update.sharded import ShardedAdamW, open_optimizer
+from ssl4rl.core.grpo.update.update import (
     Batch,
     Logps,
     Stats,
     accumulate,
-    autocast,
     frozen_features,
     frozen_logps,
     logps_in_rows,

@@ -14,9 +14,9 @@ import pytest
 import torch
 import yaml
 
-from ssl4rl.core.grpo.attention import COPYING
+from ssl4rl.core.grpo.logps.attention import COPYING
+from ssl4rl.core.grpo.opening import open_run
 from ssl4rl.core.grpo.ranks import ALONE, Ranks, open_ranks
-from ssl4rl.core.grpo.run import open_run
 from ssl4rl.core.types import Ssl4rlError
 from tests.core.grpo import ranked
 from tests.core.grpo.runs import metrics, recipe, resumed, run, same, under_way, weights

@@ -14,14 +14,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssl4rl.core.grpo.loss import KINDS
-from ssl4rl.core.grpo.policy import Policy, load_policy
-from ssl4rl.core.grpo.prefix import Group, unshared_logps
-from ssl4rl.core.grpo.run import open_data
-from ssl4rl.core.grpo.run_dir import RunDir
-from ssl4rl.core.grpo.sampled import Rollouts
+from ssl4rl.core.grpo.logps.prefix import Group, unshared_logps
+from ssl4rl.core.grpo.model.policy import Policy, load_policy
+from ssl4rl.core.grpo.opening import open_data
+from ssl4rl.core.grpo.record.run_dir import RunDir
+from ssl4rl.core.grpo.sampling.sampled import Rollouts
 from ssl4rl.core.grpo.stream import Prompt
 from ssl4rl.core.grpo.trainer import Trainer
+from ssl4rl.core.grpo.update.loss import KINDS
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
 from tests.core.grpo.runs import FAKES, metrics, recipe, resumed, run, run_until, same, start, weights
