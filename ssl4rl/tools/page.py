@@ -13,7 +13,6 @@ import jinja2
 
 from ssl4rl.core import registry
 from ssl4rl.core.types import Example, Media, Ssl4rlError
-from ssl4rl.tools.preview.preview import shown
 
 _TEMPLATES = Path(__file__).parent  # a template lies beside the code that fills it
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
@@ -51,7 +50,7 @@ def blocks(example: Example, plugin: registry.Plugin) -> Iterator[dict[str, Any]
     caption = ""
     for part, after in zip(parts, [*parts[1:], ""], strict=True):
         if isinstance(part, Media):
-            row.append({"caption": caption, **_figure(shown(part, plugin), part.kind)})
+            row.append({"caption": caption, **_figure(registry.shown(part, plugin), part.kind)})
             caption = ""
         elif isinstance(after, Media) and len(part.strip()) <= _CAPTION_CHARS:
             caption = part.strip()

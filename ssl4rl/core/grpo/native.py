@@ -30,7 +30,7 @@ def _train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> di
     run, trainer, data, policy = opened.run, opened.trainer, opened.data, opened.trainer.policy
     if opened.state is not None:
         trainer.restore(opened.state)
-    trained = sum(p.numel() for p in trainer.parameters)
+    trained = sum(p.numel() for p in trainer.learner.parameters)
     total = sum(p.numel() for p in policy.model.parameters())
     where = f"{policy.device}" if ranks.size == 1 else f"{ranks.size} processes, the first on {policy.device}"
     say(f"{policy.name}: {total:,} parameters, {trained:,} trained, on {where}; prompts up to {opened.longest} tokens")

@@ -23,6 +23,7 @@ from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.record.console import Say
 from ssl4rl.core.grpo.record.records import Unusable
 from ssl4rl.core.grpo.record.run_dir import RunDir, finished_summary
+from ssl4rl.core.grpo.sampling.backend import Native
 from ssl4rl.core.grpo.stream import check_lengths
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.mixture import Sources, open_recipe
@@ -110,8 +111,9 @@ def open_run(
     if attention is not None:
         install(inner_model(policy.model), attention)  # the first rank alone has found it out
     shared = attention is not None
-    trainer = Trainer(recipe, policy, data.train, shared=shared, static=static, ranks=ranks)
-    ranks.share_weights(trainer.parameters)
+    backend = Native(policy, recipe.train.rollout_rows, shared, static)
+    trainer = Trainer(recipe, policy, data.train, shared=shared, backend=backend, ranks=ranks)
+    ranks.share_weights(trainer.learner.parameters)
     run.open()
     if state is not None:
         data.unusable.restore(state["unusable"])

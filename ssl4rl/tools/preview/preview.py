@@ -75,16 +75,6 @@ def collect(
     return Preview(dataset, tuple(dataset), plugin)
 
 
-def shown(media: Media, plugin: registry.Plugin) -> Any:
-    """What people look at in place of `media`: a PIL image, or a text.
-
-    Pictures are themselves; for other kinds the plugin's `SHOW` table is asked, and without an entry it is `str(data)`.
-    """
-    if media.kind in plugin.show:
-        return registry.load(plugin.show[media.kind])(media.data)
-    return media.data if media.kind == "image" else str(media.data)
-
-
 def image_sizes(example: Example) -> list[list[int]]:
     """[width, height] in pixels of each picture, in the order of the prompt."""
     return [list(media.data.size) for media in example.media if media.kind == "image"]
@@ -142,5 +132,5 @@ def to_text(preview: Preview) -> str:
 
 
 def _label(media: Media, preview: Preview) -> str:
-    look = shown(media, preview.plugin)
+    look = registry.shown(media, preview.plugin)
     return f"\n{look}\n" if isinstance(look, str) else f"<{media.kind} {look.width}x{look.height}>"

@@ -21,6 +21,7 @@ from ssl4rl.core.grpo.record.run_dir import RunDir
 from ssl4rl.core.grpo.sampling.sampled import Rollouts
 from ssl4rl.core.grpo.stream import Prompt
 from ssl4rl.core.grpo.trainer import Trainer
+from ssl4rl.core.grpo.update.learner import Learner
 from ssl4rl.core.grpo.update.loss import KINDS
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
@@ -43,21 +44,24 @@ def policy() -> Policy:
 def with_settings(trainer: Trainer, **sections: Any) -> None:
     """Replaces settings of a trainer that is under way."""
     changes = {name: getattr(trainer.recipe, name).model_copy(update=value) for name, value in sections.items()}
-    trainer.recipe = trainer.recipe.model_copy(update=changes)
+    now = trainer.recipe = trainer.recipe.model_copy(update=changes)
+    learner = trainer.learner
+    learner.grpo, learner.optim, learner.sampling = now.grpo, now.optim, now.sampling
+    learner.row_tokens = now.train.tokens_per_microbatch
 
 
 def gradients(trainer: Trainer, rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """What each of the step's updates would apply, one flat vector an update; no update moves the weights."""
     seen: list[Tensor] = []
 
-    def look(self: Trainer, lr: float) -> float:
+    def look(self: Learner, lr: float, step: int) -> float:
         flat = [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in self.parameters]
         seen.append(torch.cat(flat))
         self.optimizer.zero_grad()
         return 0.0
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_update", look)
+        patch.setattr(Learner, "update", look)
         trainer._learn(rollouts, 1e-3)
     return seen
 
@@ -66,7 +70,7 @@ def move(trainer: Trainer) -> None:
     """Moves the policy off its reference, so that the KL term has a gradient."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for p in trainer.parameters:
+        for p in trainer.learner.parameters:
             p.add_(0.02 * torch.randn(p.shape, generator=generator))
 
 

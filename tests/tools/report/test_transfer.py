@@ -15,7 +15,7 @@ from ssl4rl.core import registry
 from ssl4rl.tools import evaluate_model
 from ssl4rl.tools.report.transfer import Column, transfer
 from ssl4rl.tools.run_log import read_run
-from tests.tools.test_report import make_run, page_of, words_of
+from tests.tools.report.test_report import make_run, page_of, words_of
 
 NASTY = "<script>alert(1)</script>"
 

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ssl4rl.core import registry
 from ssl4rl.core.grpo.model.pretrained import (
-    EMBEDDED,
     Lora,
     adapter_base,
     device_named,
@@ -250,4 +250,4 @@ def load_policy(
     if trainable:
         model = prepare(model, lora if base is None else None, freeze_vision, gradient_checkpointing)
     encoder = Encoder(processor, text_only=not vision, system=system, options=dict(options or {}))
-    return Policy(model, encoder, name or path, None if origin.startswith(EMBEDDED) else origin, where)
+    return Policy(model, encoder, name or path, None if registry.model_builder(origin) else origin, where)

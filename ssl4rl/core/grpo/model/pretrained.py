@@ -13,10 +13,9 @@ from typing import Any
 
 import torch
 
+from ssl4rl.core import registry
 from ssl4rl.core.grpo.model.processors import one_line
 from ssl4rl.core.types import Ssl4rlError
-
-EMBEDDED = "embedded:"
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,10 @@ def adapter_base(path: str) -> str | None:
 
 
 def load_model(path: str, weights: torch.dtype, attention: str) -> tuple[Any, bool, Any]:
-    """A model without its adapter, whether it takes pictures, and its processor if that is made here (embedded)."""
-    if path.startswith(EMBEDDED):
-        from ssl4rl.embedded.models import build
-
-        model, processor = build(path.removeprefix(EMBEDDED))
+    """A model without its adapter, whether it takes pictures, and its processor if a package makes it (embedded)."""
+    build = registry.model_builder(path)
+    if build is not None:
+        model, processor = build()
         return model.to(weights), hasattr(processor, "image_processor"), processor
     _check_folder(path)
     with _load_errors(path):

@@ -50,8 +50,7 @@ def run_evaluation(trainer: Trainer, held_out: TaskDataset, n: int | None = None
         max_new_tokens=recipe.sampling.max_new_tokens,
         temperature=recipe.eval.temperature,
         workers=recipe.train.workers,
-        max_rows=recipe.train.rollout_rows,
-        shared=trainer.shared,
-        static=trainer.static,
+        backend=trainer.backend,
+        at_once=recipe.train.rollout_rows,
         ranks=trainer.ranks,
     )

@@ -70,7 +70,7 @@ def summarise(run: RunDir, trainer: Trainer, unusable: Unusable, seconds: float)
         "data": sorted({c.split.source.uri for c in components}),
         "model": recipe.model.path,
         "engine": recipe.engine,
-        "shared_prompts": trainer.shared,
+        "shared_prompts": trainer.learner.shared,
         "seconds": round(seconds, 1),
         "steps": trainer.step - recipe.warmup.steps,
         "warmup_steps": recipe.warmup.steps,

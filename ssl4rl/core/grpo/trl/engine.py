@@ -19,8 +19,9 @@ from typing import Any
 from transformers import ProgressCallback, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
+from ssl4rl.core import registry
 from ssl4rl.core.grpo.model.policy import Policy
-from ssl4rl.core.grpo.model.pretrained import EMBEDDED, is_adapter, no_deprecations
+from ssl4rl.core.grpo.model.pretrained import is_adapter, no_deprecations
 from ssl4rl.core.grpo.model.processors import one_line
 from ssl4rl.core.grpo.opening import Data, Found, finished, load, open_run
 from ssl4rl.core.grpo.ranks import Ranks, open_ranks
@@ -116,7 +117,7 @@ class _Session:
                 )
         if self.recipe.train.keep_start:
             self.run.save_start(self.policy)
-        self.trainer.optimizer.state.clear()
+        self.trainer.learner.optimizer.state.clear()
         return self.trainer.stream.next_index
 
     def prepare(
@@ -237,7 +238,7 @@ def _reference(run: RunDir, policy: Policy, recipe: Recipe, ranks: Ranks) -> Ite
         return
     before = config.name_or_path
     config.name_or_path = recipe.model.path
-    if recipe.warmup.steps or recipe.model.path.startswith(EMBEDDED):
+    if recipe.warmup.steps or registry.model_builder(recipe.model.path):
         ranks.by_first(lambda: None if folder.exists() else policy.model.save_pretrained(folder))
         config.name_or_path = str(folder)
     try:

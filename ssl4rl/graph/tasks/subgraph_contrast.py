@@ -11,9 +11,10 @@ import numpy as np
 from ssl4rl.core.task import Task
 from ssl4rl.core.types import Example, Unusable
 from ssl4rl.core.verify import Choice
-from ssl4rl.graph import masked_node, question, sampling, serialise
+from ssl4rl.graph import question, sampling, serialise
 from ssl4rl.graph.graph import Graph, Rooted
 from ssl4rl.graph.symmetry import same_shape
+from ssl4rl.graph.tasks import masked_node
 
 ANSWERS = ("same", "different")
 EASY: Mapping[str, Any] = {

@@ -10,10 +10,11 @@ import numpy as np
 from ssl4rl.core.task import Task
 from ssl4rl.core.types import Example, Ssl4rlError, Unusable
 from ssl4rl.core.verify import NodeSet
-from ssl4rl.graph import masked_node, question, serialise
+from ssl4rl.graph import question, serialise
 from ssl4rl.graph.graph import Graph, Rooted
 from ssl4rl.graph.question import Place
 from ssl4rl.graph.symmetry import same_role
+from ssl4rl.graph.tasks import masked_node
 
 COLLECTABLE = ("incident", "edge_list", "adjacency", "friendship", "coauthorship")
 EASY: Mapping[str, Any] = {

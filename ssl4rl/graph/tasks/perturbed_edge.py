@@ -12,8 +12,8 @@ from ssl4rl.core.types import Example, Unusable
 from ssl4rl.core.verify import Choice, EdgeSet, Verifier
 from ssl4rl.graph import question
 from ssl4rl.graph.graph import Graph, Rooted
-from ssl4rl.graph.masked_edge import alike
 from ssl4rl.graph.question import Edge, Rows
+from ssl4rl.graph.tasks.masked_edge import alike
 
 EASY: Mapping[str, Any] = {
     "kind": "added", "answer": "letter", "options": 4, "match": "degree",

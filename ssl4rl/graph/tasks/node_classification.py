@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ssl4rl.graph.masked_node import SHORT, MaskedNode
+from ssl4rl.graph.tasks.masked_node import SHORT, MaskedNode
 
 
 class NodeClassification(MaskedNode):

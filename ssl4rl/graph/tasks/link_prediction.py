@@ -11,8 +11,9 @@ import numpy as np
 from ssl4rl.core.task import Task
 from ssl4rl.core.types import Example, Ssl4rlError, Unusable
 from ssl4rl.core.verify import Choice, Verifier
-from ssl4rl.graph import masked_node, question
+from ssl4rl.graph import question
 from ssl4rl.graph.graph import Graph, Rooted
+from ssl4rl.graph.tasks import masked_node
 
 EASY: Mapping[str, Any] = {
     "options": 4, "neighbours": 4, "wrong": "any", "own_text": True, "text": "text", "text_chars": 80,
