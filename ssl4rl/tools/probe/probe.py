@@ -10,10 +10,11 @@ from statistics import fmean, variance
 from typing import Any
 
 from ssl4rl.core import registry
+from ssl4rl.core.curriculum import Outcome
 from ssl4rl.core.dataset import TaskDataset
-from ssl4rl.core.grpo.model.policy import Policy, autocast, load_policy
+from ssl4rl.core.grpo.model.policy import Policy, load_policy
 from ssl4rl.core.grpo.record.evaluate import wilson
-from ssl4rl.core.grpo.sampling.rollout import generate
+from ssl4rl.core.grpo.sampling.backend import Native
 from ssl4rl.core.grpo.sampling.sampler import Sampling
 from ssl4rl.core.grpo.stream import Prompt, encode
 from ssl4rl.core.mixture import Sources, TaskSpec, level_names, open_mixture
@@ -214,8 +215,8 @@ def _sample(
         key = (component.task.id, component.level.name, dataset.seed, prompts[p].index, g)
         return keyed_rng("probe", *key).random(sampling.max_new_tokens)
 
-    with autocast(policy):
-        groups = generate(policy, [p.encoded for p in prompts], group, sampling, uniforms, max(_ROWS, group))
+    backend = Native(policy, max(_ROWS, group))
+    groups = backend.complete([prompt.encoded for prompt in prompts], group, sampling, uniforms)
     return [
         [(dataset.score_answer(c.text, prompt.example, truncated=c.truncated), len(c.ids)) for c in row]
         for prompt, row in zip(prompts, groups, strict=True)
@@ -226,8 +227,8 @@ def _shares(scores: Sequence[Sequence[Score]]) -> dict[str, Any]:
     """The parts of a row that come from verdicts."""
     flat = [score for row in scores for score in row]
     read = [score for score in flat if score.verdict not in ("unparsed", "truncated")]
-    rates = [fmean(score.verdict == "correct" for score in row) for row in scores]
-    spread = [variance([score.value for score in row]) for row in scores]
+    groups = [Outcome.of(0, row, chance=0.0, guess=0.0) for row in scores]  # as a curriculum counts them
+    rates = [group.success for group in groups]
     low, high = clustered(rates, len(scores[0]))
     return {
         "success": fmean(rates),
@@ -237,7 +238,7 @@ def _shares(scores: Sequence[Sequence[Score]]) -> dict[str, Any]:
         "unparsed": fmean(score.verdict == "unparsed" for score in flat),
         "truncated": fmean(score.verdict == "truncated" for score in flat),
         "zero_variance": fmean(max(s.value for s in row) == min(s.value for s in row) for row in scores),
-        "signal": fmean(spread),
+        "signal": fmean(group.signal for group in groups),
     }
 
 

@@ -112,11 +112,11 @@ def test_groups_without_variance_change_nothing(
 
 def test_a_step_without_any_variance_moves_nothing(tmp_path: Path, policy: Policy) -> None:
     t = trainer(tmp_path, policy)
-    before = [p.clone() for p in t.parameters]
+    before = [p.clone() for p in t.learner.parameters]
     flat = torch.full((4, 3), 1.1)  # not a float32 number: its mean over 3 is off by rounding
     stats, norm = t._learn(replace(t.sample(t.stream.take(4)), reward_PG=flat), 1e-3)
     assert (stats.loss, norm) == (0.0, 0.0)
-    assert all(torch.equal(a, b) for a, b in zip(before, t.parameters, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, t.learner.parameters, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_groups_without_variance_are_refilled(
         rewards = [[1.0, 0.5, 0.0] if prompt.index in varied else [0.5] * 3 for prompt in prompts]
         return replace(sample(self, prompts), reward_PG=torch.tensor(rewards))
 
-    before = [p.clone() for p in t.parameters]
+    before = [p.clone() for p in t.learner.parameters]
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "sample", rewarded)
         metrics, rollouts = t.run_step()
@@ -156,7 +156,7 @@ def test_groups_without_variance_are_refilled(
     refilled = sum(index >= 4 for index in used)
     assert counted == {"sampled": sampled, "dropped": sampled - useful, "groups": len(used), "refilled": refilled}
     assert metrics["zero_variance"] == round(1 - useful / sampled, 6)
-    assert all(torch.equal(a, b) for a, b in zip(before, t.parameters, strict=True)) == (not used)
+    assert all(torch.equal(a, b) for a, b in zip(before, t.learner.parameters, strict=True)) == (not used)
 
 
 @pytest.mark.parametrize("scale", ["group", "batch"])
@@ -192,7 +192,7 @@ def test_the_gradient_goes_uphill(tmp_path: Path, policy: Policy) -> None:
     """One plain step raises the log-probs of what was rewarded and lowers those of the rest."""
     t = trainer(tmp_path, policy, group_size=2)
     rollouts = replace(t.sample(t.stream.take(4)), reward_PG=torch.tensor([[1.0, 0.0]] * 4))
-    t.optimizer = torch.optim.SGD(t.parameters, lr=0.05)  # type: ignore[assignment]
+    t.learner.optimizer = torch.optim.SGD(t.learner.parameters, lr=0.05)  # type: ignore[assignment]
 
     def scores() -> Tensor:
         pairs = zip(rollouts.prompts, rollouts.completions, strict=True)
@@ -208,12 +208,12 @@ def test_the_gradient_goes_uphill(tmp_path: Path, policy: Policy) -> None:
 
 def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path: Path, policy: Policy) -> None:
     t = trainer(tmp_path, policy)
-    before = [p.clone() for p in t.parameters]
+    before = [p.clone() for p in t.learner.parameters]
     rewards = REWARDS.clone()
     rewards[0, 0] = torch.inf
     with pytest.raises(Ssl4rlError, match="step 1: the gradient is not finite"):
         t._learn(replace(t.sample(t.stream.take(4)), reward_PG=rewards), 1e-3)
-    assert all(torch.equal(a, b) for a, b in zip(before, t.parameters, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, t.learner.parameters, strict=True))
 
 
 @pytest.mark.parametrize("kind", ["gemma3", "mistral_window", "mamba"])

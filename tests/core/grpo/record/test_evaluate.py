@@ -82,10 +82,8 @@ def test_evaluation_repeats_itself(policy: Policy, temperature: float) -> None:
     """Whatever the batches, the workers and the state of torch's generator."""
     dataset = create_dataset(f"{FAKES}:letter", size=12, style="answer")
     said = []
-    for max_rows, workers in ((512, 0), (5, 0), (512, 1)):
-        result = evaluate(
-            policy, dataset, max_new_tokens=6, temperature=temperature, max_rows=max_rows, workers=workers
-        )
+    for at_once, workers in ((512, 0), (5, 0), (512, 1)):
+        result = evaluate(policy, dataset, max_new_tokens=6, temperature=temperature, at_once=at_once, workers=workers)
         said.append([a.completion.text for a in result.answered])
     assert said[0] == said[1] == said[2]
     assert len(set(said[0])) > 1 or temperature == 0

@@ -32,7 +32,7 @@ from ssl4rl.core.types import Ssl4rlError
 from tests.core.grpo.runs import metrics, recipe, resumed, run, start, weights
 
 Tiny = Callable[[str], Path]
-QUICKSTART = Path(__file__).parents[3] / "recipes" / "quickstart_vision.yaml"
+QUICKSTART = Path(__file__).parents[4] / "recipes" / "quickstart_vision.yaml"
 
 
 def trl_recipe(out: Path, *args: Any, **sections: Any) -> Recipe:
