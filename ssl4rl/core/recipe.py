@@ -105,7 +105,13 @@ class PromptSection(_Section):
 
 
 class RewardSection(_Section):
-    """Weights of the reward's parts, each in [0, 1]."""
+    """Weights of the reward's parts: the verifier's, and by further keys any reward function (`core/reward.py`).
+
+    `length: -0.001`, `"./mine.py:brevity": 0.2`. The verifier's parts lie in [0, 1].
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, float]
 
     accuracy: float = Field(1.0, ge=0)
     format: float = Field(0.1, ge=0)
@@ -170,6 +176,7 @@ class TrainSection(_Section):
     `shard`: what each of several processes holds a share of: nothing, or AdamW's state (the same weights, less memory).
     `cuda_graphs`: sample in steps of one shape, which a GPU replays; without a GPU the same steps, not replayed.
     `keep_start`: keep the policy as it is after the format warm-up, in `start/`.
+    `log_to`: tensorboard, wandb, trackio, or a logger of one's own, "./my.py:Class" (`core/grpo/record/loggers.py`).
     `gradient_agreement_every`: every so many steps, how far the tasks' gradients point the same way (0 is never).
     """
 
@@ -187,6 +194,7 @@ class TrainSection(_Section):
     cuda_graphs: bool = False
     keep_start: bool = False
     log_rollouts: int = Field(2, ge=0)
+    log_to: list[str] = []
     gradient_agreement_every: int = Field(0, ge=0)
 
 

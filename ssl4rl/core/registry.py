@@ -27,6 +27,8 @@ from ssl4rl.core.types import Media, Ssl4rlError, nearest
 
 GROUP = "ssl4rl.plugins"
 MODELS = "ssl4rl.models"
+REWARDS = "ssl4rl.rewards"
+LOGGERS = "ssl4rl.loggers"
 
 
 @dataclass(frozen=True)
@@ -199,10 +201,39 @@ def model_builder(path: str) -> Callable[[], tuple[Any, Any]] | None:
     transformers model and its processor, or tokenizer for text alone.
     """
     scheme, colon, rest = path.partition(":")
-    for point in entry_points(group=MODELS) if colon else ():
-        if point.name == scheme:
-            return partial(load(point.value), rest)
-    return None
+    made = _entries(MODELS) if colon else {}
+    return partial(load(made[scheme]), rest) if scheme in made else None
+
+
+def _entries(group: str) -> dict[str, str]:
+    """What installed packages (ours too) offer in an entry-point group: "module:attribute" by name."""
+    return {point.name: point.value for point in entry_points(group=group)}
+
+
+def names(group: str) -> list[str]:
+    """The names in an entry-point group."""
+    return sorted(_entries(group))
+
+
+def named_function(name: str, group: str) -> Any:
+    """What a recipe names: an entry of the group, "./my.py:attribute" or "module:attribute"; None for any other text.
+
+    Raises:
+        Ssl4rlError: the file or module cannot be loaded, or holds no such attribute.
+    """
+    entries = _entries(group)
+    if name in entries:
+        return load(entries[name])
+    path, colon, attribute = name.rpartition(":")
+    if not colon:
+        return None
+    if not path.endswith(".py"):
+        return load(name)
+    module = load_file(path)
+    if not hasattr(module, attribute):
+        public = [known for known in vars(module) if not known.startswith("_")]
+        raise Ssl4rlError(f"{path!r} has no {attribute!r}{nearest(attribute, public)}")
+    return getattr(module, attribute)
 
 
 def load(entry: Any) -> Any:

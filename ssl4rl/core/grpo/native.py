@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from ssl4rl.core.grpo.opening import Data, Found, finished, open_run
@@ -35,7 +36,7 @@ def _train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> di
     where = f"{policy.device}" if ranks.size == 1 else f"{ranks.size} processes, the first on {policy.device}"
     say(f"{policy.name}: {total:,} parameters, {trained:,} trained, on {where}; prompts up to {opened.longest} tokens")
     started = time.perf_counter() - run.seconds_so_far()
-    with stop_after_step(ranks) as stopping, progress_bar(trainer, bar) as progress:
+    with closing(run), stop_after_step(ranks) as stopping, progress_bar(trainer, bar) as progress:
         _loop(run, trainer, data, say, progress, stopping, started)
     run_seconds = time.perf_counter() - started
 
@@ -102,6 +103,8 @@ def _step(run: RunDir, trainer: Trainer, data: Data, say: Say, progress: Progres
         if trainer.step == trainer.recipe.warmup.steps + 1:
             introduce(trainer, rollouts, say)
         log_rollouts(run, trainer, rollouts)
+        for line in trainer.rewards.news():
+            say(f"WARNING {line}")
         if rollouts.used == []:
             say(f"step {trainer.step}: none of {len(rollouts.prompts)} groups has variance, so no policy gradient")
         for prompt in rollouts.prompts:

@@ -21,11 +21,12 @@ from ssl4rl.core.grpo.model.pretrained import Lora
 from ssl4rl.core.grpo.preflight import fast_ways
 from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.record.console import Say
+from ssl4rl.core.grpo.record.loggers import check_loggers
 from ssl4rl.core.grpo.record.records import Unusable
 from ssl4rl.core.grpo.record.run_dir import RunDir, finished_summary
 from ssl4rl.core.grpo.sampling.backend import Native
 from ssl4rl.core.grpo.stream import check_lengths
-from ssl4rl.core.grpo.trainer import Trainer
+from ssl4rl.core.grpo.trainer import Trainer, rewards_of
 from ssl4rl.core.mixture import Sources, open_recipe
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
@@ -104,6 +105,8 @@ def open_run(
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     data = open_data(recipe)
+    rewards = rewards_of(recipe, data.train)
+    check_loggers(recipe.train.log_to)
     checkpoint, state = (latest(run, ranks) if recipe.resume else None) or (None, None)
     policy = load(recipe, str(checkpoint) if checkpoint else None, device)
     longest = check_lengths(data.train, policy.encoder, recipe.prompt.max_tokens)
@@ -112,7 +115,7 @@ def open_run(
         install(inner_model(policy.model), attention)  # the first rank alone has found it out
     shared = attention is not None
     backend = Native(policy, recipe.train.rollout_rows, shared, static)
-    trainer = Trainer(recipe, policy, data.train, shared=shared, backend=backend, ranks=ranks)
+    trainer = Trainer(recipe, policy, data.train, shared=shared, backend=backend, rewards=rewards, ranks=ranks)
     ranks.share_weights(trainer.learner.parameters)
     run.open()
     if state is not None:

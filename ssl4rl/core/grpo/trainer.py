@@ -30,7 +30,14 @@ from ssl4rl.core.grpo.update.mixing import observe
 from ssl4rl.core.grpo.update.schedule import learning_rate
 from ssl4rl.core.grpo.update.update import Batch, Stats, frozen_features
 from ssl4rl.core.recipe import Recipe
+from ssl4rl.core.reward import Rewards
 from ssl4rl.core.task import keyed_rng
+
+
+def rewards_of(recipe: Recipe, dataset: TaskDataset) -> Rewards:
+    """The reward functions that the recipe names. Raises Ssl4rlError for one that there is not."""
+    verifiers = [component.verifier for component in dataset.components]
+    return Rewards.of(recipe.reward.model_dump(), verifiers, recipe.sampling.max_new_tokens)
 
 
 class Trainer:
@@ -40,6 +47,7 @@ class Trainer:
         recipe: the run's; `learner` and `backend` have their sections of it.
         shared: completions share their prompt's computation in the update, and in sampling by the default backend.
         backend: who samples; None is the policy itself.
+        rewards: the functions that the recipe weighs beside the verifiers' parts; None loads them.
         step: how many are done.
     """
 
@@ -51,6 +59,7 @@ class Trainer:
         *,
         shared: bool = True,
         backend: Backend | None = None,
+        rewards: Rewards | None = None,
         step: int = 0,
         ranks: Ranks = ALONE,
     ) -> None:
@@ -65,6 +74,7 @@ class Trainer:
             shard=recipe.train.shard,
             ranks=ranks,
         )
+        self.rewards = rewards or rewards_of(recipe, dataset)
         self.backend = backend or Native(policy, recipe.train.rollout_rows, shared)
         self.curriculum = open_curriculum(recipe.curriculum, dataset, recipe.train.steps)
         self._fixed_features = fixed_features(policy.model)
@@ -189,7 +199,8 @@ class Trainer:
         encoded = [prompt.encoded for prompt in prompts]
         completions = self.backend.complete(encoded, G, sampling, uniforms, features)
         weights = recipe.reward.model_dump()
-        scores = [scored(self.dataset, prompt, row) for prompt, row in zip(prompts, completions, strict=True)]
+        pairs = zip(prompts, completions, strict=True)
+        scores = [scored(self.dataset, prompt, row, self.rewards) for prompt, row in pairs]
         rewards = [[score.reward(weights) for score in row] for row in scores]
         reward_PG = torch.tensor(rewards).reshape(len(rewards), G)
         return Rollouts(prompts, completions, scores, reward_PG, features)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ssl4rl.core.types import Example, Score, Verdict
 
@@ -31,8 +32,11 @@ class Verifier(ABC):
     """Asks for an answer in one form, reads the reply, scores it, and knows what guessing would earn.
 
     A subclass gives `instruction` (what to write between the tags), `parse`, `grade`, `render`, `random_answer` and
-    `chance`; a graded one also `expected`. Verifiers are frozen: they hold parameters, never state.
+    `chance`; a graded one also `expected`. Verifiers are frozen: they hold parameters, never state. `parts`: what their
+    scores hold, which a recipe may weigh.
     """
+
+    parts: ClassVar[Sequence[str]] = ("accuracy", "format")
 
     @property
     @abstractmethod

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import yaml
 
+from ssl4rl.core.grpo.record.loggers import Logger, open_loggers
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
 
@@ -28,6 +29,7 @@ _KEPT_ON_RESUME = (
         "train.processes",
         "train.shard",
         "train.cuda_graphs",
+        "train.log_to",
     ),
 )
 
@@ -49,6 +51,7 @@ class RunDir:
         self.checkpoints, self.final = self.folder / "checkpoints", self.folder / "final"
         self.start, self.summary = self.folder / "start", self.folder / "summary.json"
         self._recipe, self._stored = recipe, self.folder / "recipe.yaml"
+        self.loggers: list[Logger] = []
         if not writes:
             return
         if self._holds_a_run and recipe.resume:
@@ -73,6 +76,7 @@ class RunDir:
             shutil.rmtree(self.folder)
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         _write(self._stored, yaml.safe_dump(self._recipe.dump(), sort_keys=False, allow_unicode=True))
+        self.loggers = open_loggers(self._recipe.train.log_to, self._recipe.name, self.folder, self._recipe.dump())
 
     def finished(self) -> dict[str, Any] | None:
         """The summary, if the run is complete as far as the recipe now wants it to go."""
@@ -88,8 +92,15 @@ class RunDir:
             _write(self.summary, json.dumps(summary, indent=2) + "\n")
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Appends one line to metrics.jsonl."""
+        """Appends one line to metrics.jsonl, and shows it to the loggers."""
         self._append(self.metrics, record)
+        for logger in self.loggers:
+            logger.log(record)
+
+    def close(self) -> None:
+        """The run ends, or stops here to be resumed."""
+        for logger in self.loggers:
+            logger.finish()
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """All lines of metrics.jsonl."""

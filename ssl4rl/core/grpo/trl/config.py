@@ -159,7 +159,7 @@ def grpo_arguments(
         # TRL's CISPO takes the largest ratio itself, not its distance from 1
         "epsilon_high": settings.clip_high + (settings.loss == "cispo"),
         "scale_rewards": settings.advantage_scale,
-        "reward_weights": [recipe.reward.accuracy, recipe.reward.format],
+        "reward_weights": list(recipe.reward.model_dump().values()),
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,

@@ -12,7 +12,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from ssl4rl.core.grpo.record.records import log_rollouts, summarise
 from ssl4rl.core.grpo.record.run_dir import RunDir
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.grpo.trl.config import grpo_arguments, refuse, rows_per_device
-from ssl4rl.core.grpo.trl.data import Rewards, Rows
+from ssl4rl.core.grpo.trl.data import RewardColumns, Rows
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
 
@@ -62,7 +62,7 @@ def _train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> di
         run.cut_back(-1 if state is None else trainer.step)
     started = time.perf_counter() - ranks.by_first(run.seconds_so_far)
     session = _Session(run, trainer, opened.data, say, device, started)
-    with stop_after_step(ranks) as stopping, progress_bar(trainer, bar) as progress:
+    with closing(run), stop_after_step(ranks) as stopping, progress_bar(trainer, bar) as progress:
         if state is None:
             first = session.warm_up(stopping, progress)
         rows = Rows(
@@ -137,7 +137,7 @@ class _Session:
         from trl import GRPOConfig, GRPOTrainer
 
         recipe, policy, processes = self.recipe, self.policy, self.ranks.size
-        self.rewards = Rewards(recipe, policy, rows)
+        self.rewards = RewardColumns(recipe, policy, rows, self.trainer.rewards)
         self.too_long_before = self.trainer.stream.too_long
         arguments = grpo_arguments(
             recipe,
@@ -156,7 +156,7 @@ class _Session:
             with _reference(self.run, policy, recipe, self.ranks), _hushed():
                 self.theirs = GRPOTrainer(
                     model=policy.model,
-                    reward_funcs=[self.rewards.accuracy, self.rewards.format],
+                    reward_funcs=self.rewards.functions,
                     args=GRPOConfig(**arguments),
                     train_dataset=dataset,
                     processing_class=processor,
@@ -289,12 +289,21 @@ class _Log(TrainerCallback):  # type: ignore[misc]
         if session.trainer.step == session.recipe.warmup.steps + 1:
             introduce(session.trainer, rollouts, session.say)
         log_rollouts(session.run, session.trainer, rollouts)
+        for line in session.trainer.rewards.news():
+            session.say(f"WARNING {line}")
         for prompt in rollouts.prompts:
             session.data.unusable.add_draws(prompt.example)
         self.progress(record)
         every = session.recipe.eval.every
         if every and (session.trainer.step - session.recipe.warmup.steps) % every == 0:
             session.evaluate(last=False)
+
+    def _further(self) -> dict[str, dict[str, float]]:
+        """The means of the parts that reward functions gave, as the native engine logs them."""
+        rollouts = self.session.rewards.last
+        assert rollouts is not None
+        means = {f.name: round(rollouts.mean(f.name), 6) for f in self.session.trainer.rewards.functions}
+        return {"parts": means} if means else {}
 
     def _record(self, logs: dict[str, Any], tokens: int) -> dict[str, Any]:
         seconds = time.perf_counter() - self.step_started
@@ -307,6 +316,7 @@ class _Log(TrainerCallback):  # type: ignore[misc]
             "value": round(logs["rewards/accuracy/mean"], 6),
             "chance": round(logs["chance"], 6),
             "format": round(logs["rewards/format/mean"], 6),
+            **self._further(),
             "unparsed": round(logs["unparsed"], 6),
             "truncated": round(logs["truncated"], 6),
             "zero_variance": round(logs["frac_reward_zero_std"], 6),
