@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ssl4rl.core.verify import Permutation as Permutation
     from ssl4rl.core.verify import Text as Text
     from ssl4rl.core.verify import Verifier as Verifier
+    from ssl4rl.export.rows import rows as rows
+    from ssl4rl.export.rows import score as score
 
 __version__ = "0.1.0"
 
@@ -41,6 +43,7 @@ _HOME = {
     "core.strategies": ["Strategy"],
     "core.task": ["Task", "keyed_rng"],
     "core.types": ["Example", "Key", "Media", "Score", "Ssl4rlError", "Unusable"],
+    "export.rows": ["rows", "score"],
     "core.verify": [
         "Angle",
         "Box",

@@ -29,6 +29,7 @@ class Component:
     """One task at one level on one part of a source, and its share of the mixture.
 
     `entry`: which line of the mixture it comes from; the levels of one line share it, in order from easy to hard.
+    `named`: how the task was named, "vision/rotation" or "./my.py:TASKS".
     """
 
     task: Task[Any]
@@ -36,6 +37,7 @@ class Component:
     split: Split[Any]
     weight: float = 1.0
     entry: int = 0
+    named: str = ""
 
     @property
     def name(self) -> str:

@@ -103,7 +103,7 @@ def open_mixture(
         if id(source) not in splits:
             splits[id(source)] = Split(source, split, held_out)
         for level, share in _ladder(spec, task):
-            components.append(Component(task, level, splits[id(source)], spec.weight * share, entry))
+            components.append(Component(task, level, splits[id(source)], spec.weight * share, entry, spec.task))
     return TaskDataset(components, seed=seed, size=size, style=style)
 
 

@@ -24,7 +24,7 @@ CONTRACT = [f"core.{name}" for name in ORDER.partition("|")[0].split()]
 LOOP = [f"core.{name}" for name in ORDER.partition("|")[2].split()]
 TOOLS = ["tools.catalogue", "tools.run_log", "tools.charts", "tools.page", "tools.evaluate_model", "tools.preview"]
 TOOLS += ["tools.check", "tools.audit", "tools.probe", "tools.report"]
-ROOMS = [*CONTRACT, *LOOP, "rewards", "vision", "graph", "embedded", *TOOLS, "cli"]
+ROOMS = [*CONTRACT, *LOOP, "export", "rewards", "vision", "graph", "embedded", *TOOLS, "cli"]
 
 APART = {"vision": ["graph", "core.grpo"], "graph": ["vision", "core.grpo"], "tools": ["vision", "graph", "embedded"]}
 """What a room may not import although it stands before it in the order."""
