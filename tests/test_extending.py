@@ -98,13 +98,13 @@ def test_a_consumer_of_ones_own(brought: Path) -> None:
     data = ssl4rl.create_dataset(
         f"{brought / 'my_words.py'}:first_letter", data=str(brought / "words.txt"), size=5, style="answer"
     )
-    rows = [{"question": f"{example.text()}\n{data.ask(example)}", "index": i} for i, example in enumerate(data)]
+    lines = [json.dumps({"question": row["prompt"], "info": row["info"]}) for row in ssl4rl.rows(data)]
 
-    def compute_score(reply: str, row: dict[str, Any]) -> float:
-        return data.score_answer(reply, data[row["index"]]).value
+    def compute_score(solution: str, line: str) -> float:
+        return ssl4rl.score(solution, json.loads(line)["info"]).value
 
-    assert [compute_score(f"<answer>{data[i].answer}</answer>", row) for i, row in enumerate(rows)] == [1.0] * 5
-    assert compute_score("<answer>C</answer>", rows[0]) == 0.0
+    assert [compute_score(f"<answer>{data[i].answer}</answer>", line) for i, line in enumerate(lines)] == [1.0] * 5
+    assert compute_score("<answer>C</answer>", lines[0]) == 0.0
 
 
 def test_a_model_made_by_a_package(brought: Path, monkeypatch: pytest.MonkeyPatch) -> None:
