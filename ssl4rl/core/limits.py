@@ -1,8 +1,8 @@
 """How much work and memory an input may ask for, and the opening of files that cannot hang.
 
-What people bring is data, and data may ask for more than it looks: a megabyte of .gz for a gigabyte of text, a pipe that
-nobody writes to. Readers count before they work: bytes as they are decoded, rows and elements as they are met. Past a
-limit there is one line that names it. Every limit is a line of `LIMITS` and moved by its environment variable.
+What people bring is data, and data may ask for more than it looks: a megabyte of .gz for a gigabyte of text, a pipe
+that nobody writes to. Readers count before they work: bytes as they are decoded, rows and elements as they are met.
+Past a limit there is one line that names it. Every limit is a line of `LIMITS` and moved by its environment variable.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ MIB = 1 << 20
 LIMITS: Mapping[str, tuple[int, str]] = MappingProxyType(
     {
         "decoded_mib": (512, "MiB that one input file may hold once it is decompressed or expanded"),
+        "graph_mib": (1024, "MiB of memory that a graph read from files may take, as estimated while it is read"),
+        "line_mib": (64, "MiB that one line of a text, or one tag of an XML file, may hold"),
     }
 )
 """Name -> (default, what it bounds). `SSL4RL_` and the name in capitals is the environment variable that moves it."""
@@ -80,6 +82,11 @@ class Budget:
         """
         self.spent += amount
         if self.spent > self.allowed:
+            raise exceeded(self.uri, self.name, what)
+
+    def afford(self, amount: int, what: str = "") -> None:
+        """As `spend`, for what is given back at once: nothing is counted."""
+        if self.spent + amount > self.allowed:
             raise exceeded(self.uri, self.name, what)
 
 

@@ -13,12 +13,13 @@ TASKS: dict[str, str] = {
 }
 
 SOURCES: dict[str, str] = {
-    "nx": "ssl4rl.graph.sources.networkx_files:open_nx",
-    "graphml": "ssl4rl.graph.sources.networkx_files:open_graphml",
-    "gml": "ssl4rl.graph.sources.networkx_files:open_gml",
-    "gexf": "ssl4rl.graph.sources.networkx_files:open_gexf",
-    "edgelist": "ssl4rl.graph.sources.networkx_files:open_edgelist",
-    "adjlist": "ssl4rl.graph.sources.networkx_files:open_adjlist",
+    "nx": "ssl4rl.graph.sources.built_in:open_nx",
+    "graphml": "ssl4rl.graph.sources.xml_files:open_graphml",
+    "gml": "ssl4rl.graph.sources.gml:open_gml",
+    "gexf": "ssl4rl.graph.sources.xml_files:open_gexf",
+    "edgelist": "ssl4rl.graph.sources.words:open_edgelist",
+    "adjlist": "ssl4rl.graph.sources.words:open_adjlist",
+    "mtx": "ssl4rl.graph.sources.words:open_mtx",
     "edges": "ssl4rl.graph.sources.table:open_edges",
     "npz": "ssl4rl.graph.sources.npz:open_npz",
     "pyg": "ssl4rl.graph.sources.pyg:open_pyg",

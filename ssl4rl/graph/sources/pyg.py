@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl4rl.core.limits import open_regular
 from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError
-from ssl4rl.core.uri import split_options
 from ssl4rl.graph.graph import Graph
-from ssl4rl.graph.sources.base import (
-    GraphSource,
-    NodeSource,
-    assemble,
-    choice,
-    existing,
-    node_source,
-    suggestion,
-    summed,
-)
+from ssl4rl.graph.sources.base import GraphSource, NodeSource, assemble, is_directed, node_source, summed
+from ssl4rl.graph.sources.files import Input, check_zip_directory, choice, find, reading, suggestion
 from ssl4rl.graph.sources.raw_layouts import open_planetoid, open_tu, planetoid_prefix, tu_prefix
-
-Array = NDArray[Any]
-Store = Mapping[str, Any]
+from ssl4rl.graph.sources.stores import Store, carried, count_nodes, edge_index, edge_weight
 
 
 class _Stored:
@@ -66,8 +58,8 @@ _STAND_INS: Mapping[str, Any] = MappingProxyType(
 )
 """All that a file may name besides tensors. PyG's own list has classes that open further files when they are made."""
 
-_COUNTING = ("x", "feat", "pos", "node_type", "node_id", "n_id")
-_NOT_CARRIED = ("edge_index", "edge_attr", "edge_weight", "num_nodes", "batch", "ptr", "face", "adj_t")
+_PICKLED, _GRAPH = 10, 2000
+"""Bytes in memory for each byte of a pickle, and for a small graph of a collection whatever it holds, at the worst."""
 
 
 def open_pyg(text: str) -> NodeSource | GraphSource:
@@ -88,21 +80,22 @@ def open_pyg(text: str) -> NodeSource | GraphSource:
     Raises:
         Ssl4rlError: torch is missing, no such file, or no graph in it.
     """
-    uri = f"pyg:{text}"
-    name, options = split_options("pyg", text, ("relation", "weight"))
-    path = existing("pyg", name, "dataset/")
+    file = find("pyg", text, ("relation", "weight"), "dataset/", folders=True)
+    path = file.path
     if path.is_dir():
         for folder in (path, path / "raw", *sorted(path.glob("*/raw"))):
             if (prefix := planetoid_prefix(folder)) is not None:
-                return open_planetoid(uri, folder, prefix)
+                return open_planetoid(file, folder, prefix)
             if (prefix := tu_prefix(folder)) is not None:
-                return open_tu(uri, folder, prefix)
-        path = _processed(uri, path)
-    stores = _split(uri, _load(uri, path))
-    made = [_to_graph(uri, store, options) for store in stores]
+                return open_tu(file, folder, prefix)
+        path = _processed(file.uri, path)
+    uri = file.uri
+    dropped: dict[str, None] = {}
+    made = [_to_graph(file, store, dropped) for store in _split(file, _load(file.at(path)))]
+    said = f"not kept: {', '.join(list(dropped)[:12])}" if dropped else ""
     if len(made) == 1:
-        return node_source(uri, *made[0])
-    return GraphSource(uri, [graph for graph, _ in made], summed([p for _, problems in made for p in problems]))
+        return node_source(uri, *made[0], taken=said)
+    return GraphSource(uri, [graph for graph, _ in made], summed([p for _, problems in made for p in problems]), said)
 
 
 def _processed(uri: str, folder: Path) -> Path:
@@ -117,24 +110,51 @@ def _processed(uri: str, folder: Path) -> Path:
     return found[0]
 
 
-def _load(uri: str, path: Path) -> Any:
+def _load(file: Input) -> Any:
+    uri, path = file.uri, file.path
     try:
         serialization = import_module("torch.serialization")
     except ImportError:
         raise Ssl4rlError("pyg: needs torch, which is not installed; pip install ssl4rl[graph]") from None
-    with _only(serialization, _STAND_INS):
+    with reading(uri, path), open_regular(uri, path) as stream, _only(serialization, _STAND_INS):
+        _count_bytes(file, stream)
         try:
-            return serialization.load(path, map_location="cpu", weights_only=True)
+            return serialization.load(stream, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             named = str(error).partition("GLOBAL ")[2].split(" ")[0]
             if not named:
                 raise Ssl4rlError(f"{uri!r} is not what torch.save writes{suggestion('pyg', path)}") from None
             raise Ssl4rlError(
-                f"{uri!r} holds a {named}, which is not loaded: nothing in a data file is run; allowed: Data, "
+                f"{uri!r} holds a {named[:80]}, which is not loaded: nothing in a data file is run; allowed: Data, "
                 "HeteroData, tensors, lists and dicts"
             ) from None
-        except (RuntimeError, EOFError, IndexError, KeyError, ValueError, TypeError, AttributeError, OSError):
+        except _BROKEN:
             raise Ssl4rlError(f"{uri!r} is not what torch.save writes{suggestion('pyg', path)}") from None
+
+
+_BROKEN = (
+    *(RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError, OSError, AssertionError),
+    *(OverflowError, MemoryError, ImportError, ArithmeticError, zipfile.BadZipFile, NotImplementedError),
+)
+"""What torch raises at files of another format, and at broken ones."""
+
+
+def _count_bytes(file: Input, stream: BinaryIO) -> None:
+    """Counts what loading takes, before: an archive's members once decompressed, a pickle's objects."""
+    size = file.path.stat().st_size
+    if not zipfile.is_zipfile(stream):
+        stream.seek(0)
+        file.budget.spend(_PICKLED * size)
+        return
+    check_zip_directory(file.uri, stream)
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            for info in archive.infolist():
+                pickled = info.filename.endswith(".pkl")
+                file.budget.spend(info.file_size * (_PICKLED if pickled else 1), f"{info.filename[:80]!r} in it")
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
+        raise Ssl4rlError(f"{file.uri!r} is not what torch.save writes ({str(error)[:100]})") from None
+    stream.seek(0)
 
 
 @contextmanager
@@ -150,33 +170,60 @@ def _only(serialization: Any, classes: Mapping[str, Any]) -> Iterator[None]:
         serialization.add_safe_globals(before)
 
 
-def _split(uri: str, loaded: Any) -> list[dict[Any, Any]]:
-    """One dict for each graph, of a Data's or HeteroData's content as their `to_dict` has it."""
+def _split(file: Input, loaded: Any) -> list[dict[Any, Any]]:
+    """One dict for each graph, of a Data's or HeteroData's content as their `to_dict` has it.
+
+    A pair of a graph and its labels, or a list of such pairs (as OGB's datasets give them), are graphs with a "y".
+    """
+    uri = file.uri
     slices = None
-    if isinstance(loaded, tuple) and len(loaded) in (2, 3):
-        loaded, slices = loaded[:2]
     try:
+        if _is_pair(loaded):
+            loaded = [loaded]
+        if isinstance(loaded, list) and loaded and all(_is_pair(part) for part in loaded):
+            file.budget.spend(_GRAPH * len(loaded))
+            return [_labelled(*part) for part in loaded]
+        if isinstance(loaded, tuple) and len(loaded) in (2, 3):
+            loaded, slices = loaded[:2]
         if isinstance(loaded, list) and loaded and all(isinstance(part, _Stored) for part in loaded):
-            return [part.to_dict() for part in loaded]
-        loaded = loaded.to_dict() if isinstance(loaded, _Stored) else loaded
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise Ssl4rlError(f"{uri!r} is stored by a version of PyG that is not known ({error!r})") from None
+            file.budget.spend(_GRAPH * len(loaded))
+            return [_dict(part) for part in loaded]
+        loaded = _dict(loaded)
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise Ssl4rlError(f"{uri!r} is stored by a version of PyG that is not known ({str(error)[:80]!r})") from None
     if not isinstance(loaded, dict):
         raise Ssl4rlError(
             f"{uri!r} holds a {type(loaded).__name__}; allowed: Data, HeteroData, lists or datasets of them"
         )
-    if not slices:
+    if slices is None or (isinstance(slices, dict) and not slices):
         return [loaded]
     try:
-        return _sliced(loaded, slices)
-    except (TypeError, IndexError, KeyError, ValueError, AttributeError) as error:
-        raise Ssl4rlError(f"{uri!r}: its slices do not fit its data ({error})") from None
+        return _sliced(file, loaded, slices)
+    except (TypeError, LookupError, ValueError, AttributeError, RuntimeError, StopIteration) as error:
+        raise Ssl4rlError(f"{uri!r}: its slices do not fit its data ({' '.join(str(error).split())[:120]})") from None
 
 
-def _sliced(data: Mapping[Any, Any], slices: Mapping[Any, Any]) -> list[dict[Any, Any]]:
+def _dict(part: Any) -> Any:
+    return part.to_dict() if isinstance(part, _Stored) else part
+
+
+def _is_pair(part: Any) -> bool:
+    """Whether this is a graph and what it is called, or its nodes are."""
+    if not isinstance(part, tuple) or len(part) != 2:
+        return False
+    graph, label = part
+    return isinstance(graph, dict | _Stored) and (hasattr(label, "numpy") or isinstance(label, int | float | str))
+
+
+def _labelled(graph: Any, label: Any) -> dict[Any, Any]:
+    return {**_dict(graph), "y": label}
+
+
+def _sliced(file: Input, data: Mapping[Any, Any], slices: Mapping[Any, Any]) -> list[dict[Any, Any]]:
     """The graphs of an InMemoryDataset: each tensor is cut where its slices say, edges along their second axis."""
     nested = any(isinstance(cuts, dict) for cuts in slices.values())
     some = next(iter(next(iter(slices.values())).values() if nested else slices.values()))
+    file.budget.spend(_GRAPH * len(some))
     graphs: list[dict[Any, Any]] = []
     for i in range(len(some) - 1):
         if nested:
@@ -200,34 +247,36 @@ def _cut(store: Mapping[str, Any], slices: Mapping[str, Any], i: int) -> dict[st
     return one
 
 
-def _to_graph(uri: str, data: Mapping[Any, Any], options: Mapping[str, str]) -> tuple[Graph, list[Problem]]:
+def _to_graph(file: Input, data: Mapping[Any, Any], dropped: dict[str, None]) -> tuple[Graph, list[Problem]]:
+    """A graph, and what was dropped, merged or guessed; attributes that are not kept are added to `dropped`."""
+    uri, options = file.uri, file.options
     if any(isinstance(key, tuple) for key in data):
-        return _from_hetero(uri, data, options)
+        return _from_hetero(file, data, dropped)
     if "relation" in options:
         raise Ssl4rlError(f"{uri!r} has one kind of edge; relation= is for HeteroData")
-    edges = _edge_index(uri, data)
-    nodes = _count(data, edges)
-    weight = None if options.get("weight") == "none" else _weight(uri, data, edges.shape[1])
-    columns = _columns(data, nodes, len(edges[0]))
-    return assemble(uri, nodes, *edges, directed=_is_directed(nodes, *edges), weight=weight, columns=columns)
+    edges = edge_index(file, data)
+    nodes, guessed = count_nodes(file, data, edges)
+    weight = None if options.get("weight") == "none" else edge_weight(file, data, edges.shape[1])
+    columns = carried(file, data, nodes, edges.shape[1], dropped)
+    directed = is_directed(nodes, *edges)
+    graph, problems = assemble(uri, nodes, *edges, directed=directed, weight=weight, columns=columns)
+    return graph, [*guessed, *problems]
 
 
-def _from_hetero(uri: str, data: Mapping[Any, Any], options: Mapping[str, str]) -> tuple[Graph, list[Problem]]:
+def _from_hetero(file: Input, data: Mapping[Any, Any], dropped: dict[str, None]) -> tuple[Graph, list[Problem]]:
+    uri, options = file.uri, file.options
     relations = {key: store for key, store in data.items() if isinstance(key, tuple)}
+    stores = {key: store for key, store in data.items() if isinstance(key, str) and key != "_global_store"}
+    if not all(len(key) == 3 and isinstance(data[key], dict) for key in relations):
+        raise Ssl4rlError(f"{uri!r} has relations that are not called (source, name, target)")
+    stores = {key: store for key, store in stores.items() if isinstance(store, dict)}
     if "relation" in options:
         wanted = options["relation"]
-        relations = {key: store for key, store in relations.items() if wanted in (key[1], ",".join(key))}
+        relations = {key: store for key, store in relations.items() if wanted in (key[1], ",".join(map(str, key)))}
         if not relations:
-            choice(uri, "relation", wanted, [",".join(key) for key in data if isinstance(key, tuple)])
-    types = [key for key in data if isinstance(key, str) and key != "_global_store"]
-    counts = {kind: _count(data[kind], np.empty((2, 0))) for kind in types}
-    ends = {key: _edge_index(uri, store) for key, store in relations.items()}
-    for (source, _, target), (u, v) in ends.items():
-        for kind, end in ((source, u), (target, v)):
-            if kind not in counts:
-                counts[kind] = 0
-            if "num_nodes" not in data.get(kind, {}) and not any(key in data.get(kind, {}) for key in _COUNTING):
-                counts[kind] = max(counts[kind], int(end.max(initial=-1)) + 1)
+            choice(uri, "relation", wanted, [",".join(map(str, key)) for key in data if isinstance(key, tuple)])
+    ends = {key: edge_index(file, store) for key, store in relations.items()}
+    counts, problems = _counts(file, stores, ends)
     first = dict(zip(counts, np.cumsum([0, *counts.values()]).tolist(), strict=False))
     for (source, name, target), (u, v) in ends.items():
         if (len(u) and int(u.max()) >= counts[source]) or (len(v) and int(v.max()) >= counts[target]):
@@ -235,73 +284,45 @@ def _from_hetero(uri: str, data: Mapping[Any, Any], options: Mapping[str, str]) 
     u = np.concatenate([u + first[source] for (source, _, _), (u, _) in ends.items()] or [np.empty(0, np.int64)])
     v = np.concatenate([v + first[target] for (_, _, target), (_, v) in ends.items()] or [np.empty(0, np.int64)])
     nodes = sum(counts.values())
+    file.budget.spend(100 * nodes, f"{nodes} nodes")
     columns: dict[str, Sequence[Any]] = {"type": [kind for kind, count in counts.items() for _ in range(count)]}
-    parts = {kind: _columns(data.get(kind, {}), count, -1) for kind, count in counts.items()}
+    parts = {kind: carried(file, stores.get(kind, {}), count, -1, dropped) for kind, count in counts.items()}
     for name in dict.fromkeys(name for part in parts.values() for name in part):
         if name != "type":
+            file.budget.spend(100 * nodes, f"column {name[:40]!r}")
             columns[name] = [value for kind, n in counts.items() for value in parts[kind].get(name, [None] * n)]
-    graph, problems = assemble(uri, nodes, u, v, directed=_is_directed(nodes, u, v), columns=columns)
+    weight = None if options.get("weight") == "none" else _weights(file, relations, ends)
+    graph, merged = assemble(uri, nodes, u, v, directed=is_directed(nodes, u, v), weight=weight, columns=columns)
+    problems += merged
     if len(relations) > 1:
-        shown = ", ".join("-".join(key) for key in relations)
+        shown = ", ".join("-".join(map(str, key)) for key in relations)[:200]
         problems.append(Problem("relations", f"{len(relations)} merged into one kind of edge ({shown})"))
     return graph, problems
 
 
-def _edge_index(uri: str, store: Store) -> Array:
-    """int64 [2, M]"""
-    found = store.get("edge_index")
-    if str(getattr(found, "layout", None)) != "torch.strided":
-        names = ", ".join(map(str, list(store)[:8])) or "nothing"
-        raise Ssl4rlError(f"{uri!r} has no edge_index tensor; it has: {names}")
-    edges: Array = store["edge_index"].numpy()
-    if edges.ndim != 2 or edges.shape[0] != 2 or edges.dtype.kind not in "iu":
-        raise Ssl4rlError(f"{uri!r}: edge_index is {edges.dtype} of shape {edges.shape}; allowed: integers [2, edges]")
-    if edges.size and int(edges.min()) < 0:
-        raise Ssl4rlError(f"{uri!r}: edge_index holds {int(edges.min())}; allowed: node numbers from 0")
-    return edges.astype(np.int64, copy=False)
+def _counts(
+    file: Input, stores: Mapping[str, Store], ends: Mapping[tuple[str, str, str], NDArray[Any]]
+) -> tuple[dict[str, int], list[Problem]]:
+    """How many nodes of each type there are, types without any left out; and what was guessed or dropped for that."""
+    counts: dict[str, int] = {}
+    problems: list[Problem] = []
+    kinds = dict.fromkeys([*stores, *(kind for source, _, target in ends for kind in (source, target))])
+    for kind in kinds:
+        named = [end for key, (u, v) in ends.items() for side, end in ((key[0], u), (key[2], v)) if side == kind]
+        both = np.concatenate(named) if named else np.empty(0, np.int64)
+        counts[kind], guessed = count_nodes(file, stores.get(kind, {}), np.stack([both, both]), f"{kind!r} ")
+        problems += guessed
+    if empty := [kind for kind, count in counts.items() if not count]:
+        problems.append(Problem("types of nodes", f"{len(empty)} without a node left out ({', '.join(empty)[:200]})"))
+    return {kind: count for kind, count in counts.items() if count or any(kind in key for key in ends)}, problems
 
 
-def _count(store: Store, edges: Array) -> int:
-    """How many nodes there are, by PyG's rules."""
-    if isinstance(store.get("num_nodes"), int):
-        return int(store["num_nodes"])
-    sizes = [len(store[key]) for key in _COUNTING if hasattr(store.get(key), "__len__")]
-    return sizes[0] if sizes else int(edges.max(initial=-1)) + 1
-
-
-def _weight(uri: str, store: Store, edges: int) -> Array | None:
-    if "edge_weight" not in store:
+def _weights(
+    file: Input, relations: Mapping[Any, Store], ends: Mapping[Any, NDArray[Any]]
+) -> NDArray[np.float64] | None:
+    """The weights of all relations' edges, 1 where a relation has none; None: no relation has any."""
+    found = {key: edge_weight(file, store, ends[key].shape[1]) for key, store in relations.items()}
+    if all(weight is None for weight in found.values()):
         return None
-    weight: Array = np.asarray(store["edge_weight"], dtype=np.float64).reshape(-1)
-    if len(weight) != edges:
-        raise Ssl4rlError(f"{uri!r}: edge_weight holds {len(weight)} numbers; allowed: {edges}, one for each edge")
-    return weight
-
-
-def _is_directed(nodes: int, u: Array, v: Array) -> bool:
-    """Whether some edge lacks its reverse."""
-    return not np.array_equal(np.unique(u * np.int64(nodes) + v), np.unique(v * np.int64(nodes) + u))
-
-
-def _columns(store: Store, nodes: int, edges: int) -> dict[str, Sequence[Any]]:
-    """What has one entry for each node: tensors as arrays, lists as they are."""
-    columns: dict[str, Sequence[Any]] = {}
-    for key, value in store.items():
-        if not isinstance(key, str) or key in _NOT_CARRIED or key.endswith(("_mask", "_index")):
-            continue
-        name = "label" if key == "y" else key
-        if isinstance(value, list | tuple):
-            if len(value) == nodes:
-                columns[name] = list(value)
-        elif getattr(value, "ndim", 0) and hasattr(value, "numpy"):
-            if value.shape[0] == nodes and not (key.startswith("edge") and nodes == edges):
-                columns[name] = _squeezed(value)
-            elif key == "y" and value.shape[0] == 1:
-                columns["graph_label"] = [_squeezed(value)[0].tolist()] * nodes
-    return columns
-
-
-def _squeezed(value: Any) -> Any:
-    dense = value.detach().to_dense() if value.layout != value.new_empty(0).layout else value.detach()
-    array: Array = (dense.float() if dense.is_floating_point() else dense).numpy()
-    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    parts = [np.ones(ends[key].shape[1]) if weight is None else weight for key, weight in found.items()]
+    return np.concatenate(parts)

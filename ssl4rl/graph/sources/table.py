@@ -1,30 +1,19 @@
-"""Edge lists and node tables as CSV or TSV files, with the csv module alone."""
+"""Edge lists and node tables as text: CSV, TSV, and what SNAP, KONECT, pandas and R write."""
 
 from __future__ import annotations
 
-import csv
-from array import array
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
-from pathlib import Path
-
-import numpy as np
+from itertools import islice
 
 from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError, nearest
-from ssl4rl.core.uri import missing, split_options
-from ssl4rl.graph.sources.base import (
-    NodeSource,
-    assemble,
-    existing_file,
-    flag,
-    foreign,
-    node_source,
-    reading,
-    suggestion,
-)
+from ssl4rl.graph.sources.base import NodeSource, node_source
+from ssl4rl.graph.sources.builder import CELL_BYTES, NODE_BYTES, Builder, letters
+from ssl4rl.graph.sources.dialect import NAMES, Dialect, Skipped, rows, sniff
+from ssl4rl.graph.sources.files import Input, find, flag, suggestion
 
 OPTIONS = ("nodes", "source", "target", "id", "directed", "weight")
 _ENDS = (
@@ -34,91 +23,88 @@ _ENDS = (
 """How headers name the two ends of an edge, in either case of letters."""
 
 _IDS = ("id", "node", "node_id", "nodeid", "name", "key")
-_DELIMITERS = "\t,;|"
+_INDEX = re.compile(r"|unnamed: 0", re.IGNORECASE)
+_NUMBER = re.compile(r"-?\d+(\.\d*)?")
+_START = 50
 
 
 @dataclass(frozen=True)
 class Table:
-    """A delimited text file. `header` None: its first row is data. `first` is the first row in either case."""
+    """A text table. `header` None: its first row is data. `first` is the first row in either case.
 
-    uri: str
-    path: Path
-    delimiter: str
+    `index`: its first column is the rows' numbers or names, as pandas and R write it, and holds nothing else.
+    `skipped` is complete once `rows` is used up.
+    """
+
+    file: Input
+    dialect: Dialect
     header: list[str] | None
     first: list[str]
+    index: bool = False
+    skipped: Skipped = field(default_factory=Skipped)
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """The rows below the header, each with the number of the line it ends on."""
-        rows = _rows(self.uri, self.path, self.delimiter)
+        found = rows(self.file.lines(), self.dialect, self.skipped, self.file.budget)
         if self.header is not None:
-            next(rows, None)
-        yield from rows
+            next(found, None)
+        yield from found
+
+    @property
+    def form(self) -> str:
+        """How it was read, in a few words."""
+        parts = [f"cut at {NAMES[self.dialect.delimiter]}", "header" if self.header else "no header"]
+        parts += ["first column taken for an index"] if self.index else []
+        parts += [f"{self.skipped.comments} comment lines skipped"] if self.skipped.comments else []
+        return ", ".join(parts)
+
+    def name(self, column: int) -> str:
+        """A column's name in its header, or its number from 1."""
+        return repr(self.header[column]) if self.header and self.header[column] else str(column + 1)
 
 
 def open_edges(text: str) -> NodeSource:
-    """A CSV or TSV of edges: `edges:FILE[?nodes=FILE&source=..&target=..&id=..&directed=true&weight=..]`.
+    """A table of edges: `edges:FILE[?nodes=FILE&source=..&target=..&id=..&directed=true&weight=..]`, also compressed.
 
-    The delimiter is the one that the first row has most of (a tab, comma, semicolon, bar or blanks); lines that begin
-    with # are comments. `source`, `target` and `weight` name columns; left out, the ends are the columns called so or
-    the first two, and there are no weights. A node table (its `id` column: the one called so, or the first) names all
-    nodes, and its other columns are what they carry, untouched; an empty cell is None. Its path is relative to the
-    edges' folder or the working directory.
+    dialect.py says how it may be written: tabs, commas, semicolons, bars or blanks; lines that begin with # or % are
+    comments. `source`, `target` and `weight` name columns (or, without a header, number them from 1); left out, the
+    ends are the columns called so or the first two but an unnamed index, and there are no weights. A node table (its
+    `id` column: the one called so, or the first) names all nodes, and its other columns are what they carry, untouched;
+    an empty cell is None. Its path is relative to the edges' folder or the working directory. A KONECT file that calls
+    itself bipartite has nodes L1, L2, .. and R1, R2, ..; a Matrix Market file is read as `mtx:` reads it.
 
     Raises:
         Ssl4rlError: a missing file or column, a bad weight, no text, or no edges.
     """
-    uri = f"edges:{text}"
-    name, options = split_options("edges", text, OPTIONS)
-    path = existing_file("edges", name, "edges.csv")
-    with reading(uri, path):
-        _refuse_other_formats(uri, path)
-        table = open_table(path, uri, [options[key] for key in ("source", "target", "weight") if key in options], _ENDS)
-        u, v = _ends(uri, table, options)
-        weight = options.get("weight", "none")
-        w = None if weight == "none" else column_number(uri, table, weight)
-    nodes = _Nodes()
-    columns: dict[str, list[str | None]] = {}
+    file = find("edges", text, OPTIONS, "edges.csv")
+    file.refuse_other_formats("CSV")
+    if next(file.lines(), "").startswith("%%MatrixMarket"):
+        raise Ssl4rlError(f"{file.uri!r} is a Matrix Market file; did you mean 'mtx:{file.path}'?")
+    options = file.options
+    table = open_table(file, [options[key] for key in ("source", "target", "weight") if key in options], _ENDS)
+    u, v = _ends(table, options)
+    weight = options.get("weight", "none")
+    w = None if weight == "none" else column_number(table, weight)
+    builder = Builder(file.budget)
     problems: list[Problem] = []
+    beside = ""
     if "nodes" in options:
-        known, columns, problems = read_nodes(uri, beside(uri, path, options["nodes"]), options.get("id"))
-        nodes = _Nodes({known_name: number for number, known_name in enumerate(known)}, closed=True)
+        nodes = read_nodes(file.beside(options["nodes"]), options.get("id"))
+        builder.numbers, builder.columns, problems = nodes.numbers, nodes.columns, nodes.problems
+        builder.closed, beside = True, f"; {nodes.taken}"
     elif "id" in options:
-        raise Ssl4rlError(f"{uri!r}: id names a column of the node table, but there is no nodes=FILE")
-    with reading(uri, path):
-        edges = _read_edges(uri, table, (u, v, w), nodes)
-    graph, merged = assemble(
-        uri,
-        len(nodes.numbers),
-        np.frombuffer(edges.sources, dtype=np.int64),
-        np.frombuffer(edges.targets, dtype=np.int64),
-        directed=flag(uri, options, "directed"),
-        weight=None if w is None else np.frombuffer(edges.weights, dtype=np.float64),
-        names=list(nodes.numbers),
-        columns=columns,
-    )
-    return node_source(uri, graph, [*problems, *edges.problems, *merged])
+        raise Ssl4rlError(f"{file.uri!r}: id names a column of the node table, but there is no nodes=FILE")
+    sides = ("L", "R") if table.skipped.first_comment.startswith("% bip") and not builder.closed else ("", "")
+    problems += _read_edges(table, (u, v, w), builder, sides)
+    graph, merged = builder.graph(flag(file.uri, options, "directed"))
+    ends = f"edges from column {table.name(u)} to {table.name(v)} of {max(len(table.first), table.dialect.columns)}"
+    taken = f"{ends} ({table.form}{', bipartite by its first line' if sides[0] else ''}){beside}"
+    return node_source(file.uri, graph, [*problems, *merged], taken=taken)
 
 
-@dataclass
-class _Nodes:
-    """Names to numbers; a closed table takes no new names."""
-
-    numbers: dict[str, int] = field(default_factory=dict)
-    closed: bool = False
-
-    def number(self, name: str) -> int | None:
-        return self.numbers.get(name) if self.closed else self.numbers.setdefault(name, len(self.numbers))
-
-
-@dataclass
-class _Edges:
-    sources: array[int] = field(default_factory=lambda: array("q"))
-    targets: array[int] = field(default_factory=lambda: array("q"))
-    weights: array[float] = field(default_factory=lambda: array("d"))
-    problems: list[Problem] = field(default_factory=list)
-
-
-def _read_edges(uri: str, table: Table, at: tuple[int, int, int | None], nodes: _Nodes) -> _Edges:
+def _read_edges(
+    table: Table, at: tuple[int, int, int | None], builder: Builder, sides: tuple[str, str]
+) -> list[Problem]:
     """Rows without both ends, or with an end that the node table lacks, are left out and counted.
 
     Raises:
@@ -126,153 +112,155 @@ def _read_edges(uri: str, table: Table, at: tuple[int, int, int | None], nodes: 
     """
     u, v, w = at
     needed = max(u, v, w or 0)
-    edges, left_out, first = _Edges(), Counter[str](), dict[str, str]()
+    left_out, first = Counter[str](), dict[str, str]()
     for line, row in table.rows():
-        if len(row) <= needed or not row[u].strip() or not row[v].strip():
+        source, target = (row[u].strip(), row[v].strip()) if len(row) > needed else ("", "")
+        if not source or not target:
             left_out["lack an end"] += 1
             first.setdefault("lack an end", f"line {line}")
             continue
-        ends = nodes.number(row[u].strip()), nodes.number(row[v].strip())
+        ends = builder.node(sides[0] + source), builder.node(sides[1] + target)
         if ends[0] is None or ends[1] is None:
             why = "name a node that the node table lacks"
             left_out[why] += 1
-            first.setdefault(why, f"line {line}: {row[u if ends[0] is None else v].strip()!r}")
+            first.setdefault(why, f"line {line}: {(source if ends[0] is None else target)[:80]!r}")
             continue
-        edges.sources.append(ends[0])
-        edges.targets.append(ends[1])
-        if w is not None:
-            edges.weights.append(_number(uri, row[w], line))
-    edges.problems = [Problem(f"{n} edges", f"{why} (first {first[why]})") for why, n in left_out.items()]
-    if not edges.sources:
-        reasons = "; ".join(f"{problem.name} {problem.why}" for problem in edges.problems) or "it has no rows"
-        raise Ssl4rlError(f"{uri!r} gives no edge ({reasons}){suggestion('edges', table.path)}")
-    return edges
+        builder.edge(ends[0], ends[1], None if w is None else number(table.file, row[w], line))
+    problems = [Problem(f"{n} edges", f"{why} (first {first[why]})") for why, n in left_out.items()]
+    if not builder.sources:
+        reasons = "; ".join(f"{problem.name} {problem.why}" for problem in problems) or "it has no rows"
+        raise Ssl4rlError(f"{table.file.uri!r} gives no edge ({reasons}){suggestion('edges', table.file.path)}")
+    return problems
 
 
-def _number(uri: str, text: str, line: int) -> float:
+def number(file: Input, text: str, line: int) -> float:
+    """A weight.
+
+    Raises:
+        Ssl4rlError: it is no number.
+    """
     try:
         return float(text)
     except ValueError:
-        raise Ssl4rlError(f"{uri!r}, line {line}: the weight is {text!r}; allowed: a number") from None
+        raise Ssl4rlError(f"{file.uri!r}, line {line}: the weight is {text[:80]!r}; allowed: a number") from None
 
 
-def _ends(uri: str, table: Table, options: dict[str, str]) -> tuple[int, int]:
+def _ends(table: Table, options: Mapping[str, str]) -> tuple[int, int]:
     lower = [name.lower() for name in table.header or []]
-    pair = next(((lower.index(a), lower.index(b)) for a, b in _ENDS if a in lower and b in lower), (0, 1))
-    u = column_number(uri, table, options["source"]) if "source" in options else pair[0]
-    v = column_number(uri, table, options["target"]) if "target" in options else pair[1]
+    first = int(table.index)
+    pair = next(((lower.index(a), lower.index(b)) for a, b in _ENDS if a in lower and b in lower), (first, first + 1))
+    u = column_number(table, options["source"]) if "source" in options else pair[0]
+    v = column_number(table, options["target"]) if "target" in options else pair[1]
+    uri = table.file.uri
     if u == v:
         raise Ssl4rlError(f"{uri!r}: both ends come from column {u + 1}; name two with source=.. and target=..")
     if max(u, v) >= len(table.first):
-        raise Ssl4rlError(f"{uri!r} has a single column ({table.first[0][:40]!r}), an edge list needs two")
+        shown = table.first[min(first, len(table.first) - 1)][:40]
+        raise Ssl4rlError(f"{uri!r} has a single column ({shown!r}), an edge list needs two")
     return u, v
 
 
-def column_number(uri: str, table: Table, name: str) -> int:
+def column_number(table: Table, name: str) -> int:
     """Which column is called `name` (or, without a header, is the `name`-th, from 1)."""
     if table.header is not None and name in table.header:
         return table.header.index(name)
-    if table.header is None and name.isascii() and name.isdigit() and 1 <= int(name) <= len(table.first):
+    if table.header is None and re.fullmatch("[0-9]{1,9}", name) and 1 <= int(name) <= len(table.first):
         return int(name) - 1
-    allowed = table.header or [str(number + 1) for number in range(len(table.first))]
-    raise Ssl4rlError(f"{uri!r}: {table.path.name} has no column {name!r}{nearest(name, allowed)}")
+    allowed = [column for column in table.header or [] if column] or [str(i + 1) for i in range(len(table.first))]
+    raise Ssl4rlError(f"{table.file.uri!r}: {table.file.path.name} has no column {name!r}{nearest(name, allowed[:20])}")
 
 
-def beside(uri: str, path: Path, name: str) -> Path:
-    """A file named in an option: relative to the folder of `path`, else to the working directory."""
-    for candidate in (path.parent / Path(name).expanduser(), Path(name).expanduser()):
-        if candidate.is_file():
-            return candidate
-    raise missing(name, path.parent / Path(name).expanduser(), f"{uri!r}: node table ")
+@dataclass
+class NodeTable:
+    """The rows of a node table: name to number in order, its other columns, what was left out, and how it was read."""
+
+    numbers: dict[str, int]
+    columns: dict[str, list[str | None]]
+    problems: list[Problem]
+    taken: str
 
 
-def read_nodes(
-    uri: str, path: Path, id_column: str | None = None
-) -> tuple[list[str], dict[str, list[str | None]], list[Problem]]:
-    """A node table: the names of its rows in order, its other columns, and the rows without a name or with another's.
+def read_nodes(file: Input, id_column: str | None = None) -> NodeTable:
+    """A node table. Rows without a name or with another's are left out and counted.
 
     Raises:
         Ssl4rlError: no such column, or no rows.
     """
-    names: dict[str, None] = {}
+    numbers: dict[str, int] = {}
     left_out = Counter[str]()
-    with reading(uri, path):
-        table = open_table(path, uri, [id_column] if id_column else [], (), headed=True)
-        header = table.header or []
-        lower = [name.lower() for name in header]
-        at = next((lower.index(name) for name in _IDS if name in lower), 0)
-        at = column_number(uri, table, id_column) if id_column else at
-        cells: list[list[str | None]] = [[] for _ in header]
-        for _, row in table.rows():
-            name = row[at].strip() if len(row) > at else ""
-            if not name or name in names:
-                left_out["share the id of another row" if name else "have no id"] += 1
-                continue
-            names[name] = None
-            for number, column in enumerate(cells):
-                column.append((row[number] or None) if number < len(row) else None)
-    if not names:
-        raise Ssl4rlError(f"{uri!r}: the node table {path.name} has no rows")
-    problems = [Problem(f"{n} rows of {path.name}", why) for why, n in left_out.items()]
-    return list(names), {name: cells[i] for i, name in enumerate(header) if i != at and name}, problems
+    table = open_table(file, [id_column] if id_column else [], (), headed=True)
+    header = table.header or []
+    lower = [name.lower() for name in header]
+    at = next((lower.index(name) for name in _IDS if name in lower), 0)
+    at = column_number(table, id_column) if id_column else at
+    cells: list[list[str | None]] = [[] for _ in header]
+    for _, row in table.rows():
+        name = row[at].strip() if len(row) > at else ""
+        if not name or name in numbers:
+            left_out["share the id of another row" if name else "have no id"] += 1
+            continue
+        file.budget.spend(NODE_BYTES + CELL_BYTES * len(cells) + sum(map(letters, row)))
+        numbers[name] = len(numbers)
+        for column, values in enumerate(cells):
+            values.append((row[column] or None) if column < len(row) else None)
+    if not numbers:
+        raise Ssl4rlError(f"{file.uri!r}: the node table {file.path.name} has no rows")
+    problems = [Problem(f"{n} rows of {file.path.name}", why) for why, n in left_out.items()]
+    kept = {name: cells[header.index(name)] for name in header if name and header.index(name) != at}
+    if twice := len([name for name in header if name]) - len({name for name in header if name}):
+        problems.append(Problem(f"{twice} columns of {file.path.name}", "share the name of another, not kept"))
+    taken = f"nodes from {file.path.name}, ids from column {table.name(at)} of {len(header)} ({table.form})"
+    return NodeTable(numbers, kept, problems, taken)
 
 
-def _refuse_other_formats(uri: str, path: Path) -> None:
-    with path.open("rb") as file:
-        kind = foreign(file.read(512))
-    if kind is not None:
-        raise Ssl4rlError(f"{uri!r} is no CSV but {kind}{suggestion('edges', path)}")
+def open_table(file: Input, named: Sequence[str], ends: Sequence[tuple[str, str]], headed: bool = False) -> Table:
+    """Finds how a text table is written and whether its first row is a header.
 
+    It is where it holds what the user `named` or a pair of `ends`, where it begins with an empty cell and no other row
+    does (pandas' index), where it is one cell shorter (R's), or where words stand above columns of numbers; `headed`:
+    always.
 
-def open_table(
-    path: Path, uri: str, named: Sequence[str], ends: Sequence[tuple[str, str]], headed: bool = False
-) -> Table:
-    """Finds a text table's delimiter and whether its first row is a header.
-
-    It is where it holds what the user `named` or a pair of `ends`, or where words stand above columns of numbers;
-    `headed`: always.
+    Raises:
+        Ssl4rlError: it is empty, or a matrix of nodes by nodes.
     """
-    delimiter = _delimiter(path)
-    start = [row for _, row in islice(_rows(uri, path, delimiter), 50)]
+    names = {*named, *(name for pair in ends for name in pair)}
+    dialect = sniff(file.lines(), {name.lower() for name in names})
+    start, skipped = _start(file, dialect)
     if not start:
-        raise Ssl4rlError(f"{uri!r}: {path.name} is empty")
+        raise Ssl4rlError(f"{file.uri!r}: {file.path.name} is empty")
     first, rest = [cell.strip() for cell in start[0]], start[1:]
+    row_names = bool(rest) and all(
+        len(row) == len(first) + 1 and row[0].strip() == str(i) for i, row in enumerate(rest, start=1)
+    )
+    first = ["", *first] if row_names else first
+    filled = bool(rest) and all(row[0].strip() for row in rest)
+    index = filled and len(first) > 1 and _INDEX.fullmatch(first[0]) is not None
     lower = {cell.lower() for cell in first}
+    two = first[index : index + 2]
     is_header = (
-        headed
+        (headed or index)
         or any(name in first for name in named)
         or any({a, b} <= lower for a, b in ends)
-        or (bool(rest) and not any(map(_numeric, first[:2])) and all(_numeric(c) for row in rest for c in row[:2]))
+        or (bool(rest) and not any(map(_numeric, two)) and all(_numeric(c) for r in rest for c in r[index : index + 2]))
     )
-    return Table(uri, path, delimiter, first if is_header else None, first)
+    if index and not headed and len(rest) > 2 and _is_matrix(first, rest):
+        raise Ssl4rlError(f"{file.uri!r} is a matrix of nodes by nodes; allowed: a row for each edge, or npz:, mtx:")
+    table = Table(file, dialect, first if is_header else None, first, index)
+    table.skipped.first_comment = skipped.first_comment
+    return table
+
+
+def _start(file: Input, dialect: Dialect) -> tuple[list[list[str]], Skipped]:
+    """The first rows, and what was skipped among them."""
+    skipped = Skipped()
+    return [row for _, row in islice(rows(file.lines(), dialect, skipped, file.budget), _START)], skipped
+
+
+def _is_matrix(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
+    """Whether the rows are called as the columns are."""
+    called = [row[0].strip() for row in rest][: len(first) - 1]
+    return called == list(first[1 : len(called) + 1]) and all(_numeric(cell) for cell in rest[0][1:])
 
 
 def _numeric(text: str) -> bool:
-    return text.strip().lstrip("-").isdigit()
-
-
-def _delimiter(path: Path) -> str:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        line = next((line for line in file if line.strip() and not line.startswith("#")), "")
-    counts = {mark: line.count(mark) for mark in _DELIMITERS}
-    best = max(counts, key=lambda mark: counts[mark])
-    return best if counts[best] else " "
-
-
-def _rows(uri: str, path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows with the number of the line they end on; blank ones and the comments at the top are skipped."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        skipped, line = 0, ""
-        for line in file:
-            if line.strip() and not line.startswith("#"):
-                break
-            skipped += 1
-        else:
-            return
-        reader = csv.reader(chain([line], file), delimiter=delimiter, skipinitialspace=delimiter == " ")
-        try:
-            for row in reader:
-                if any(row):
-                    yield reader.line_num + skipped, row
-        except csv.Error as error:
-            raise Ssl4rlError(f"{uri!r}, line {reader.line_num + skipped} of {path.name}: {error}") from None
+    return _NUMBER.fullmatch(text.strip()) is not None
