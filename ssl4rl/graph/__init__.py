@@ -13,6 +13,7 @@ TASKS: dict[str, str] = {
 }
 
 SOURCES: dict[str, str] = {
+    "": "ssl4rl.graph.sources.paths:open_path",
     "nx": "ssl4rl.graph.sources.built_in:open_nx",
     "graphml": "ssl4rl.graph.sources.xml_files:open_graphml",
     "gml": "ssl4rl.graph.sources.gml:open_gml",
