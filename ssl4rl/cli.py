@@ -77,13 +77,13 @@ def list_command(tasks: tuple[str, ...], examples: bool, as_json: bool) -> None:
 @_as_json
 def preview_command(task: str, out: str | None, as_json: bool, **options: Any) -> None:
     """Look at a task's examples: in the terminal, as JSON or as a page (--out)."""
-    from ssl4rl.tools import preview
+    from ssl4rl.tools.preview import preview
 
     if out and as_json:
         raise Ssl4rlError("--out and --json exclude each other; name one")
     shown = preview.collect(task, **options)
     if out:
-        from ssl4rl.tools import preview_page
+        from ssl4rl.tools.preview import page as preview_page
 
         click.echo(f"{len(shown.examples)} examples of {shown.task.name} in {preview_page.write(shown, out)}")
     else:
@@ -102,7 +102,7 @@ def check_command(tasks: tuple[str, ...], as_json: bool, **options: Any) -> None
 
     TASK is a name such as vision/rotation, or a plugin's file, ./my.py:TASKS.
     """
-    from ssl4rl.tools import check
+    from ssl4rl.tools.check import check
 
     report = check.check(tasks, **options)
     click.echo(check.to_json(report) if as_json else check.to_text(report))
@@ -124,7 +124,7 @@ def audit_command(task: str, as_json: bool, **options: Any) -> int:
 
     TASK is a name such as vision/rotation, or a plugin's file, ./my.py:TASKS.
     """
-    from ssl4rl.tools import audit
+    from ssl4rl.tools.audit import audit
 
     found = audit.audit(task, **options)
     click.echo(audit.to_json(found) if as_json else audit.to_text(found))
@@ -145,7 +145,8 @@ def train_command(recipe: str, overrides: tuple[str, ...], as_json: bool) -> Non
     settings = load_recipe(recipe, overrides)
     _need("train", "torch", "transformers", "tqdm")
     from ssl4rl.core.grpo.run import train
-    from ssl4rl.tools import report, report_text
+    from ssl4rl.tools.report import report
+    from ssl4rl.tools.report import text as report_text
     from ssl4rl.tools.run_log import read_run
 
     out = sys.stderr if as_json else sys.stdout
@@ -221,7 +222,8 @@ def probe_command(
     MODEL is a folder, a hub id, embedded:NAME or a run (runs/NAME, runs/NAME/final).
     """
     _need("train", "torch", "transformers")
-    from ssl4rl.tools import probe, probe_page
+    from ssl4rl.tools.probe import page as probe_page
+    from ssl4rl.tools.probe import probe
 
     _hush()
     found = probe.probe(model, tasks, level=levels if len(levels) > 1 else next(iter(levels), None), **options)
@@ -237,7 +239,7 @@ def probe_command(
 )
 def report_command(run_dirs: tuple[str, ...], out: str | None) -> None:
     """Write the report of a run, finished or not, or of several compared."""
-    from ssl4rl.tools import report
+    from ssl4rl.tools.report import report
 
     for path in _write_report(report, run_dirs, out):
         click.echo(path)

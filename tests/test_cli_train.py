@@ -13,6 +13,7 @@ import yaml
 
 from ssl4rl import cli
 from ssl4rl.core.grpo import run as grpo_run
+from ssl4rl.core.grpo.record.console import Interrupted
 
 RECIPE: dict[str, Any] = {
     "name": "tiny",
@@ -119,7 +120,7 @@ def test_an_interrupt_says_how_to_go_on(
     recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: Any, **__: Any) -> None:
-        raise grpo_run.Interrupted("stopped after step 3 of 9; resume=true goes on from here")
+        raise Interrupted("stopped after step 3 of 9; resume=true goes on from here")
 
     monkeypatch.setattr(grpo_run, "train", stop)
     assert cli.run(["train", str(recipe)]) == 130

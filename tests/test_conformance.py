@@ -3,7 +3,7 @@
 import pytest
 
 from ssl4rl.core import registry
-from ssl4rl.tools import check
+from ssl4rl.tools.check import check
 
 
 @pytest.mark.parametrize("name", registry.task_names())

@@ -15,9 +15,11 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from ssl4rl.core import registry
+from ssl4rl.core.grpo import opening
 from ssl4rl.core.grpo import run as running
-from ssl4rl.core.grpo.policy import Policy, load_policy
-from ssl4rl.core.grpo.rollout import collate
+from ssl4rl.core.grpo.model.policy import Policy, load_policy
+from ssl4rl.core.grpo.opening import open_data
+from ssl4rl.core.grpo.sampling.rollout import collate
 from ssl4rl.core.grpo.stream import check_lengths, encode
 from ssl4rl.core.recipe import Recipe, load_recipe
 from ssl4rl.core.types import Example, Score
@@ -90,14 +92,14 @@ def by_length(
 def train(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], Policy]:
     """The summary and the policy as it was trained."""
     policies: list[Policy] = []
-    load = running.load
+    load = opening.load
 
     def keep(*given: Any) -> Policy:
         policies.append(load(*given))
         return policies[0]
 
-    monkeypatch.setattr(running, "load", keep)
-    monkeypatch.setattr(running, "check_lengths", partial(check_lengths, n=8))  # 64 take longer than the run
+    monkeypatch.setattr(opening, "load", keep)
+    monkeypatch.setattr(opening, "check_lengths", partial(check_lengths, n=8))  # 64 take longer than the run
     monkeypatch.setattr(Verifier, "score", by_length)
     summary = running.train(recipe, say=lambda line: None, bar=False)
     return summary, policies[0]
@@ -142,7 +144,7 @@ def test_two_steps_on_the_same_architecture(
         assert before.keys() == after.keys()
         assert any(not torch.equal(before[key], after[key]) for key in before)
     again = load_policy(str(folder / "final"), device="cpu")
-    batch = collate([encode(running.open_data(recipe).train, again.encoder, 0).encoded], again.pad_id, again.device)
+    batch = collate([encode(open_data(recipe).train, again.encoder, 0).encoded], again.pad_id, again.device)
     with torch.no_grad():
         logits = [m.eval()(**batch).logits for m in (trained.model, loaded, again.model)]
     # not bit for bit: the trained model's patch embedding is a matrix product by now (patches.py)

@@ -13,9 +13,9 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -23,9 +23,10 @@ from typing import Any
 
 from ssl4rl.core.source import Source
 from ssl4rl.core.task import Task
-from ssl4rl.core.types import Ssl4rlError, nearest
+from ssl4rl.core.types import Media, Ssl4rlError, nearest
 
 GROUP = "ssl4rl.plugins"
+MODELS = "ssl4rl.models"
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,29 @@ def open_source(uri: str, plugin: Plugin) -> Source[Any]:
     if not scheme:
         raise Ssl4rlError(f"{uri!r}: {plugin.name} tasks read no plain paths; allowed: {', '.join(schemes)}")
     raise Ssl4rlError(f"unknown kind of source {scheme + ':'!r} in {uri!r}{nearest(scheme + ':', schemes)}")
+
+
+def shown(media: Media, plugin: Plugin) -> Any:
+    """What people look at in place of `media`: a PIL image, or a text.
+
+    Pictures are themselves; for other kinds the plugin's `SHOW` table is asked, and without an entry it is `str(data)`.
+    """
+    if media.kind in plugin.show:
+        return load(plugin.show[media.kind])(media.data)
+    return media.data if media.kind == "image" else str(media.data)
+
+
+def model_builder(path: str) -> Callable[[], tuple[Any, Any]] | None:
+    """What makes the model that `path` names if a package makes it ("embedded:tiny_vlm"); None for folders and hub ids.
+
+    The entry-point group `ssl4rl.models` holds such packages' builders by scheme: `builder(rest_of_path)` returns a
+    transformers model and its processor, or tokenizer for text alone.
+    """
+    scheme, colon, rest = path.partition(":")
+    for point in entry_points(group=MODELS) if colon else ():
+        if point.name == scheme:
+            return partial(load(point.value), rest)
+    return None
 
 
 def load(entry: Any) -> Any:

@@ -1,15 +1,15 @@
 """Graphs as text: tasks, the sources they draw from, and pictures for people. Importing this imports none of them."""
 
 TASKS: dict[str, str] = {
-    "masked_edge": "ssl4rl.graph.masked_edge:MaskedEdge",
-    "masked_node": "ssl4rl.graph.masked_node:MaskedNode",
-    "neighbours": "ssl4rl.graph.neighbours:Neighbours",
-    "subgraph_contrast": "ssl4rl.graph.subgraph_contrast:SubgraphContrast",
-    "hops": "ssl4rl.graph.hops:Hops",
-    "perturbed_edge": "ssl4rl.graph.perturbed_edge:PerturbedEdge",
-    "motifs": "ssl4rl.graph.motifs:Motifs",
-    "node_classification": "ssl4rl.graph.node_classification:NodeClassification",
-    "link_prediction": "ssl4rl.graph.link_prediction:LinkPrediction",
+    "masked_edge": "ssl4rl.graph.tasks.masked_edge:MaskedEdge",
+    "masked_node": "ssl4rl.graph.tasks.masked_node:MaskedNode",
+    "neighbours": "ssl4rl.graph.tasks.neighbours:Neighbours",
+    "subgraph_contrast": "ssl4rl.graph.tasks.subgraph_contrast:SubgraphContrast",
+    "hops": "ssl4rl.graph.tasks.hops:Hops",
+    "perturbed_edge": "ssl4rl.graph.tasks.perturbed_edge:PerturbedEdge",
+    "motifs": "ssl4rl.graph.tasks.motifs:Motifs",
+    "node_classification": "ssl4rl.graph.tasks.node_classification:NodeClassification",
+    "link_prediction": "ssl4rl.graph.tasks.link_prediction:LinkPrediction",
 }
 
 SOURCES: dict[str, str] = {

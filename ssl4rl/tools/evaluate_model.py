@@ -13,8 +13,8 @@ from typing import Any
 
 from ssl4rl.core import registry
 from ssl4rl.core.dataset import TaskDataset
-from ssl4rl.core.grpo.evaluate import Evaluation, evaluate
-from ssl4rl.core.grpo.policy import load_policy
+from ssl4rl.core.grpo.model.policy import load_policy
+from ssl4rl.core.grpo.record.evaluate import Evaluation, evaluate
 from ssl4rl.core.mixture import create_dataset
 from ssl4rl.core.source import Part
 from ssl4rl.core.types import Ssl4rlError

@@ -13,15 +13,14 @@ import jinja2
 
 from ssl4rl.core import registry
 from ssl4rl.core.types import Example, Media, Ssl4rlError
-from ssl4rl.tools.preview import shown
 
-_TEMPLATES = Path(__file__).parent / "templates"
+_TEMPLATES = Path(__file__).parent  # a template lies beside the code that fills it
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 _CAPTION_CHARS = 24
 
 
 def template(name: str) -> jinja2.Template:
-    """A template of ours, in which every text is escaped and a missing one is an error."""
+    """A template of ours by its path below tools/, in which every text is escaped and a missing one is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -51,7 +50,7 @@ def blocks(example: Example, plugin: registry.Plugin) -> Iterator[dict[str, Any]
     caption = ""
     for part, after in zip(parts, [*parts[1:], ""], strict=True):
         if isinstance(part, Media):
-            row.append({"caption": caption, **_figure(shown(part, plugin), part.kind)})
+            row.append({"caption": caption, **_figure(registry.shown(part, plugin), part.kind)})
             caption = ""
         elif isinstance(after, Media) and len(part.strip()) <= _CAPTION_CHARS:
             caption = part.strip()

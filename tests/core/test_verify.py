@@ -11,7 +11,7 @@ from ssl4rl import Angle, Box, Choice, EdgeSet, Example, Integer, NodeSet, Path,
 from ssl4rl.core.types import VERDICTS, Media
 from ssl4rl.core.verify import STYLES, Several, tagged
 from ssl4rl.core.verify.several import join
-from ssl4rl.tools.nasty import nasty_texts, within
+from ssl4rl.tools.check.nasty import nasty_texts, within
 
 QUADRANTS = Choice(("top left", "top right", "bottom left", "bottom right"))
 GRAPH = {"nodes": ["a", "b", "C", "12"], "edges": [["a", "b"], ["b", "C"], ["a", "12"], ["12", "C"]], "paths": 2}

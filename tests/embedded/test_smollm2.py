@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from ssl4rl.core.grpo.policy import load_policy
+from ssl4rl.core.grpo.model.policy import load_policy
 from ssl4rl.core.grpo.run import train
 from ssl4rl.core.recipe import make_recipe
 from ssl4rl.core.types import Example

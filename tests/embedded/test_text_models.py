@@ -12,8 +12,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import ssl4rl
-from ssl4rl.core.grpo.policy import load_policy
-from ssl4rl.core.grpo.prefix import Group
+from ssl4rl.core.grpo.logps.prefix import Group
+from ssl4rl.core.grpo.model.policy import load_policy
 from ssl4rl.core.grpo.preflight import preflight
 from ssl4rl.core.types import Example, Ssl4rlError
 from ssl4rl.embedded import smollm2, text_models

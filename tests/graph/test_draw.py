@@ -8,7 +8,8 @@ import pytest
 
 from ssl4rl.graph import draw
 from ssl4rl.graph.draw import svg
-from ssl4rl.tools import preview, preview_page
+from ssl4rl.tools.preview import page as preview_page
+from ssl4rl.tools.preview import preview
 
 SVG = "{http://www.w3.org/2000/svg}"
 DRAWING = {

@@ -1,6 +1,6 @@
 """How a rotated picture was made must not tell by how much it was rotated.
 
-The probe is a logistic regression on features that say nothing about content (`ssl4rl.tools.audit_features`), cross-
+The probe is a logistic regression on features that say nothing about content (`ssl4rl.tools.audit.features`), cross-
 validated, on as many examples of each answer. It must stay within its 95 % interval of chance on our task, and must
 find what is planted: the recipe of the official builder and two of its likes.
 """
@@ -24,7 +24,7 @@ from ssl4rl.core import registry
 from ssl4rl.core.task import Task, keyed_rng
 from ssl4rl.core.types import Example, Unusable
 from ssl4rl.core.verify import Angle
-from ssl4rl.tools.audit_features import example_features
+from ssl4rl.tools.audit.features import example_features
 from ssl4rl.vision import pixels
 from ssl4rl.vision.photo import Photo
 from ssl4rl.vision.rotation import Rotation

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import math
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,10 +19,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ssl4rl.core.grpo.attention import ATTENTION, COPYING, install
-from ssl4rl.core.grpo.features import takes_features
-from ssl4rl.core.grpo.prefix import Group, TokenLogps, inner_model, shared_logps, unshared_logps
-from ssl4rl.core.grpo.rollout import decoded_logps
+from ssl4rl.core.dataset import TaskDataset
+from ssl4rl.core.grpo.logps.attention import ATTENTION, COPYING, install
+from ssl4rl.core.grpo.logps.features import takes_features
+from ssl4rl.core.grpo.logps.prefix import Group, TokenLogps, inner_model, shared_logps, unshared_logps
+from ssl4rl.core.grpo.model.policy import Policy, autocast
+from ssl4rl.core.grpo.sampling.rollout import decoded_logps
+from ssl4rl.core.grpo.stream import encode
 
 TOLERANCE = 1e-3  # nats, and relative for gradients: deep float32 models round to 1e-5 or 1e-4, faults show above 1e-2
 COARSE_LOGP, COARSE_GRADIENT = 0.05, 0.1  # mean nats and relative, where numbers have half precision
@@ -110,6 +113,38 @@ def _forward(inner: PreTrainedModel, text: Any) -> str | None:
         if not takes_features(inner):
             return "its forward takes no precomputed image features"
     return None
+
+
+def fast_ways(
+    policy: Policy, dataset: TaskDataset, cuda_graphs: bool, say: Callable[[str], None]
+) -> tuple[str | None, bool]:
+    """With which attention completions may share their prompt on this model, and whether steps of one shape decode it.
+
+    None and False are said in one loud line, the latter where `cuda_graphs` asked for it. Structure decides first, then
+    numbers in the precision of training, whose kernels are others than float32's.
+    """
+    groups = []
+    # one of each task, for some may show pictures and others none; two at least
+    first = {c.task.id: i for i, c in reversed(list(enumerate(dataset.components)))}
+    for index, component in enumerate((*first.values(), 0)[: max(2, len(first))]):
+        prompt = encode(dataset, policy.encoder, index, component)
+        verifier = dataset.component_of(prompt.example).verifier
+        full = policy.tokens(verifier.complete(prompt.example.answer, dataset.style))
+        groups.append(Group(prompt.encoded.prompt_ids, prompt.encoded.media, [full, full[:2], full[:-1]]))
+    with autocast(policy):
+        result = preflight(policy.model, groups)
+        wrong = why_not_static(policy.model, groups) if cuda_graphs and result.ok else None
+    if not result.ok:
+        say(f"WARNING shared prompts: OFF, training runs unshared and slower: {result.reason}")
+        if cuda_graphs:
+            say("WARNING train.cuda_graphs: OFF, for it samples with shared prompts")
+        return None, False
+    say(f"shared prompts: on (log-probs agree to {result.logp_difference:.0e})")
+    if result.reason:
+        say(f"WARNING prompts' keys are copied for every completion, which takes memory: {result.reason}")
+    if wrong is not None:
+        say(f"WARNING train.cuda_graphs: OFF, sampling launches kernel by kernel: {wrong}")
+    return COPYING if result.reason else ATTENTION, cuda_graphs and wrong is None
 
 
 def preflight(model: nn.Module, groups: Sequence[Group]) -> Preflight:

@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ssl4rl.core.dataset import TaskDataset
-from ssl4rl.core.grpo.policy import Encoded, Encoder
+from ssl4rl.core.grpo.model.policy import Encoded, Encoder
 from ssl4rl.core.grpo.ranks import ALONE, Ranks
 from ssl4rl.core.types import Example, Ssl4rlError
 

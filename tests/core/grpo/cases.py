@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer, PreTrainedModel
 
-from ssl4rl.core.grpo.prefix import Group, TokenLogps
+from ssl4rl.core.grpo.logps.prefix import Group, TokenLogps
 from ssl4rl.core.grpo.preflight import gradient_difference
 from tests.tiny_models import VISION, image_only_processor
 

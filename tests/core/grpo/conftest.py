@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ssl4rl.core.grpo import attention, flexible
+from ssl4rl.core.grpo.logps import attention, flexible
 from tests.tiny_models import build
 
 

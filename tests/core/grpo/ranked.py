@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl4rl.core.grpo.sampled import Rollouts
+from ssl4rl.core.grpo.sampling.sampled import Rollouts
 from ssl4rl.core.grpo.stream import Prompt
 from ssl4rl.core.grpo.trainer import Trainer
-from ssl4rl.core.grpo.update import Batch
+from ssl4rl.core.grpo.update.update import Batch
 from ssl4rl.core.recipe import Recipe
 from tests.core.grpo.runs import recipe, run
 
@@ -74,7 +74,7 @@ def main(out: Path, shard: str = "none") -> None:
         Trainer._batch, Trainer.sample = batch, sample  # type: ignore[method-assign]
         torch.nn.utils.clip_grad_norm_ = clip
     name = f"rank{os.environ.get('RANK', '0')}"
-    kept = trainers[0].optimizer.state.values()
+    kept = trainers[0].learner.optimizer.state.values()
     elements = sum(one[name].numel() for one in kept for name in ("exp_avg", "exp_avg_sq"))
     record = {"said": said, "computed": computed, "sizes": sizes, "state_elements": elements}
     (out / f"{name}.json").write_text(json.dumps(record))

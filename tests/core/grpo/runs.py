@@ -18,8 +18,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ssl4rl.core.grpo.record.run_dir import RunDir
 from ssl4rl.core.grpo.run import train
-from ssl4rl.core.grpo.run_dir import RunDir
 from ssl4rl.core.recipe import Recipe, make_recipe
 from tests.fakes import FAKES
 
@@ -64,7 +64,8 @@ import json
 import sys
 import torch
 from pathlib import Path
-from ssl4rl.core.grpo.run import Interrupted, train
+from ssl4rl.core.grpo.run import train
+from ssl4rl.core.grpo.record.console import Interrupted
 from tests.core.grpo.runs import recipe
 torch.set_num_threads(1)
 try:

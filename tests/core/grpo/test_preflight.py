@@ -11,11 +11,11 @@ import torch
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from torch import Tensor
 
-from ssl4rl.core.grpo import attention
-from ssl4rl.core.grpo import prefix as prefix_module
 from ssl4rl.core.grpo import preflight as preflight_module
-from ssl4rl.core.grpo.attention import layout
-from ssl4rl.core.grpo.prefix import shared_logps, unshared_logps
+from ssl4rl.core.grpo.logps import attention
+from ssl4rl.core.grpo.logps import prefix as prefix_module
+from ssl4rl.core.grpo.logps.layout import layout
+from ssl4rl.core.grpo.logps.prefix import shared_logps, unshared_logps
 from ssl4rl.core.grpo.preflight import gradient_difference, preflight, why_unshareable
 from tests.core.grpo.cases import differences, gradients, groups_of, load, plain_logps
 from tests.core.grpo.runs import recipe, resumed, run, run_until, same

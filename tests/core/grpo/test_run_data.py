@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssl4rl.core.grpo.run import open_data
+from ssl4rl.core.grpo.opening import open_data
 from ssl4rl.core.recipe import Recipe, make_recipe
 from ssl4rl.core.types import Ssl4rlError
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ssl4rl.core.dataset import TaskDataset
-from ssl4rl.core.grpo.policy import Encoder
+from ssl4rl.core.grpo.model.policy import Encoder
 from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.stream import Prompt, PromptStream, check_lengths, encode
 from ssl4rl.core.mixture import create_dataset

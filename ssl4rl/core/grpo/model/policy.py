@@ -1,0 +1,253 @@
+"""The model that is trained, with all that turns examples into its tensors and its tokens into text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ssl4rl.core import registry
+from ssl4rl.core.grpo.model.pretrained import (
+    Lora,
+    adapter_base,
+    device_named,
+    is_adapter,
+    load_model,
+    prepare,
+    with_adapter,
+)
+from ssl4rl.core.grpo.model.processors import has_processor, load_processor, original_files, save_processor
+from ssl4rl.core.prompt import messages
+from ssl4rl.core.types import Example, Ssl4rlError
+
+_PROCESSOR_ARGUMENT = {"image": "images", "audio": "audio", "video": "videos"}
+_PLACEHOLDER_FIELDS = (
+    *("image_token", "video_token", "audio_token", "vision_start_token", "vision_end_token"),
+    *("boi_token", "eoi_token", "fake_image_token", "global_image_tag", "global_image_token"),
+)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One prompt as tensors, without batch padding.
+
+    `prompt_ids`: long [L]. `media`: the processor's other tensors for this prompt alone, as it returned them.
+    """
+
+    prompt_ids: Tensor
+    media: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Examples to prompt tensors. Holds no weights, so data workers can have one.
+
+    `text_only`: the "processor" is a tokenizer. `system`: a system message for every prompt. `options`: what the
+    processor is called with, for instance `{"do_image_splitting": False}`.
+    """
+
+    processor: Any
+    text_only: bool
+    system: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.processor if self.text_only else self.processor.tokenizer
+
+    @property
+    def _template_owner(self) -> Any:
+        """Whose chat template counts: the processor's, else the tokenizer's; None without any."""
+        return next((o for o in (self.processor, self.tokenizer) if getattr(o, "chat_template", None)), None)
+
+    def render(self, example: Example, ask: str) -> str:
+        """The prompt as the chat template writes it, placeholders not yet expanded; plain text without a template.
+
+        Raises:
+            Ssl4rlError: a medium that the model has no placeholder for.
+        """
+        talk = messages(example, ask, self.system)
+        owner = self._template_owner
+        if self.text_only or owner is None:
+            for message in talk:
+                parts = [part["text"] if "text" in part else self._placeholder(part) for part in message["content"]]
+                message["content"] = "".join(parts)
+        if owner is None:
+            return "\n".join(message["content"] for message in talk) + "\n"
+        text: str = owner.apply_chat_template(talk, add_generation_prompt=True, tokenize=False)
+        return text
+
+    def _placeholder(self, part: Mapping[str, Any]) -> str:
+        token = getattr(self.processor, f"{part['type']}_token", None)
+        if not token:
+            raise Ssl4rlError(
+                f"the model has neither a chat template nor a placeholder for parts of kind {part['type']!r}"
+            )
+        return str(token)
+
+    def encode(self, example: Example, ask: str) -> Encoded:
+        """The prompt's tensors.
+
+        Raises:
+            Ssl4rlError: the example shows a medium that the model does not take.
+        """
+        if self.text_only and example.media:
+            kinds = sorted({medium.kind for medium in example.media})
+            raise Ssl4rlError(f"the model reads text only, but {example.key} shows {', '.join(kinds)}")
+        text = self.render(example, ask)
+        media: dict[str, list[Any]] = {}
+        for medium in example.media:
+            media.setdefault(_PROCESSOR_ARGUMENT.get(medium.kind, medium.kind), []).append(medium.data)
+        nested = {name: [items] for name, items in media.items()}
+        options = self.options if example.media else {}
+        special = self._adds_special_tokens(text)
+        tensors = dict(
+            self.processor(text=[text], **nested, **options, return_tensors="pt", add_special_tokens=special)
+        )
+        ids = tensors.pop("input_ids")[0]
+        for unused in ("attention_mask", "labels"):
+            tensors.pop(unused, None)
+        return Encoded(ids, tensors if example.media else {})
+
+    def _adds_special_tokens(self, text: str) -> bool:
+        """As `apply_chat_template(tokenize=True)` of transformers decides it.
+
+        A tokenizer's template writes all that is needed; a processor's may leave the BOS to the tokenizer (LLaVA).
+        """
+        if self._template_owner is None:
+            return True
+        bos = self.tokenizer.bos_token
+        return not self.text_only and not (bos and text.startswith(bos))
+
+
+class Policy:
+    """A model and its encoder on a device.
+
+    Args:
+        model: the transformers (or PEFT) model, in the precision it is to be trained in.
+        encoder: its prompts.
+        name: what to call it in reports.
+        origin: the folder or hub id it was loaded from; None for an embedded model.
+        device: where it runs; moved there.
+    """
+
+    def __init__(self, model: Any, encoder: Encoder, name: str, origin: str | None, device: torch.device) -> None:
+        self.model = model.to(device)
+        self.encoder, self.name, self.origin, self.device = encoder, name, origin, device
+        self._originals = original_files(origin)  # now: a checkpoint that is resumed may be gone when the next is saved
+        self.eos_ids = _eos_ids(model, encoder.tokenizer)
+        self.banned_ids = sorted(placeholder_ids(model.config, encoder) - set(self.eos_ids))
+
+    @property
+    def pad_id(self) -> int:
+        pad = self.encoder.tokenizer.pad_token_id
+        return int(pad if pad is not None else self.eos_ids[0])
+
+    def decode(self, ids: Tensor) -> str:
+        """The text of completion tokens, special tokens left out (answer tags stay even where they are special)."""
+        silent = {*self.eos_ids, self.pad_id}
+        kept = [i for i in ids.tolist() if i not in silent]
+        text: str = self.encoder.tokenizer.decode(kept, skip_special_tokens=False)
+        return text
+
+    def tokens(self, text: str) -> Tensor:
+        """long [C]: the tokens of a completion, with the end of turn."""
+        ids = self.encoder.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return torch.tensor([*ids, self.eos_ids[0]], dtype=torch.long)
+
+    def save(self, folder: Path) -> None:
+        """Writes weights (or the adapter) and processor so that `from_pretrained(folder)` loads them."""
+        # PEFT would ask the hub whether the vocabulary was resized; it never is
+        self.model.save_pretrained(folder, **({"save_embedding_layers": False} if is_adapter(self.model) else {}))
+        save_processor(self.encoder.processor, self._originals, self.encoder.options, folder)
+
+
+def autocast(policy: Policy) -> AbstractContextManager[Any]:
+    """bfloat16 arithmetic on a GPU, float32 on the CPU."""
+    if policy.device.type == "cuda":
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def _eos_ids(model: Any, tokenizer: Any) -> list[int]:
+    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ids = [named] if isinstance(named, int) else list(named or ())
+    own = tokenizer.eos_token_id
+    ordered = [own, *ids] if own is not None else ids
+    if not ordered:
+        raise Ssl4rlError("neither the tokenizer nor the generation config names an end-of-turn token")
+    return list(dict.fromkeys(int(i) for i in ordered))
+
+
+def placeholder_ids(config: Any, encoder: Encoder) -> set[int]:
+    """Tokens that stand for a medium: sampled by the policy they would crash the next forward pass, so they are banned.
+
+    Read off the config's `*_token_id` / `*_token_index` fields and the processor's placeholder tokens; padding too.
+    """
+    found: set[int] = set()
+    for owner in (config, getattr(config, "text_config", None)):
+        for name, value in vars(owner).items() if owner is not None else ():
+            media = any(word in name for word in ("image", "video", "audio", "vision", "boi", "eoi"))
+            if media and name.endswith(("_token_id", "_token_index")) and isinstance(value, int):
+                found.add(value)
+    tokenizer = encoder.tokenizer
+    unknown = tokenizer.unk_token_id
+    for name in _PLACEHOLDER_FIELDS:
+        token = getattr(encoder.processor, name, None)
+        text = getattr(token, "content", token)
+        if isinstance(text, str) and (found_id := tokenizer.convert_tokens_to_ids(text)) not in (None, unknown):
+            found.add(found_id)
+    if tokenizer.pad_token_id is not None:
+        found.add(tokenizer.pad_token_id)
+    return found
+
+
+def load_policy(
+    path: str,
+    *,
+    name: str | None = None,
+    lora: Lora | None = None,
+    freeze_vision: bool = False,
+    gradient_checkpointing: bool = False,
+    attention: str = "sdpa",
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto",
+    device: str = "auto",
+    system: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    trainable: bool = True,
+) -> Policy:
+    """Loads a policy from `embedded:NAME`, a local folder or a hub id.
+
+    A folder that holds a PEFT adapter loads its base model and the adapter, which then is what is trained. Weights that
+    are trained are kept in float32 (a step at lr 1e-6 is lost in bfloat16's 8 bits); those of a base model under an
+    adapter are bfloat16 on a GPU.
+
+    Args:
+        attention: of transformers; a family without "sdpa" gets what transformers gives it.
+        options: what the processor is called with on pictures, for instance `{"do_image_splitting": False}`.
+
+    Raises:
+        Ssl4rlError: nothing loads from there, in one line with the reason.
+    """
+    where = device_named(device)
+    base = adapter_base(path)
+    full = trainable and lora is None and base is None
+    if dtype == "auto":
+        weights = torch.float32 if full or where.type == "cpu" else torch.bfloat16
+    else:
+        weights = getattr(torch, dtype)
+    model, vision, processor = load_model(base or path, weights, attention)
+    origin = path if base is None or has_processor(path) else base
+    if base is not None:
+        model = with_adapter(model, path, trainable)
+    if processor is None or has_processor(path):
+        processor = load_processor(origin, vision=vision)
+    if trainable:
+        model = prepare(model, lora if base is None else None, freeze_vision, gradient_checkpointing)
+    encoder = Encoder(processor, text_only=not vision, system=system, options=dict(options or {}))
+    return Policy(model, encoder, name or path, None if registry.model_builder(origin) else origin, where)

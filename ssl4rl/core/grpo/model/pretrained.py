@@ -1,0 +1,187 @@
+"""Models from folders, hub ids and `embedded:`: their weights, adapters, and what of them is trained."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ssl4rl.core import registry
+from ssl4rl.core.grpo.model.processors import one_line
+from ssl4rl.core.types import Ssl4rlError
+
+
+@dataclass(frozen=True)
+class Lora:
+    """LoRA settings, PEFT's words, and the seed of the adapter's first weights."""
+
+    r: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    target: str | Sequence[str] = "all-linear"
+    seed: int = 0
+
+
+def is_adapter(model: Any) -> bool:
+    """Whether the model is in PEFT's wrapper."""
+    return hasattr(model, "peft_config")
+
+
+def device_named(name: str) -> torch.device:
+    """The device; "auto" is the GPU where there is one. Raises Ssl4rlError for one that is not here."""
+    gpu = torch.cuda.is_available()
+    try:
+        device = torch.device(("cuda" if gpu else "cpu") if name == "auto" else name)
+    except RuntimeError:
+        raise Ssl4rlError(f"unknown device {name!r}; allowed: auto, cpu, cuda, cuda:0, ...") from None
+    if device.type == "cuda" and not gpu:
+        raise Ssl4rlError(f"device {name!r} is asked for, but torch {torch.__version__} finds no GPU here")
+    return device
+
+
+def adapter_base(path: str) -> str | None:
+    """The base model of a folder that holds a PEFT adapter; None for any other path."""
+    config = Path(path) / "adapter_config.json"
+    if not config.is_file():
+        return None
+    try:
+        return str(json.loads(config.read_text())["base_model_name_or_path"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Ssl4rlError(
+            f"model folder {path!r}: adapter_config.json names no base model: {one_line(error)}"
+        ) from None
+
+
+def load_model(path: str, weights: torch.dtype, attention: str) -> tuple[Any, bool, Any]:
+    """A model without its adapter, whether it takes pictures, and its processor if a package makes it (embedded)."""
+    build = registry.model_builder(path)
+    if build is not None:
+        model, processor = build()
+        return model.to(weights), hasattr(processor, "image_processor"), processor
+    _check_folder(path)
+    with _load_errors(path):
+        model, vision, info = _from_pretrained(path, weights, attention)
+    unfit = [*sorted(info["missing_keys"]), *sorted(str(key[0]) for key in info["mismatched_keys"])]
+    if unfit:  # transformers would draw them at random and go on
+        raise Ssl4rlError(f"model {path!r} lacks {len(unfit)} weights that its config asks for, {unfit[0]} among them")
+    return model, vision, None
+
+
+def _check_folder(path: str) -> None:
+    """What a hub's error message about a local path would hide."""
+    folder = Path(path)
+    if folder.is_file():
+        raise Ssl4rlError(f"model path {path!r} is a file; name the folder that it lies in")
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise Ssl4rlError(f"model folder {path!r} holds no config.json, so no model")
+    if not folder.exists() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
+        raise Ssl4rlError(f"model path {path!r} does not exist")
+
+
+def _from_pretrained(path: str, weights: torch.dtype, attention: str) -> tuple[Any, bool, dict[str, Any]]:
+    """The model, whether it takes pictures, and what transformers says about the weights it found."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    config = AutoConfig.from_pretrained(path)
+    vision = config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+    auto = AutoModelForImageTextToText if vision else AutoModelForCausalLM
+    common = {"dtype": weights, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    try:
+        model, info = auto.from_pretrained(path, attn_implementation=attention, **common)
+    except ValueError as error:
+        if attention != "sdpa" or "does not support an attention implementation" not in str(error):
+            raise
+        model, info = auto.from_pretrained(path, **common)
+    return model, vision, info
+
+
+def with_adapter(model: Any, path: str, trainable: bool) -> Any:
+    """The model under the adapter that the folder `path` holds."""
+    from peft import PeftModel
+
+    with _load_errors(path), no_deprecations():
+        return PeftModel.from_pretrained(model, path, is_trainable=trainable)
+
+
+@contextmanager
+def no_deprecations() -> Iterator[None]:
+    """Hushes transformers' new name for gradient checkpointing, which PEFT does not know and older releases lack."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*gradient_checkpointing.*", FutureWarning)
+        yield
+
+
+@contextmanager
+def _load_errors(path: str) -> Iterator[None]:
+    """What transformers, PEFT and safetensors raise on files they cannot use, as one line."""
+    from safetensors import SafetensorError
+
+    expected = (OSError, ValueError, LookupError, ImportError, RuntimeError, TypeError, AttributeError, SafetensorError)
+    try:
+        yield
+    except expected as error:
+        local = Path(path).exists()
+        what = f"model folder {path!r} does not load" if local else f"model {path!r} is no folder here, and as a hub id"
+        raise Ssl4rlError(f"{what}: {one_line(error)}") from error
+
+
+def vision_modules(model: Any) -> Iterable[tuple[str, Any]]:
+    """The vision tower of a model, by the names transformers' families use; the connector only where it is inside."""
+    names = ("visual", "vision_model", "vision_tower")
+    for name, module in model.named_modules():
+        if name.rpartition(".")[2] in names and not any(part in names for part in name.split(".")[:-1]):
+            yield name, module
+
+
+def prepare(model: Any, lora: Lora | None, freeze_vision: bool, gradient_checkpointing: bool) -> Any:
+    """Adds the adapter if there is to be one, and says what is trained.
+
+    Raises:
+        Ssl4rlError: the adapter's targets are not in the model, or it has no gradient checkpointing.
+    """
+    if lora is not None:
+        model = _add_lora(model, lora, freeze_vision)
+    elif freeze_vision:
+        for _, tower in vision_modules(model):
+            tower.requires_grad_(False)
+    if gradient_checkpointing:
+        try:
+            with no_deprecations():
+                model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        except ValueError as error:
+            raise Ssl4rlError(f"model.gradient_checkpointing: {one_line(error)}") from error
+        if is_adapter(model):
+            model.enable_input_require_grads()
+    return model
+
+
+def _add_lora(model: Any, lora: Lora, freeze_vision: bool) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    towers = [re.escape(name) for name, _ in vision_modules(model)] if freeze_vision else []
+    config = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target if isinstance(lora.target, str) else list(lora.target),
+        exclude_modules="|".join(rf"(.*\.)?{name}\..*" for name in towers) or None,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        with torch.random.fork_rng(devices=[]), no_deprecations():
+            torch.manual_seed(lora.seed)
+            model = get_peft_model(model, config)
+    except ValueError as error:
+        raise Ssl4rlError(f"model.lora.target={lora.target!r}: {one_line(error)}") from error
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return model

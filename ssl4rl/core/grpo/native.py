@@ -1,0 +1,109 @@
+"""Engine `native`: our loop, from an opened run to its summary: steps, checkpoints, evaluations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ssl4rl.core.grpo.opening import Data, Found, finished, open_run
+from ssl4rl.core.grpo.ranks import Ranks, open_ranks
+from ssl4rl.core.grpo.record.console import Interrupted, Progress, Say, introduce, progress_bar, silent, stop_after_step
+from ssl4rl.core.grpo.record.held_out import evaluate_if_due
+from ssl4rl.core.grpo.record.records import log_rollouts, summarise
+from ssl4rl.core.grpo.record.run_dir import RunDir
+from ssl4rl.core.grpo.trainer import Trainer
+from ssl4rl.core.recipe import Recipe
+
+
+def train_natively(recipe: Recipe, say: Say = print, bar: bool = True) -> dict[str, Any]:
+    """`run.train` for `engine: native`."""
+    with open_ranks(recipe.train.processes, recipe.model.device) as (ranks, device):
+        return _train(recipe, ranks, device, say if ranks.first else silent, bar and ranks.first)
+
+
+def _train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dict[str, Any]:
+    summary = finished(recipe, ranks, say)
+    if summary is not None:
+        return summary
+    opened = open_run(recipe, ranks, device, say, _latest)
+    run, trainer, data, policy = opened.run, opened.trainer, opened.data, opened.trainer.policy
+    if opened.state is not None:
+        trainer.restore(opened.state)
+    trained = sum(p.numel() for p in trainer.learner.parameters)
+    total = sum(p.numel() for p in policy.model.parameters())
+    where = f"{policy.device}" if ranks.size == 1 else f"{ranks.size} processes, the first on {policy.device}"
+    say(f"{policy.name}: {total:,} parameters, {trained:,} trained, on {where}; prompts up to {opened.longest} tokens")
+    started = time.perf_counter() - run.seconds_so_far()
+    with stop_after_step(ranks) as stopping, progress_bar(trainer, bar) as progress:
+        _loop(run, trainer, data, say, progress, stopping, started)
+    run_seconds = time.perf_counter() - started
+
+    def finish() -> dict[str, Any]:
+        policy.save(run.final)
+        summary = summarise(run, trainer, data.unusable, run_seconds)
+        run.write_summary(summary)
+        return summary
+
+    return ranks.by_first(finish)
+
+
+def _latest(run: RunDir, ranks: Ranks) -> Found | None:
+    """The first rank looks before the others: it cuts the logs back."""
+    found = run.latest() if ranks.first else None
+    ranks.by_first(lambda: None)
+    return found if ranks.first else run.latest()
+
+
+def _loop(
+    run: RunDir,
+    trainer: Trainer,
+    data: Data,
+    say: Say,
+    progress: Progress,
+    stopping: Callable[[], bool],
+    started: float,
+) -> None:
+    recipe, ranks = trainer.recipe, trainer.ranks
+
+    def clock() -> float:
+        return round(time.perf_counter() - started, 3)
+
+    def too_late() -> bool:
+        limit = recipe.train.max_seconds
+        return limit is not None and ranks.any(ranks.first and clock() > limit)
+
+    while True:
+        late = too_late()
+        # the warm-up is always finished: without it there is nothing to evaluate
+        last = trainer.step >= trainer.total_steps or (late and not trainer.warming_up)
+        if recipe.train.keep_start and trainer.step == recipe.warmup.steps:
+            run.save_start(trainer.policy)
+        evaluate_if_due(run, trainer, data.held_out, say, clock, last)
+        if last:
+            break
+        if not stopping():  # else it was asked for during the evaluation
+            _step(run, trainer, data, say, progress, clock)
+        stop = stopping()
+        if stop or trainer.step % recipe.train.checkpoint_every == 0:
+            state = {**trainer.state(), "unusable": data.unusable.to_json()}
+            run.save(trainer.step, trainer.policy, state, recipe.train.keep_checkpoints)
+        if stop:
+            raise Interrupted(
+                f"stopped after step {trainer.step} of {trainer.total_steps}; resume=true goes on from here"
+            )
+
+
+def _step(run: RunDir, trainer: Trainer, data: Data, say: Say, progress: Progress, clock: Callable[[], float]) -> None:
+    """One step and its lines in the logs."""
+    metrics, rollouts = trainer.run_step()
+    run.log({**metrics, "seconds": clock()})
+    if rollouts is not None:
+        if trainer.step == trainer.recipe.warmup.steps + 1:
+            introduce(trainer, rollouts, say)
+        log_rollouts(run, trainer, rollouts)
+        if rollouts.used == []:
+            say(f"step {trainer.step}: none of {len(rollouts.prompts)} groups has variance, so no policy gradient")
+        for prompt in rollouts.prompts:
+            data.unusable.add_draws(prompt.example)
+    progress(metrics)

@@ -1,0 +1,94 @@
+"""What a run writes for people to read later: some of its rollouts, what could not be used, the summary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from ssl4rl.core.grpo.record.run_dir import RunDir
+from ssl4rl.core.grpo.sampling.sampled import Rollouts
+from ssl4rl.core.grpo.trainer import Trainer
+from ssl4rl.core.types import Example
+
+_PACKAGES = ("ssl4rl", "torch", "transformers", "peft", "accelerate", "trl", "pillow", "numpy")
+_NAMED_PROBLEMS = 20
+
+
+@dataclass
+class Unusable:
+    """What could not be used, by reason, with some names."""
+
+    reasons: Counter[str] = field(default_factory=Counter)
+    named: list[str] = field(default_factory=list)
+
+    def add(self, name: str, why: str, items: int = 1) -> None:
+        self.reasons[why] += items
+        line = f"{name}: {why}"
+        if len(self.named) < _NAMED_PROBLEMS and line not in self.named:
+            self.named.append(line)
+
+    def add_draws(self, example: Example) -> None:
+        for draw in example.meta.get("rejected", ()):
+            self.reasons[draw["why"]] += 1
+
+    def to_json(self) -> dict[str, Any]:
+        return {"reasons": dict(self.reasons.most_common()), "named": self.named}
+
+    def restore(self, record: dict[str, Any]) -> None:
+        """Goes on counting from what `to_json` said."""
+        self.reasons, self.named = Counter(record["reasons"]), list(record["named"])
+
+
+def log_rollouts(run: RunDir, trainer: Trainer, rollouts: Rollouts) -> None:
+    """The first `train.log_rollouts` groups of the step just run, a line each in rollouts.jsonl: keys, no prompts."""
+    for p in range(min(trainer.recipe.train.log_rollouts, len(rollouts.prompts))):
+        example = rollouts.prompts[p].example
+        completions = [
+            {
+                "text": completion.text,
+                "verdict": score.verdict,
+                "reward": round(float(rollouts.reward_PG[p, g]), 6),
+                "tokens": len(completion.ids),
+            }
+            for g, (completion, score) in enumerate(zip(rollouts.completions[p], rollouts.scores[p], strict=True))
+        ]
+        key = example.key.to_json() if example.key else None
+        run.log_rollout({"step": trainer.step, "key": key, "answer": example.answer, "completions": completions})
+
+
+def summarise(run: RunDir, trainer: Trainer, unusable: Unusable, seconds: float) -> dict[str, Any]:
+    """The content of summary.json for a run that ends now, its first and last evaluations logged already."""
+    recipe, components = trainer.recipe, trainer.dataset.components
+    evals = run.evaluations()
+    before, after = evals[0], evals[-1]
+    names = list(after["tasks"])
+    return {
+        "name": recipe.name,
+        "task": ", ".join(f"{c.task.id}[{c.level.name}]" for c in components),
+        "data": sorted({c.split.source.uri for c in components}),
+        "model": recipe.model.path,
+        "engine": recipe.engine,
+        "shared_prompts": trainer.learner.shared,
+        "seconds": round(seconds, 1),
+        "steps": trainer.step - recipe.warmup.steps,
+        "warmup_steps": recipe.warmup.steps,
+        "seed": recipe.train.seed,
+        "before": before["eval"],
+        "after": after["eval"],
+        "tasks": {name: {"before": before["tasks"].get(name), "after": after["tasks"][name]} for name in names},
+        "unusable": unusable.to_json(),
+        "too_long": trainer.stream.too_long,
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

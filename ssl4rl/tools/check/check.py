@@ -1,0 +1,233 @@
+"""Runs the conformance suite on tasks at all their levels and shows the outcome (`ssl4rl check`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ssl4rl.core import registry
+from ssl4rl.core.mixture import Sources, TaskSpec, open_mixture
+from ssl4rl.core.types import Key, Ssl4rlError
+from ssl4rl.tools.check.conformance import CHECKS, Check, Skip, Subject, Wrong, fingerprint
+
+Outcome = Literal["ok", "FAIL", "-"]
+_CHILD = "from ssl4rl.tools.check.check import other_process; other_process()"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A promise that a task does not keep, and the example that shows it."""
+
+    task: str
+    level: str
+    check: str
+    why: str
+    key: Key | None = None
+
+    def __str__(self) -> str:
+        example = f"  ({self.key})" if self.key else ""
+        return f"{self.task} [{self.level}] {self.check}: {self.why}{example}"
+
+
+@dataclass
+class Row:
+    """A task at a level: the outcome of each check ("-": it says nothing here)."""
+
+    task: str
+    level: str
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+@dataclass
+class Report:
+    rows: list[Row] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        tasks = len({row.task for row in self.rows} | {failure.task for failure in self.failures})
+        bad = sorted({failure.task for failure in self.failures})
+        if not bad:
+            return f"{_count(tasks, 'task')} at {_count(len(self.rows), 'level')}: every promise is kept"
+        return f"{_count(len(self.failures), 'failure')} in {len(bad)} of {_count(tasks, 'task')}: {', '.join(bad)}"
+
+
+def check(
+    names: Sequence[str] = (), data: str | None = None, level: str | None = None, n: int = 32, seed: int = 0
+) -> Report:
+    """The conformance suite on the tasks that `names` stand for, by default all installed ones, at every level.
+
+    Args:
+        names: tasks, "vision/rotation" or "./file.py:TASKS".
+        data: a source's URI; None is each task's own.
+        level: one level's text; None is all levels.
+        n: examples for each level.
+        seed: the seed of the examples.
+
+    Raises:
+        Ssl4rlError: a name, level or source that there is not. Broken promises are in the report.
+    """
+    report = Report()
+    subjects = _subjects(names, data, level, n, seed, report)
+    with _start_other_process(subjects) as other:
+        for subject in subjects:
+            _examine(subject, report)
+        _compare(subjects, other, report)
+    return report
+
+
+def _subjects(
+    names: Sequence[str], data: str | None, level: str | None, n: int, seed: int, report: Report
+) -> list[Subject]:
+    """What is to be checked. An installed task that cannot be loaded is a failure unless the user named it."""
+    asked = [name for pattern in names for name in registry.expand(pattern)] if names else registry.task_names()
+    if not names:
+        broken = [plugin for plugin in registry.plugins().values() if plugin.broken]
+        report.failures += [Failure(plugin.name, "all", "load", str(plugin.broken)) for plugin in broken]
+    sources = Sources()
+    subjects = []
+    for name in asked:
+        try:
+            task, _ = registry.resolve(name)
+            levels = [task.level(level).name] if level else list(task.levels)
+            found = [Subject(name, task, text, data, n, seed, sources) for text in levels]
+            _ = [subject.train for subject in found]  # opens the source
+        except Ssl4rlError as error:
+            if names:
+                raise
+            report.failures.append(Failure(name, "all", "load", str(error)))
+        else:
+            subjects += found
+    return subjects
+
+
+def _examine(subject: Subject, report: Report) -> None:
+    started = time.perf_counter()
+    row = Row(subject.name, subject.level)
+    report.rows.append(row)
+    found = _outcome(subject, "make", _make, row)
+    if not found:
+        for name, run in CHECKS.items():
+            found += _outcome(subject, name, run, row)
+    report.failures += found
+    row.seconds = time.perf_counter() - started
+
+
+def _make(subject: Subject) -> list[Wrong]:
+    """Examples can be made at all; else nothing further is said."""
+    return [] if subject.examples else [Wrong("there are no examples")]
+
+
+def _outcome(subject: Subject, name: str, run: Check | Any, row: Row) -> list[Failure]:
+    try:
+        wrong = list(run(subject))
+    except Skip as why:
+        row.outcomes[name], row.skipped[name] = "-", str(why)
+        return []
+    except Ssl4rlError as error:
+        wrong = [Wrong(str(error))]
+    except Exception as error:  # a plugin's task may do anything; it is reported and the rest goes on
+        wrong = [Wrong(f"raised {type(error).__name__}: {error}")]
+    row.outcomes[name] = "FAIL" if wrong else "ok"
+    return [Failure(subject.name, subject.level, name, found.why, found.key) for found in wrong[:3]]
+
+
+def _start_other_process(subjects: Sequence[Subject]) -> subprocess.Popen[str]:
+    """Makes all examples once more, last first, in a process with another hash seed."""
+    environment = os.environ | {"PYTHONHASHSEED": "271828" if os.environ.get("PYTHONHASHSEED") != "271828" else "1"}
+    work = [[s.name, s.level, s.data, s.n, s.seed] for s in subjects]
+    return subprocess.Popen(
+        [sys.executable, "-c", _CHILD, json.dumps(work)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env=environment,
+    )
+
+
+def other_process() -> None:
+    """The other process: prints a JSON list of fingerprints (or what was raised) for each subject."""
+    sources = Sources()
+    results: list[list[str] | str] = []
+    for name, level, data, n, seed in json.loads(sys.argv[1]):
+        dataset = open_mixture([TaskSpec(name, level)], data=data, seed=seed, size=n, sources=sources)
+        try:
+            results.append([fingerprint(dataset[index]) for index in reversed(range(n))][::-1])
+        except Exception as error:  # reported by the parent, which sees the same
+            results.append(f"{type(error).__name__}: {error}")
+    print(json.dumps(results))
+
+
+def _compare(subjects: Sequence[Subject], other: subprocess.Popen[str], report: Report) -> None:
+    printed, complaint = other.communicate()
+    lines = complaint.strip().splitlines() or ["nothing was printed"]
+    results = json.loads(printed.splitlines()[-1]) if other.returncode == 0 else [lines[-1]] * len(subjects)
+    rows = {(row.task, row.level): row for row in report.rows}
+    for subject, theirs in zip(subjects, results, strict=True):
+        row = rows[subject.name, subject.level]
+        if row.outcomes["make"] == "FAIL":
+            continue
+        ours = subject.fingerprints
+        if isinstance(theirs, str):
+            why, key = f"another process fails: {theirs}", None
+        elif ours != theirs:
+            index = next(i for i in range(subject.n) if ours[i] != theirs[i])
+            why, key = "the example differs in a process with another hash seed", subject.examples[index].key
+        else:
+            continue
+        row.outcomes["same"] = "FAIL"
+        report.failures.append(Failure(subject.name, subject.level, "same", why, key))
+
+
+def to_json(report: Report) -> str:
+    record = {
+        "ok": not report.failures,
+        "summary": report.summary,
+        "checked": [
+            {
+                "task": row.task,
+                "level": row.level,
+                "checks": row.outcomes,
+                "skipped": row.skipped,
+                "seconds": round(row.seconds, 2),
+            }
+            for row in report.rows
+        ],
+        "failures": [
+            {
+                "task": failure.task,
+                "level": failure.level,
+                "check": failure.check,
+                "why": failure.why,
+                "key": failure.key.to_json() if failure.key else None,
+            }
+            for failure in report.failures
+        ],
+    }
+    return json.dumps(record, indent=2, ensure_ascii=False)
+
+
+def to_text(report: Report) -> str:
+    """A line for each failure, a table of task and level by check, and the summary."""
+    columns = ["make", *CHECKS]
+    table = [["task", "level", *columns]]
+    table += [[row.task, row.level, *(row.outcomes.get(c, "-") for c in columns)] for row in report.rows]
+    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
+    lines = [str(failure) for failure in report.failures]
+    lines += ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
+    return "\n".join([*lines, *([] if report.failures else [report.summary])])
