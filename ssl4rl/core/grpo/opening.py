@@ -28,6 +28,7 @@ from ssl4rl.core.grpo.stream import check_lengths
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.mixture import Sources, open_recipe
 from ssl4rl.core.recipe import Recipe
+from ssl4rl.core.source import Source
 from ssl4rl.core.types import Ssl4rlError
 
 
@@ -46,6 +47,12 @@ class Data:
     train: TaskDataset
     held_out: TaskDataset
     unusable: Unusable
+
+    @property
+    def sources(self) -> list[Source[Any]]:
+        """Each source once."""
+        components = (*self.train.components, *self.held_out.components)
+        return list({id(component.split.source): component.split.source for component in components}.values())
 
 
 def open_data(recipe: Recipe) -> Data:
@@ -104,6 +111,9 @@ def open_run(
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     data = open_data(recipe)
+    for source in data.sources:
+        if source.taken:
+            say(f"{source.uri}: {source.taken}")
     checkpoint, state = (latest(run, ranks) if recipe.resume else None) or (None, None)
     policy = load(recipe, str(checkpoint) if checkpoint else None, device)
     longest = check_lengths(data.train, policy.encoder, recipe.prompt.max_tokens)

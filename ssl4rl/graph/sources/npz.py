@@ -28,7 +28,7 @@ from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.graph.graph import Graph, Ints
 from ssl4rl.graph.sources.base import NodeSource, assemble, node_source
 from ssl4rl.graph.sources.files import Input, check_zip_directory, find, flag, reading, suggestion
-from ssl4rl.graph.sources.table import read_nodes
+from ssl4rl.graph.sources.text.table import read_nodes
 
 Array = NDArray[Any]
 
@@ -209,7 +209,7 @@ def _decompressed(source: Input, member: Any, name: str) -> Array:
     size = math.prod(shape) * dtype.itemsize
     source.budget.spend(size, f"array {name[:40]!r}")
     raw = np.empty(size, dtype=np.uint8)
-    view = memoryview(raw)
+    view = memoryview(raw.data)
     at = 0
     while at < size:
         read = stream.readinto(view[at : at + _CHUNK])
@@ -264,7 +264,7 @@ def _starts(length: int) -> list[int]:
     """Where pieces of an array begin that are to be checked: all of it, or pieces evenly spaced (CHECKED_ENTRIES)."""
     if length <= CHECKED_ENTRIES:
         return list(range(0, length, _CHUNK))
-    return np.linspace(0, length - _CHUNK, _PIECES, dtype=np.int64).tolist()
+    return list(map(int, np.linspace(0, length - _CHUNK, _PIECES, dtype=np.int64)))
 
 
 def _weight(file: Input, data: Array | None, entries: int) -> NDArray[np.floating[Any]] | None:

@@ -11,7 +11,7 @@ from ssl4rl.core.uri import missing, split_options
 from ssl4rl.graph import SOURCES
 from ssl4rl.graph.graph import Rooted
 from ssl4rl.graph.sources.files import SCHEME_OF, plain_suffix
-from ssl4rl.graph.sources.raw_layouts import planetoid_prefix, tu_prefix
+from ssl4rl.graph.sources.pyg.raw_layouts import planetoid_prefix, tu_prefix
 
 _OPTIONS = ("nodes", "source", "target", "id", "directed", "weight", "relation")
 
@@ -36,7 +36,8 @@ def open_path(text: str) -> Source[Rooted]:
     scheme = _of_folder(path) if path.is_dir() else SCHEME_OF.get(plain_suffix(path))
     if scheme is None:
         told = "a folder of .npy arrays or of a PyG dataset" if path.is_dir() else ", ".join(SCHEME_OF)
-        raise Ssl4rlError(f"{name!r}: nothing says how to read it as a graph; allowed: {told}; or name the reader, edges:{name}")
+        raise Ssl4rlError(f"{name!r}: nothing says which reader; allowed: {told}; or name one, as in 'edges:{name}'")
+
     source: Source[Rooted] = registry.load(SOURCES[scheme])(text)
     return source
 

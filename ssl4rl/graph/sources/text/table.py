@@ -12,8 +12,8 @@ from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError, nearest
 from ssl4rl.graph.sources.base import NodeSource, node_source
 from ssl4rl.graph.sources.builder import CELL_BYTES, NODE_BYTES, Builder, letters
-from ssl4rl.graph.sources.dialect import NAMES, Dialect, Skipped, rows, sniff
 from ssl4rl.graph.sources.files import Input, find, flag, suggestion
+from ssl4rl.graph.sources.text.dialect import NAMES, Dialect, Skipped, rows, sniff
 
 OPTIONS = ("nodes", "source", "target", "id", "directed", "weight")
 _ENDS = (

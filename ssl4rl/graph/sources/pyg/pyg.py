@@ -21,8 +21,8 @@ from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.graph.graph import Graph
 from ssl4rl.graph.sources.base import GraphSource, NodeSource, assemble, is_directed, node_source, summed
 from ssl4rl.graph.sources.files import Input, check_zip_directory, choice, find, reading, suggestion
-from ssl4rl.graph.sources.raw_layouts import open_planetoid, open_tu, planetoid_prefix, tu_prefix
-from ssl4rl.graph.sources.stores import Store, carried, count_nodes, edge_index, edge_weight
+from ssl4rl.graph.sources.pyg.raw_layouts import open_planetoid, open_tu, planetoid_prefix, tu_prefix
+from ssl4rl.graph.sources.pyg.stores import Store, carried, count_nodes, edge_index, edge_weight
 
 
 class _Stored:

@@ -8,7 +8,7 @@ from ssl4rl.core.source import Problem
 from ssl4rl.graph.graph import Graph
 from ssl4rl.graph.sources.base import GraphSource, NodeSource
 from ssl4rl.graph.sources.builder import CELL_BYTES, letters
-from ssl4rl.graph.sources.xml_reader import WEIGHT, Broken, Key, Reader, open_xml
+from ssl4rl.graph.sources.text.xml_reader import WEIGHT, Broken, Key, Reader, open_xml
 
 
 class GraphML(Reader):

@@ -23,7 +23,7 @@ from ssl4rl.graph.graph import Graph
 from ssl4rl.graph.sources.base import GraphSource, NodeSource, assemble, node_source, summed
 from ssl4rl.graph.sources.builder import EDGE_BYTES, NODE_BYTES
 from ssl4rl.graph.sources.files import Input
-from ssl4rl.graph.sources.sparse import SparseRows
+from ssl4rl.graph.sources.pyg.sparse import SparseRows
 
 Array = NDArray[Any]
 

@@ -10,10 +10,10 @@ from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.graph.sources.base import NodeSource, is_directed, node_source
 from ssl4rl.graph.sources.builder import EDGE_BYTES, Builder
-from ssl4rl.graph.sources.dialect import Dialect, Skipped, rows
 from ssl4rl.graph.sources.files import Input, choice, find, flag
-from ssl4rl.graph.sources.table import number
-from ssl4rl.graph.sources.xml_reader import WEIGHT
+from ssl4rl.graph.sources.text.dialect import Dialect, Skipped, rows
+from ssl4rl.graph.sources.text.table import number
+from ssl4rl.graph.sources.text.xml_reader import WEIGHT
 
 _DICT = re.compile(r"\{.*\}\s*$")
 _LONGEST_DICT = 10_000

@@ -13,8 +13,8 @@ from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.graph.sources.builder import CELL_BYTES, EDGE_BYTES, letters
 from ssl4rl.graph.sources.files import Input
-from ssl4rl.graph.sources.raw_layouts import MOST_FEATURES
-from ssl4rl.graph.sources.sparse import SparseRows
+from ssl4rl.graph.sources.pyg.raw_layouts import MOST_FEATURES
+from ssl4rl.graph.sources.pyg.sparse import SparseRows
 
 Array = NDArray[Any]
 Store = Mapping[str, Any]
@@ -38,7 +38,7 @@ def edge_index(file: Input, store: Store) -> Array:
     Raises:
         Ssl4rlError: there is neither, or no whole numbers from 0 in it.
     """
-    found = store.get("edge_index")
+    found: Any = store.get("edge_index")
     if found is None:
         for name, order in (("adj_t", (1, 0)), ("adj", (0, 1))):
             if (entries := _coordinates(file, store.get(name))) is not None:
@@ -108,8 +108,8 @@ def _refuse_gaps(file: Input, edges: Array, least: int, whose: str) -> None:
     different = len(np.unique(edges))
     if least > _GAP * different:
         raise Ssl4rlError(
-            f"{file.uri!r}: edge_index holds {whose}ids up to {least - 1}, {different} different; allowed: node numbers "
-            f"from 0; renumber them 0 to {different - 1}, or say num_nodes"
+            f"{file.uri!r}: edge_index holds {whose}ids up to {least - 1}, {different} different; allowed: node "
+            f"numbers from 0; renumber them 0 to {different - 1}, or say num_nodes"
         )
 
 
@@ -187,7 +187,7 @@ def _column(file: Input, value: Any) -> Sequence[Any]:
     if not kept or size > stored:  # a copy is made, or one that repeats its numbers is met by code that makes one
         file.budget.spend(4 * value.numel() if not kept else size, f"a tensor of shape {tuple(value.shape)}")
     dense = value.detach()
-    array: Array = (dense if kept else dense.float()).numpy()
+    array: Any = (dense if kept else dense.float()).numpy()
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
 

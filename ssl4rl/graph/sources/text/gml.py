@@ -13,7 +13,7 @@ from ssl4rl.graph.graph import Graph
 from ssl4rl.graph.sources.base import GraphSource, NodeSource, node_source, summed
 from ssl4rl.graph.sources.builder import CELL_BYTES, NODE_BYTES, Builder, letters
 from ssl4rl.graph.sources.files import Input, choice, find
-from ssl4rl.graph.sources.xml_reader import WEIGHT, Broken
+from ssl4rl.graph.sources.text.xml_reader import WEIGHT, Broken
 
 _TOKEN = re.compile(
     r'(?P<space>\s+|\#[^\n]*)|(?P<text>"[^"]*")|(?P<open>\[)|(?P<close>\])'
