@@ -27,8 +27,9 @@ from ssl4rl.graph.sources.pyg.sparse import SparseRows
 
 Array = NDArray[Any]
 
+_NUMBER = 64
 _GRAPH = 2000
-"""Bytes that a small graph of a collection takes, whatever it holds."""
+"""Bytes that a number takes until it is where it belongs, and a small graph of a collection whatever it holds."""
 
 MOST_FEATURES = 10_000_000
 """A node's features are made dense when they are asked for."""
@@ -258,7 +259,7 @@ def _numbers(file: Input) -> Array:
             continue
         words = line.replace(",", " ").split()
         width = width or len(words)
-        file.budget.spend(24 * len(words))  # the array may be copied where it grows
+        file.budget.spend(_NUMBER * len(words))
         try:
             values.extend(map(float, words))
         except ValueError as error:

@@ -188,7 +188,8 @@ def _column(file: Input, value: Any) -> Sequence[Any]:
         file.budget.spend(4 * value.numel() if not kept else size, f"a tensor of shape {tuple(value.shape)}")
     dense = value.detach()
     array: Any = (dense if kept else dense.float()).numpy()
-    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    column: Sequence[Any] = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    return column
 
 
 def _one(file: Input, value: Any) -> Any:
