@@ -54,6 +54,11 @@ class Source(ABC, Generic[S]):
         """What was found unusable while opening; not counted in the length."""
         return ()
 
+    @property
+    def taken(self) -> str:
+        """What was read and how, in one line: what was guessed, dropped, and how much there is; "": nothing to say."""
+        return ""
+
 
 def content_id(data: bytes) -> str:
     """The usual content id: 16 hex digits of a blake2b hash."""

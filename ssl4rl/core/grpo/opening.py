@@ -29,6 +29,7 @@ from ssl4rl.core.grpo.stream import check_lengths
 from ssl4rl.core.grpo.trainer import Trainer, rewards_of
 from ssl4rl.core.mixture import Sources, open_recipe
 from ssl4rl.core.recipe import Recipe
+from ssl4rl.core.source import Source
 from ssl4rl.core.types import Ssl4rlError
 
 
@@ -47,6 +48,12 @@ class Data:
     train: TaskDataset
     held_out: TaskDataset
     unusable: Unusable
+
+    @property
+    def sources(self) -> list[Source[Any]]:
+        """Each source once."""
+        components = (*self.train.components, *self.held_out.components)
+        return list({id(component.split.source): component.split.source for component in components}.values())
 
 
 def open_data(recipe: Recipe) -> Data:
@@ -107,6 +114,9 @@ def open_run(
     data = open_data(recipe)
     rewards = rewards_of(recipe, data.train)
     check_loggers(recipe.train.log_to)
+    for source in data.sources:
+        if source.taken:
+            say(f"{source.uri}: {source.taken}")
     checkpoint, state = (latest(run, ranks) if recipe.resume else None) or (None, None)
     policy = load(recipe, str(checkpoint) if checkpoint else None, device)
     longest = check_lengths(data.train, policy.encoder, recipe.prompt.max_tokens)

@@ -54,6 +54,8 @@ def _count(number: int, what: str) -> str:
 class Report:
     rows: list[Row] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    taken: dict[str, str] = field(default_factory=dict)
+    """What each source read and how, by URI; those with nothing to say are not there."""
 
     @property
     def summary(self) -> str:
@@ -111,6 +113,7 @@ def _subjects(
             report.failures.append(Failure(name, "all", "load", str(error)))
         else:
             subjects += found
+    report.taken = {source.uri: source.taken for source in sources if source.taken}
     return subjects
 
 
@@ -198,6 +201,7 @@ def to_json(report: Report) -> str:
     record = {
         "ok": not report.failures,
         "summary": report.summary,
+        "taken": report.taken,
         "checked": [
             {
                 "task": row.task,
@@ -228,6 +232,7 @@ def to_text(report: Report) -> str:
     table = [["task", "level", *columns]]
     table += [[row.task, row.level, *(row.outcomes.get(c, "-") for c in columns)] for row in report.rows]
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    lines = [str(failure) for failure in report.failures]
+    lines = [f"{uri}: {taken}" for uri, taken in report.taken.items()]
+    lines += [str(failure) for failure in report.failures]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
     return "\n".join([*lines, *([] if report.failures else [report.summary])])

@@ -51,6 +51,11 @@ class Preview:
         return tuple(self.data.components[0].split.source.problems)
 
     @property
+    def taken(self) -> str:
+        """What the source read and how, in one line; "": it has nothing to say."""
+        return self.data.components[0].split.source.taken
+
+    @property
     def rejected(self) -> Counter[str]:
         """The draws that gave no example: reason -> how often."""
         return Counter(str(draw["why"]) for example in self.examples for draw in example.meta.get("rejected", ()))
@@ -106,6 +111,7 @@ def to_json(preview: Preview) -> str:
         "level": preview.level.name,
         "params": dict(preview.level.params),
         "data": preview.uri,
+        "taken": preview.taken,
         "split": preview.split,
         "seed": preview.data.seed,
         "style": preview.data.style,
@@ -118,6 +124,7 @@ def to_json(preview: Preview) -> str:
 
 def to_text(preview: Preview) -> str:
     blocks = [f"{preview.task.id}  {preview.level.name}  {preview.uri} ({preview.split}), seed {preview.data.seed}"]
+    blocks += [f"taken: {preview.taken}"] if preview.taken else []
     for number, example in enumerate(preview.examples, start=1):
         sources = ", ".join(example.key.sources) if example.key else ""
         parts = [part if isinstance(part, str) else _label(part, preview) for part in example.prompt]

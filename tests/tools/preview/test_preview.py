@@ -27,6 +27,7 @@ def test_json_names() -> None:
             "level",
             "params",
             "data",
+            "taken",
             "split",
             "seed",
             "style",

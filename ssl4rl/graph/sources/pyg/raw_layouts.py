@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -19,11 +20,26 @@ from numpy.typing import NDArray
 from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.graph.graph import Graph
-from ssl4rl.graph.sources.base import GraphSource, NodeSource, assemble, node_source, reading, summed
+from ssl4rl.graph.sources.base import GraphSource, NodeSource, assemble, node_source, summed
+from ssl4rl.graph.sources.builder import EDGE_BYTES, NODE_BYTES
+from ssl4rl.graph.sources.files import Input
+from ssl4rl.graph.sources.pyg.sparse import SparseRows
 
 Array = NDArray[Any]
 
-_BROKEN = (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError)
+_NUMBER = 64
+_GRAPH = 2000
+"""Bytes that a number takes until it is where it belongs, and a small graph of a collection whatever it holds."""
+
+MOST_FEATURES = 10_000_000
+"""A node's features are made dense when they are asked for."""
+
+_BROKEN = (
+    *(pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError),
+    *(OverflowError, MemoryError, RecursionError, ImportError),
+)
+_PICKLED = 10
+"""An object in a pickle takes up to so many times its bytes there."""
 
 
 class _Dtype:
@@ -51,24 +67,18 @@ class _Array:
         self.array = flat.reshape(shape, order="F" if fortran else "C")
 
 
-class _Csr:
+class _Csr(SparseRows):
     """Stands in for scipy's csr_matrix in a pickle."""
 
-    def row(self, index: int) -> Array:
-        """float32 [columns]"""
-        out = np.zeros(self.columns, dtype=np.float32)
-        span = slice(int(self.indptr[index]), int(self.indptr[index + 1]))
-        out[self.indices[span]] = self.data[span]
-        return out
-
-    def __len__(self) -> int:
-        return len(self.indptr) - 1
+    def __init__(self) -> None:
+        super().__init__(np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0), 0)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.columns = int((state["_shape"] if "_shape" in state else state["shape"])[1])
-        self.indptr, self.indices, self.data = (state[name].array for name in ("indptr", "indices", "data"))
-        if len(self.indices) and not 0 <= self.indices.min() <= self.indices.max() < self.columns:
-            raise ValueError(f"a sparse matrix of {self.columns} columns names column {self.indices.max()}")
+        columns = int((state["_shape"] if "_shape" in state else state["shape"])[1])
+        if not 0 <= columns <= MOST_FEATURES:
+            raise ValueError(f"a sparse matrix has {columns} columns; allowed: up to {MOST_FEATURES}")
+        indptr, indices, data = (state[name].array for name in ("indptr", "indices", "data"))
+        super().__init__(indptr, indices, data, columns)
 
 
 class _Unpickler(pickle.Unpickler):
@@ -125,7 +135,7 @@ class _FeatureRows(Sequence[Array]):
         if self.row[node] < 0:
             return np.zeros(self.columns, dtype=np.float32)
         matrix, at = self.parts[int(self.part[node])], int(self.row[node])
-        return matrix.row(at) if isinstance(matrix, _Csr) else np.asarray(matrix[at], dtype=np.float32)
+        return matrix[at] if isinstance(matrix, _Csr) else np.asarray(matrix[at], dtype=np.float32)
 
 
 def planetoid_prefix(folder: Path) -> str | None:
@@ -133,21 +143,27 @@ def planetoid_prefix(folder: Path) -> str | None:
     return next((path.name.split(".", 1)[1].removesuffix(".graph") for path in folder.glob("ind.*.graph")), None)
 
 
-def open_planetoid(uri: str, folder: Path, prefix: str) -> NodeSource:
-    """Column "x": float32 features; "label": the class number (None: not given). Undirected. The split is not kept."""
+def open_planetoid(file: Input, folder: Path, prefix: str) -> NodeSource:
+    """A citation network, undirected; its split is not kept.
+
+    Column "x": float32 features; "label": the class number (None: not given).
+    """
     names = ("allx", "ally", "tx", "ty", "graph")
-    allx, ally, tx, ty, links = (_load(uri, folder / f"ind.{prefix}.{name}") for name in names)
-    index_file = folder / f"ind.{prefix}.test.index"
-    with reading(uri, index_file):
-        test = _numbers(uri, index_file)[:, 0].astype(np.int64)
+    uri = file.uri
+    allx, ally, tx, ty, links = (_load(file.at(folder / f"ind.{prefix}.{name}")) for name in names)
+    test = _whole(file.at(folder / f"ind.{prefix}.test.index"))[:, 0]
     try:
+        file.budget.spend(EDGE_BYTES * sum(len(row) for row in links.values()))
         u = np.array([node for node, row in links.items() for _ in row], dtype=np.int64)
         v = np.array([end for row in links.values() for end in row], dtype=np.int64)
+        if len(u) and int(min(u.min(), v.min())) < 0:
+            raise ValueError(f"node {int(min(u.min(), v.min()))}")
         nodes = max(len(allx), *((int(part.max()) + 1) for part in (test, u, v) if len(part)), len(links))
         if len(test) != len(tx) or len(ally) != len(allx) or len(ty) != len(tx) or int(test.min(initial=0)) < 0:
             raise ValueError(
                 f"allx, ally: {len(allx)}, {len(ally)} rows; tx, ty, test.index: {len(tx)}, {len(ty)}, {len(test)}"
             )
+        file.budget.spend(NODE_BYTES * nodes, f"a node {nodes - 1}")
         part, row = np.zeros(nodes, dtype=np.int64), np.full(nodes, -1)
         row[: len(allx)] = np.arange(len(allx))
         part[test], row[test] = 1, np.arange(len(test))
@@ -157,23 +173,25 @@ def open_planetoid(uri: str, folder: Path, prefix: str) -> NodeSource:
     except _BROKEN as error:
         raise Ssl4rlError(f"{uri!r}: the Planetoid files of {prefix!r} are not as they should be ({error})") from None
     graph, problems = assemble(uri, nodes, u, v, directed=False, columns={"x": features, "label": labels})
-    return node_source(uri, graph, problems)
+    return node_source(uri, graph, problems, taken=f"Planetoid's files of {prefix!r}; its split not kept")
 
 
 def _label(one_hot: Any, row: int) -> int | None:
     if row < 0:
         return None
-    values = one_hot.row(row) if isinstance(one_hot, _Csr) else one_hot[row]
+    values = one_hot[row]
     return int(np.argmax(values)) if np.any(values) else None
 
 
-def _load(uri: str, path: Path) -> Any:
-    with reading(uri, path), path.open("rb") as file:
+def _load(file: Input) -> Any:
+    with file.opened() as stream:
+        file.budget.spend(_PICKLED * file.path.stat().st_size)
         try:
-            found = _Unpickler(file, encoding="latin1").load()
+            found = _Unpickler(stream, encoding="latin1").load()
             return found.array if isinstance(found, _Array) else found
         except _BROKEN as error:
-            raise Ssl4rlError(f"{uri!r}: {path.name} cannot be read ({str(error) or 'it is cut off'})") from None
+            why = " ".join(str(error).split())[:200] or "it is cut off"
+            raise Ssl4rlError(f"{file.uri!r}: {file.path.name} cannot be read ({why})") from None
 
 
 def tu_prefix(folder: Path) -> str | None:
@@ -182,21 +200,22 @@ def tu_prefix(folder: Path) -> str | None:
     return found[0].name.removesuffix("_graph_indicator.txt") if found else None
 
 
-def open_tu(uri: str, folder: Path, prefix: str) -> GraphSource:
-    """Columns: "label" (node labels), "x" (node attributes), "graph_label" (the same for all of a graph's nodes)."""
+def open_tu(file: Input, folder: Path, prefix: str) -> GraphSource:
+    """A collection of graphs.
+
+    Columns: "label" (node labels), "x" (node attributes), "graph_label" (the same for all of a graph's nodes).
+    """
 
     def read(name: str) -> Array | None:
         path = folder / f"{prefix}_{name}.txt"
-        if not path.is_file():
-            return None
-        with reading(uri, path):
-            return _numbers(uri, path)
+        return _numbers(file.at(path)) if path.exists() else None
 
+    uri = file.uri
     indicator, ends = read("graph_indicator"), read("A")
     if indicator is None or ends is None or ends.shape[1] != 2:
         raise Ssl4rlError(f"{uri!r}: {prefix}_A.txt is missing or does not hold two numbers a line")
-    of = indicator[:, 0].astype(np.int64) - 1
-    edges = ends.astype(np.int64) - 1
+    of, edges = (_integers(uri, numbers) - 1 for numbers in (indicator[:, 0], ends))
+    file.budget.spend(EDGE_BYTES * len(edges) + _GRAPH * len(np.unique(of)))
     outside = edges[(edges < 0) | (edges >= len(of))]
     if len(outside):
         raise Ssl4rlError(f"{uri!r}: an edge names node {int(outside[0]) + 1}; allowed: 1 to {len(of)}")
@@ -228,24 +247,50 @@ def open_tu(uri: str, folder: Path, prefix: str) -> GraphSource:
     dropped = summed(found)
     if any((folder / f"{prefix}_{name}.txt").is_file() for name in ("edge_labels", "edge_attributes")):
         dropped.append(Problem("labels of edges", "not kept"))
-    return GraphSource(uri, graphs, dropped)
+    return GraphSource(uri, graphs, dropped, f"TUDataset's files of {prefix!r}")
 
 
-def _numbers(uri: str, path: Path) -> Array:
+def _numbers(file: Input) -> Array:
     """float64 [lines, numbers a line], separated by commas or blanks."""
-    try:
-        rows = [
-            line.replace(",", " ").split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
-        ]
-        array = np.array(rows, dtype=np.float64)
-    except ValueError as error:
-        raise Ssl4rlError(f"{uri!r}: {path.name} does not hold numbers, equally many a line ({error})") from None
-    if array.ndim != 2 or not len(array):
-        raise Ssl4rlError(f"{uri!r}: {path.name} is empty")
-    return array
+    values: array[float] = array("d")
+    width = 0
+    for at, line in enumerate(file.lines(), start=1):
+        if not line.strip():
+            continue
+        words = line.replace(",", " ").split()
+        width = width or len(words)
+        file.budget.spend(_NUMBER * len(words))
+        try:
+            values.extend(map(float, words))
+        except ValueError as error:
+            why = f"line {at}: {str(error)[:80]}"
+        else:
+            why = f"line {at}: {len(words)} of {width}" if len(words) != width else ""
+        if why:
+            raise Ssl4rlError(f"{file.uri!r}: {file.path.name} does not hold numbers, equally many a line ({why})")
+    if not width:
+        raise Ssl4rlError(f"{file.uri!r}: {file.path.name} is empty")
+    return np.frombuffer(values, dtype=np.float64).reshape(-1, width)
+
+
+def _whole(file: Input) -> Array:
+    return _integers(file.uri, _numbers(file))
+
+
+def _integers(uri: str, numbers: Array) -> Array:
+    """int64 of what was read as numbers.
+
+    Raises:
+        Ssl4rlError: one is too large, or not a whole number.
+    """
+    wrong = ~(np.isfinite(numbers) & (np.abs(numbers) < 1 << 53) & (numbers == np.floor(numbers)))
+    if wrong.any():
+        raise Ssl4rlError(f"{uri!r}: {numbers[wrong][0]} where a node or a graph is numbered; allowed: whole numbers")
+    return numbers.astype(np.int64)
 
 
 def _plain(values: Array) -> Array:
     """A single column as such, whole numbers as int."""
     values = values[:, 0] if values.shape[1] == 1 else values
-    return values.astype(np.int64) if (values == np.floor(values)).all() else values
+    whole = bool((np.isfinite(values) & (np.abs(values) < 1 << 53) & (values == np.floor(values))).all())
+    return values.astype(np.int64) if whole else values
