@@ -14,7 +14,7 @@ import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -38,6 +38,7 @@ TIDIED_ENTRIES = 1 << 22
 CHECKED_ENTRIES = 1 << 26
 """Matrices of up to so many entries are checked to the last; of larger ones rows evenly spaced are."""
 
+_TIDIED_BYTES = 100
 _CHUNK = 1 << 20
 _SPACED = 4096
 _ALIGN = 64
@@ -81,6 +82,7 @@ def open_npz(text: str) -> NodeSource:
             raise Ssl4rlError(
                 f"{uri!r}: {wrong}; write it anew with 'python -m ssl4rl.graph.sources.npz {path} tidy.npz'"
             )
+        file.budget.spend(_TIDIED_BYTES * (graph.num_nodes + len(indices)), "putting rows right")
         graph, mended = _tidied(uri, graph)
         problems += [Problem(path.name, f"{wrong}; put right in memory"), *mended]
     if not directed:
@@ -313,15 +315,15 @@ def _carried(
 
 def _fault(graph: Graph) -> str | None:
     """What is wrong with a row that is looked at, in words; None: nothing. See CHECKED_ENTRIES."""
-    if len(graph.indices) <= CHECKED_ENTRIES:
+    if not len(graph.indices):
+        return None
+    if max(len(graph.indices), graph.num_nodes) <= CHECKED_ENTRIES:
         spans = _row_chunks(graph.indptr)
     else:
         spacing = np.unique(np.linspace(0, graph.num_nodes - 1, _SPACED, dtype=np.int64)).tolist()
         spans = [(row, row + 1) for row in spacing]
-    for first, last in spans:
-        start, stop = int(graph.indptr[first]), int(graph.indptr[last])
+    for rows, start, stop in _pieces(graph.indptr, spans):
         entries = np.asarray(graph.indices[start:stop], dtype=np.int64)
-        rows = np.repeat(np.arange(first, last), np.diff(graph.indptr[first : last + 1]))
         steps = np.diff(entries)
         wrong = np.flatnonzero((steps <= 0) & (rows[1:] == rows[:-1]))
         if len(wrong):
@@ -333,11 +335,23 @@ def _fault(graph: Graph) -> str | None:
     return None
 
 
+def _pieces(indptr: Ints, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[Ints, int, int]]:
+    """The row of each entry of a piece, and where the piece begins and ends; a hub's row is cut, with an overlap."""
+    for first, last in spans:
+        start, stop = int(indptr[first]), int(indptr[last])
+        if last > first + 1:
+            yield np.repeat(np.arange(first, last), np.diff(indptr[first : last + 1])), start, stop
+            continue
+        for begin in range(start, min(stop, start + CHECKED_ENTRIES), _CHUNK):
+            end = min(stop, begin + _CHUNK + 1)
+            yield np.full(end - begin, first, dtype=np.int64), begin, end
+
+
 def _row_chunks(indptr: Ints) -> list[tuple[int, int]]:
-    """Ranges of whole rows of about _CHUNK entries (one row at least)."""
+    """Ranges of whole rows of up to _CHUNK rows and about _CHUNK entries (one row at least)."""
     nodes, total = len(indptr) - 1, int(indptr[-1])
     cuts = np.searchsorted(indptr, np.arange(0, total, _CHUNK, dtype=indptr.dtype), side="left").tolist()
-    edges = sorted({0, *(min(cut, nodes) for cut in cuts), nodes})
+    edges = sorted({*range(0, nodes, _CHUNK), *(min(cut, nodes) for cut in cuts), nodes})
     return list(pairwise(edges))
 
 
