@@ -78,7 +78,8 @@ def rows(
 
     A cell is quoted where its first and last characters (but blanks) are quotes and those between them are doubled; it
     may hold the delimiter and ends of lines. Any other quote is a letter: one that nothing closes swallows no lines. In
-    files delimited by tabs, bars and blanks a line that has as many cells as the others is taken as it stands.
+    files delimited by tabs and bars a line that has as many cells as the others is a row by itself, unless a quote leads
+    from it into lines that have not.
 
     Args:
         lines: the text, each line with its end.
@@ -120,12 +121,13 @@ def _row(line: str, source: _Lines, dialect: Dialect) -> list[str]:
     if '"' not in text:
         return text.split(dialect.delimiter)
     literal = [_unquoted(cell) for cell in text.split(dialect.delimiter)]
-    fits = dialect.columns and len(literal) == dialect.columns
-    if fits and dialect.delimiter in "\t|":
-        return literal
+    bare = dialect.delimiter in "\t|"
+    columns = dialect.columns or (len(literal) if bare else 0)
+    fits = columns > 0 and len(literal) == columns
     taken: list[str] = []
     quoted = _quoted(line, source, dialect.delimiter, taken)
-    if quoted is None or (fits and len(quoted) != dialect.columns):
+    alone = fits and bare and (not taken or any(part.count(dialect.delimiter) + 1 == columns for part in taken))
+    if quoted is None or alone or (fits and len(quoted) != columns):
         source.give_back(taken)
         return literal
     return quoted

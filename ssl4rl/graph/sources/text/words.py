@@ -157,6 +157,7 @@ def open_mtx(text: str) -> NodeSource:
         builder.edge(u - 1, v - 1, number(file, row[2], at) if weighted else None)
     if len(builder.sources) != size[2]:
         raise Ssl4rlError(f"{file.uri!r} holds {len(builder.sources)} entries, its size line says {size[2]}")
+    skipped.comments -= 1  # the banner
     if all(weight == 1 for weight in builder.weights):
         del builder.weights[:]
     both = symmetry == "symmetric" or not is_directed(size[0], builder.sources, builder.targets)

@@ -158,7 +158,7 @@ class Reader:
     def characters(self, data: str) -> None:
         if self.text is not None:
             self.letters += letters(data)
-            self.budget.afford(2 * self.letters)
+            self.budget.afford(3 * self.letters)
             self.text.append(data)
 
     def taken_text(self) -> str:
