@@ -41,7 +41,7 @@ def test_the_delimiter_cuts_all_rows_alike_tabs_first(tmp_path: Path) -> None:
     ("text", "found"),
     [
         ("1,5;2,5\n2,5;3,5\n", [("1,5", "2,5"), ("2,5", "3,5")]),
-        ("a b,c\nd e,f,g\nh i,j\nk l,m\nn o,p\n", [("a b", "c"), ("d e", "f"), ("h i", "j"), ("k l", "m"), ("n o", "p")]),
+        ("a b,c\n" * 4 + "d e,f,g\n", [("a b", "c"), ("d e", "f")]),
         ("source,target\na b,c d\n", [("a b", "c d")]),
         ('"Smith, J.", "Doe, J."\n"Doe, J.", "Roe, R."\n', [("Smith, J.", "Doe, J."), ("Doe, J.", "Roe, R.")]),
         ('a,"b"c\nb"d",e\n', [("a", '"b"c'), ('b"d"', "e")]),
@@ -63,7 +63,14 @@ def test_a_quote_that_nothing_closes_swallows_no_lines(tmp_path: Path) -> None:
     nodes = 'id\ttitle\tlabel\n1\t"Deep learning" in practice\tml\n2\t"Unfinished title\tdb\n3\tPlain\tml\n'
     (tmp_path / "nodes.tsv").write_text(nodes + '4\tAnother "quoted" one\tdb\n5\t"whole"\tdb\n6\tscreen 15"\tml\n')
     graph = opened(f"{write(tmp_path, '1,2')}?nodes=nodes.tsv")[0].graph
-    titles = ['"Deep learning" in practice', '"Unfinished title', "Plain", 'Another "quoted" one', "whole", 'screen 15"']
+    titles = [
+        '"Deep learning" in practice',
+        '"Unfinished title',
+        "Plain",
+        'Another "quoted" one',
+        "whole",
+        'screen 15"',
+    ]
     assert graph.columns == {"title": titles, "label": ["ml", "db", "ml", "db", "db", "ml"]}
 
 
@@ -75,7 +82,7 @@ def test_texts_of_several_lines_in_a_tab_file(tmp_path: Path) -> None:
 
 
 def test_cells_have_no_limit(tmp_path: Path) -> None:
-    uri = write(tmp_path, f"source,target\na,{'b' * 200_000}\na,\"{'c' * 200_000}\nb,c\n")
+    uri = write(tmp_path, f'source,target\na,{"b" * 200_000}\na,"{"c" * 200_000}\nb,c\n')
     assert [len(name) for name in opened(uri)[0].graph.names or ()] == [1, 200_000, 200_001, 1, 1]
 
 
@@ -96,8 +103,8 @@ def test_an_unnamed_first_column_is_an_index(tmp_path: Path) -> None:
     assert source[0].graph.names == ["anna", "bert", "cora", "dora"]
     assert source[0].graph.edges() == [(0, 1), (0, 3), (1, 2), (2, 3)]
     assert source.taken == (
-        "edges from column 'person' to 'friend' of 3 (cut at commas, header, first column taken for an index); 4 nodes, "
-        "4 edges, undirected; nodes carry nothing"
+        "edges from column 'person' to 'friend' of 3 (cut at commas, header, first column taken for an index); 4 "
+        "nodes, 4 edges, undirected; nodes carry nothing"
     )
     matrix = write(tmp_path, ",a,b,c\na,0,1,0\nb,1,0,1\nc,0,1,0\n", "m.csv")
     assert error(matrix) == f"'{matrix}' is a matrix of nodes by nodes; allowed: a row for each edge, or npz:, mtx:"
@@ -120,7 +127,9 @@ def test_names_with_hashes_in_lists_of_words(tmp_path: Path) -> None:
 def test_edge_lists_with_data(tmp_path: Path) -> None:
     file, uri = tmp_path / "e", f"edgelist:{tmp_path / 'e'}"
     file.write_text("a b {'weight': 2, 'cost': 5}\nb c {'cost': 7}\n")
-    assert opened(uri)[0].graph.to_networkx().edges(data="weight").__repr__() == "EdgeDataView([(0, 1, 2.0), (1, 2, 1.0)])"
+    assert (
+        opened(uri)[0].graph.to_networkx().edges(data="weight").__repr__() == "EdgeDataView([(0, 1, 2.0), (1, 2, 1.0)])"
+    )
     assert opened(f"{uri}?weight=cost")[0].graph.to_networkx().edges[1, 2]["weight"] == 7
     assert error(f"{uri}?weight=costs") == f"'{uri}?weight=costs' has no edge attribute 'costs'; did you mean 'cost'?"
     file.write_text("a b 1.5 1999\n")
@@ -141,9 +150,9 @@ def test_matrix_market(tmp_path: Path) -> None:
     source = opened(uri)
     assert (source[0].graph.names, source[0].graph.edges()) == (["1", "2", "3", "4"], [(0, 1), (0, 2), (1, 2)])
     assert source.taken == (
-        "a symmetric matrix of 4 rows and 3 entries, 1 comment lines skipped; 4 nodes, 3 edges, undirected; nodes carry "
-        "nothing"
-    )  # fmt: skip
+        "a symmetric matrix of 4 rows and 3 entries, 1 comment lines skipped; 4 nodes, 3 edges, undirected; nodes "
+        "carry nothing"
+    )
     file.write_text(MTX.format("real", "general") + "2 1 0.5\n3 2 2\n3 1 1\n")
     graph = opened(uri)[0].graph
     assert (graph.directed, graph.edges()) == (True, [(1, 0), (2, 0), (2, 1)])
@@ -171,7 +180,9 @@ def test_the_extension_says_which_reader(tmp_path: Path) -> None:
     (tmp_path / "g.mtx.gz").write_bytes(gzip.compress((MTX.format("pattern", "general") + "2 1\n3 2\n3 1\n").encode()))
     assert opened(str(tmp_path / "g.mtx.gz"))[0].graph.num_edges == 3
     (tmp_path / "g.txt").write_text("a b\n")
-    assert error(str(tmp_path / "g.txt")).startswith(f"{str(tmp_path / 'g.txt')!r}: nothing says which reader; allowed: .")
+    assert error(str(tmp_path / "g.txt")).startswith(
+        f"{str(tmp_path / 'g.txt')!r}: nothing says which reader; allowed: ."
+    )
     assert error(str(tmp_path)).endswith(f"or of a PyG dataset; or name one, as in 'edges:{tmp_path}'")
     assert error(str(tmp_path / "e.tsw")).endswith(f"did you mean {str(tmp_path / 'e.tsv')!r}?")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -119,7 +120,9 @@ def _load(file: Input) -> Any:
     with reading(uri, path), open_regular(uri, path) as stream, _only(serialization, _STAND_INS):
         _count_bytes(file, stream)
         try:
-            return serialization.load(stream, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about sparse tensors, which are checked where they are read
+                return serialization.load(stream, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             named = str(error).partition("GLOBAL ")[2].split(" ")[0]
             if not named:

@@ -218,7 +218,7 @@ def open_xml(scheme: str, text: str, kind: type[Reader]) -> NodeSource | GraphSo
     file = find(scheme, text, [WEIGHT], f"data.{scheme}")
     reader = kind(file.uri, file.budget, file.options.get(WEIGHT))
     try:
-        _parse(file, reader)
+        parse(file, reader)
     except (Broken, expat.ExpatError) as error:
         raise file.unreadable(error) from None
     if not reader.graphs:
@@ -246,7 +246,7 @@ _SAID = {
 }
 
 
-def _parse(file: Input, reader: Reader) -> None:
+def parse(file: Input, reader: Reader) -> None:
     """Feeds a file to a reader.
 
     Tokens grow: what is left of one that a piece does not end is looked through again with the next piece, so pieces
