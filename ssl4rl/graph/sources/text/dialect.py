@@ -77,9 +77,9 @@ def rows(
     """The rows of a table, each with the number of the line it ends on.
 
     A cell is quoted where its first and last characters (but blanks) are quotes and those between them are doubled; it
-    may hold the delimiter and ends of lines. Any other quote is a letter: one that nothing closes swallows no lines. In
-    files delimited by tabs and bars a line that has as many cells as the others is a row by itself, unless a quote leads
-    from it into lines that have not.
+    may hold the delimiter and ends of lines. Any other quote is a letter: one that nothing closes swallows no lines.
+    In files delimited by tabs and bars a line that has as many cells as the others is a row by itself, unless a quote
+    leads from it into lines that have not.
 
     Args:
         lines: the text, each line with its end.
