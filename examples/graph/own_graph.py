@@ -4,11 +4,9 @@
     python examples/graph/own_graph.py data/Cora --task graph/masked_edge --level tiny
 
 The first asks for a node's label, one of --values, from its text and its neighbours'; the second reads a folder that
-PyG wrote (raw files of Planetoid or TUDataset, or processed/data.pt; needs torch, not PyG). Prints how the data were
-read and two questions, then trains a small Llama, made on the spot. Expect chance to be 1 / values, 0.25 for masked
-edges, and a step of 32 prompts to take under a second on a CPU core. In the first minute masked edges teach nothing but
-the answer's form; on the embedded Debian packages a logistic regression on the same words as the first reaches 0.91 to
-0.97 with four values.
+PyG wrote. Prints how the data were read and two questions, then trains a small Llama, made on the spot. Chance is
+1 / values, 0.25 for masked edges; a step of 32 prompts takes under a second on a CPU core. In the first minute masked
+edges teach but the answer's form; on Debian's packages a logistic regression on words reaches 0.91 to 0.97 of 4 labels.
 """
 
 import argparse
@@ -42,12 +40,17 @@ def main(arguments=None):
     recipe = {
         "name": "own_graph",
         "model": {"path": given.model or ("embedded:tiny_llama" if given.label else "embedded:tiny_structure")},
-        **{"data": given.data, "tasks": [{"task": task, "level": level}], "prompt": {"style": "answer"}},
+        "data": given.data,
+        "tasks": [{"task": task, "level": level}],
+        "prompt": {"style": "answer"},
         "sampling": {"max_new_tokens": 12},
         "warmup": {"steps": min(40, given.steps), "prompts_per_step": given.prompts, "lr": 1e-3, "rehearsal": 0.2},
         "grpo": {"group_size": 8, "prompts_per_step": given.prompts, "advantage_scale": "batch"},
-        **{"optim": {"lr": 1e-3}, "train": {"steps": given.steps}, "eval": {"n": min(200, 8 * given.prompts)}},
-        **{"out": given.out, "overwrite": True},
+        "optim": {"lr": 1e-3},
+        "train": {"steps": given.steps},
+        "eval": {"n": min(200, 8 * given.prompts)},
+        "out": given.out,
+        "overwrite": True,
     }
     return train(make_recipe(recipe))
 

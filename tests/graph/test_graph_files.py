@@ -337,3 +337,28 @@ def test_tensors_that_are_larger_than_their_file(tmp_path: Path) -> None:
                 warnings.simplefilter("ignore", UserWarning)  # zipfile, about a name that comes twice
                 archive.writestr("b/data/0", bytes(400 << 20))
     assert error(f"pyg:{tmp_path / 'b.pt'}").endswith("set SSL4RL_GRAPH_MIB for more")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "content"),
+    [
+        ("graphml", b'<?xml version="1.0" encoding="no such"?><graphml/>'),
+        ("graphml", b'<?xml version="1.0" encoding="utf-16"?><graphml/>'),
+        ("gexf", b"<gexf><graph><edges><edge source='a' target='b'>"),
+        ("gexf", b"<gexf><nodes><node id='a'/></nodes></gexf>"),
+        ("gml", b"\xff\xfe"),
+        ("edges", b"\x1f\x8b nothing compressed"),
+        ("edgelist", b"BZh nothing compressed"),
+        ("adjlist", b"\xfd7zXZ\x00 nothing compressed"),
+        ("mtx", b"%%MatrixMarket matrix coordinate pattern general\n"),
+        ("npz", b"PK\x03\x04 no archive"),
+        ("pyg", b"PK\x03\x04 no archive"),
+        ("pyg", b"\x80\x02]q\x00."),
+        ("pyg", b""),
+    ],
+)
+def test_nonsense_is_one_line(scheme: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(content)
+    message = error(f"{scheme}:{tmp_path / 'x'}")
+    assert message.startswith(f"'{scheme}:{tmp_path / 'x'}'")
+    assert len(message) < 500 + len(str(tmp_path))

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -45,7 +46,7 @@ _ALIGN = 64
 _PIECES = 64
 _BROKEN = (
     *(zipfile.BadZipFile, struct.error, ValueError, EOFError, NotImplementedError, zlib.error, lzma.LZMAError),
-    *(OverflowError, MemoryError, KeyError, TypeError, RuntimeError, SyntaxError, RecursionError),
+    *(OverflowError, MemoryError, KeyError, TypeError, RuntimeError, SyntaxError, RecursionError, TokenError),
 )
 """What zipfile and numpy raise at archives that are broken or none, and at nonsense in an array's header."""
 
@@ -137,7 +138,7 @@ def _from_folder(folder: Input) -> tuple[dict[str, Array], list[Problem]]:
         with open_regular(folder.uri, path) as file:
             try:
                 arrays[path.stem] = _mapped(path, file, path.name)
-            except (ValueError, EOFError, OverflowError) as error:
+            except _BROKEN as error:
                 why = (str(error).splitlines() or ["it is cut off"])[0][:200]
                 raise Ssl4rlError(f"{folder.uri!r}: {path.name} cannot be mapped ({why})") from None
     return arrays, []
@@ -226,6 +227,7 @@ def _csr(uri: str, path: Path, arrays: Mapping[str, Array]) -> tuple[Ints, Ints]
     kind = arrays["format"].item() if "format" in arrays and arrays["format"].size == 1 else b"csr"
     if kind not in (b"csr", "csr"):
         shown = kind.decode("ascii", "replace") if isinstance(kind, bytes) else str(kind)
+        shown = " ".join(shown.split())[:40]
         raise Ssl4rlError(f"{uri!r} holds a {shown} matrix; allowed: csr (matrix.tocsr() before save_npz)")
     for name in ("indptr", "indices"):
         if name not in arrays:

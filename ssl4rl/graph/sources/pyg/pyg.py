@@ -144,10 +144,10 @@ _BROKEN = (
 
 def _count_bytes(file: Input, stream: BinaryIO) -> None:
     """Counts what loading takes, before: an archive's members once decompressed, a pickle's objects."""
-    size = file.path.stat().st_size
-    if not zipfile.is_zipfile(stream):
-        stream.seek(0)
-        file.budget.spend(_PICKLED * size)
+    start = stream.read(4)
+    stream.seek(0)
+    if start != b"PK\x03\x04":
+        file.budget.spend(_PICKLED * file.path.stat().st_size)
         return
     check_zip_directory(file.uri, stream)
     try:
@@ -156,7 +156,8 @@ def _count_bytes(file: Input, stream: BinaryIO) -> None:
                 pickled = info.filename.endswith(".pkl")
                 file.budget.spend(info.file_size * (_PICKLED if pickled else 1), f"{info.filename[:80]!r} in it")
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
-        raise Ssl4rlError(f"{file.uri!r} is not what torch.save writes ({str(error)[:100]})") from None
+        why = " ".join(str(error).split())[:100]
+        raise Ssl4rlError(f"{file.uri!r} is not what torch.save writes ({why}){suggestion('pyg', file.path)}") from None
     stream.seek(0)
 
 

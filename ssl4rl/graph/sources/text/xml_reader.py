@@ -219,7 +219,7 @@ def open_xml(scheme: str, text: str, kind: type[Reader]) -> NodeSource | GraphSo
     reader = kind(file.uri, file.budget, file.options.get(WEIGHT))
     try:
         parse(file, reader)
-    except (Broken, expat.ExpatError) as error:
+    except (Broken, expat.ExpatError, LookupError, ValueError) as error:  # of encodings, too
         raise file.unreadable(error) from None
     if not reader.graphs:
         raise file.unreadable("there is no graph in it")
