@@ -24,7 +24,7 @@ LIMITS: Mapping[str, tuple[int, str]] = MappingProxyType(
     {
         "decoded_mib": (512, "MiB that one input file may hold once it is decompressed or expanded"),
         "graph_mib": (1024, "MiB of memory that a graph read from files may take, as estimated while it is read"),
-        "lines": (30_000_000, "lines that one text may have"),
+        "lines": (10_000_000, "lines that one text may have"),
         "line_mib": (64, "MiB that one line of a text, or one tag of an XML file, may hold"),
     }
 )

@@ -183,9 +183,8 @@ def _stored(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> Array:
 
 def _header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether columns come first, and type of the array that begins here."""
-    version = np.lib.format.read_magic(file)
-    reader: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = reader(file)
+    first = np.lib.format.read_magic(file) == (1, 0)
+    shape, fortran, dtype = getattr(np.lib.format, f"read_array_header_{1 if first else 2}_0")(file)
     if dtype.hasobject:
         raise ValueError(f"{name} holds Python objects, which are not loaded")
     if any(side < 0 for side in shape):
