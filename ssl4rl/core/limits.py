@@ -24,6 +24,7 @@ LIMITS: Mapping[str, tuple[int, str]] = MappingProxyType(
     {
         "decoded_mib": (512, "MiB that one input file may hold once it is decompressed or expanded"),
         "graph_mib": (1024, "MiB of memory that a graph read from files may take, as estimated while it is read"),
+        "lines": (10_000_000, "lines that one text may have"),
         "line_mib": (64, "MiB that one line of a text, or one tag of an XML file, may hold"),
     }
 )
@@ -147,7 +148,7 @@ class BoundedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        found = self._file.read(len(buffer))
+        found = self._file.read(min(len(buffer), MIB))  # a reader that asks for gigabytes is counted on the way
         self._budget.spend(len(found))
         buffer[: len(found)] = found
         return len(found)

@@ -66,7 +66,7 @@ class NodeSource(Source[Rooted]):
 
     @property
     def taken(self) -> str:
-        return "; ".join([*([self._taken] if self._taken else []), described(self.graph)])
+        return _in_one_line(self._taken, described(self.graph))
 
     @cached_property
     def _digest(self) -> str:
@@ -130,7 +130,11 @@ class GraphSource(Source[Rooted]):
         nodes, edges = (sum(counts) for counts in zip(*((g.num_nodes, g.num_edges) for g in self.graphs), strict=True))
         columns = dict.fromkeys(name for graph in self.graphs for name in graph.columns)
         said = f"{len(self.graphs)} graphs, {nodes} nodes, {edges} edges in all; {_listed(columns)}"
-        return "; ".join([*([self._taken] if self._taken else []), said])
+        return _in_one_line(self._taken, said)
+
+
+def _in_one_line(*parts: str) -> str:
+    return " ".join("; ".join(part for part in parts if part).split())
 
 
 def described(graph: Graph) -> str:

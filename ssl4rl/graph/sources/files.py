@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,6 +36,7 @@ SCHEME_OF = {
 
 COMPRESSED = (".gz", ".bz2", ".xz")
 _MAGIC: Sequence[tuple[bytes, Any]] = (*((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open)),)
+_BUFFER = 1 << 17
 _ZIP_DIRECTORY = 1 << 22
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -64,7 +66,7 @@ class Input:
             file.seek(0)
             opener = next((opener for magic, opener in _MAGIC if start.startswith(magic)), None)
             raw = file if opener is None else opener(file, "rb")
-            with io.BufferedReader(BoundedReader(raw, Budget(self.uri, "decoded_mib"))) as counted:
+            with io.BufferedReader(BoundedReader(raw, Budget(self.uri, "decoded_mib")), _BUFFER) as counted:
                 yield counted
 
     def lines(self) -> Iterator[str]:
@@ -73,13 +75,18 @@ class Input:
         Raises:
             Ssl4rlError: as `opened`; no text; a line longer than `line_mib`.
         """
-        longest = limit("line_mib") * MIB
+        longest, most = limit("line_mib") * MIB, limit("lines")
         with self.opened() as file:
             encoding = "utf-16" if file.peek(2)[:2] in _UTF16 else "utf-8-sig"  # type: ignore[attr-defined]
             text = io.TextIOWrapper(file, encoding=encoding, newline="")
-            while line := text.readline(longest):
+            for number in count():
+                line = text.readline(longest)
+                if not line:
+                    return
                 if len(line) == longest:
                     raise exceeded(self.uri, "line_mib", "a line")
+                if number == most:
+                    raise exceeded(self.uri, "lines")
                 yield line
 
     def refuse_other_formats(self, wanted: str) -> None:

@@ -14,9 +14,10 @@ import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -38,13 +39,14 @@ TIDIED_ENTRIES = 1 << 22
 CHECKED_ENTRIES = 1 << 26
 """Matrices of up to so many entries are checked to the last; of larger ones rows evenly spaced are."""
 
+_TIDIED_BYTES = 100
 _CHUNK = 1 << 20
 _SPACED = 4096
 _ALIGN = 64
 _PIECES = 64
 _BROKEN = (
     *(zipfile.BadZipFile, struct.error, ValueError, EOFError, NotImplementedError, zlib.error, lzma.LZMAError),
-    *(OverflowError, MemoryError, KeyError, TypeError, RuntimeError, SyntaxError, RecursionError),
+    *(OverflowError, MemoryError, KeyError, TypeError, RuntimeError, SyntaxError, RecursionError, TokenError),
 )
 """What zipfile and numpy raise at archives that are broken or none, and at nonsense in an array's header."""
 
@@ -81,6 +83,7 @@ def open_npz(text: str) -> NodeSource:
             raise Ssl4rlError(
                 f"{uri!r}: {wrong}; write it anew with 'python -m ssl4rl.graph.sources.npz {path} tidy.npz'"
             )
+        file.budget.spend(_TIDIED_BYTES * (graph.num_nodes + len(indices)), "putting rows right")
         graph, mended = _tidied(uri, graph)
         problems += [Problem(path.name, f"{wrong}; put right in memory"), *mended]
     if not directed:
@@ -135,7 +138,7 @@ def _from_folder(folder: Input) -> tuple[dict[str, Array], list[Problem]]:
         with open_regular(folder.uri, path) as file:
             try:
                 arrays[path.stem] = _mapped(path, file, path.name)
-            except (ValueError, EOFError, OverflowError) as error:
+            except _BROKEN as error:
                 why = (str(error).splitlines() or ["it is cut off"])[0][:200]
                 raise Ssl4rlError(f"{folder.uri!r}: {path.name} cannot be mapped ({why})") from None
     return arrays, []
@@ -180,9 +183,8 @@ def _stored(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> Array:
 
 def _header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether columns come first, and type of the array that begins here."""
-    version = np.lib.format.read_magic(file)
-    reader: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = reader(file)
+    first = np.lib.format.read_magic(file) == (1, 0)
+    shape, fortran, dtype = getattr(np.lib.format, f"read_array_header_{1 if first else 2}_0")(file)
     if dtype.hasobject:
         raise ValueError(f"{name} holds Python objects, which are not loaded")
     if any(side < 0 for side in shape):
@@ -224,6 +226,7 @@ def _csr(uri: str, path: Path, arrays: Mapping[str, Array]) -> tuple[Ints, Ints]
     kind = arrays["format"].item() if "format" in arrays and arrays["format"].size == 1 else b"csr"
     if kind not in (b"csr", "csr"):
         shown = kind.decode("ascii", "replace") if isinstance(kind, bytes) else str(kind)
+        shown = " ".join(shown.split())[:40]
         raise Ssl4rlError(f"{uri!r} holds a {shown} matrix; allowed: csr (matrix.tocsr() before save_npz)")
     for name in ("indptr", "indices"):
         if name not in arrays:
@@ -313,15 +316,15 @@ def _carried(
 
 def _fault(graph: Graph) -> str | None:
     """What is wrong with a row that is looked at, in words; None: nothing. See CHECKED_ENTRIES."""
-    if len(graph.indices) <= CHECKED_ENTRIES:
+    if not len(graph.indices):
+        return None
+    if max(len(graph.indices), graph.num_nodes) <= CHECKED_ENTRIES:
         spans = _row_chunks(graph.indptr)
     else:
         spacing = np.unique(np.linspace(0, graph.num_nodes - 1, _SPACED, dtype=np.int64)).tolist()
         spans = [(row, row + 1) for row in spacing]
-    for first, last in spans:
-        start, stop = int(graph.indptr[first]), int(graph.indptr[last])
+    for rows, start, stop in _pieces(graph.indptr, spans):
         entries = np.asarray(graph.indices[start:stop], dtype=np.int64)
-        rows = np.repeat(np.arange(first, last), np.diff(graph.indptr[first : last + 1]))
         steps = np.diff(entries)
         wrong = np.flatnonzero((steps <= 0) & (rows[1:] == rows[:-1]))
         if len(wrong):
@@ -333,11 +336,23 @@ def _fault(graph: Graph) -> str | None:
     return None
 
 
+def _pieces(indptr: Ints, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[Ints, int, int]]:
+    """The row of each entry of a piece, and where the piece begins and ends; a hub's row is cut, with an overlap."""
+    for first, last in spans:
+        start, stop = int(indptr[first]), int(indptr[last])
+        if last > first + 1:
+            yield np.repeat(np.arange(first, last), np.diff(indptr[first : last + 1])), start, stop
+            continue
+        for begin in range(start, min(stop, start + CHECKED_ENTRIES), _CHUNK):
+            end = min(stop, begin + _CHUNK + 1)
+            yield np.full(end - begin, first, dtype=np.int64), begin, end
+
+
 def _row_chunks(indptr: Ints) -> list[tuple[int, int]]:
-    """Ranges of whole rows of about _CHUNK entries (one row at least)."""
+    """Ranges of whole rows of up to _CHUNK rows and about _CHUNK entries (one row at least)."""
     nodes, total = len(indptr) - 1, int(indptr[-1])
     cuts = np.searchsorted(indptr, np.arange(0, total, _CHUNK, dtype=indptr.dtype), side="left").tolist()
-    edges = sorted({0, *(min(cut, nodes) for cut in cuts), nodes})
+    edges = sorted({*range(0, nodes, _CHUNK), *(min(cut, nodes) for cut in cuts), nodes})
     return list(pairwise(edges))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -119,7 +120,9 @@ def _load(file: Input) -> Any:
     with reading(uri, path), open_regular(uri, path) as stream, _only(serialization, _STAND_INS):
         _count_bytes(file, stream)
         try:
-            return serialization.load(stream, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about sparse tensors, which are checked where they are read
+                return serialization.load(stream, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             named = str(error).partition("GLOBAL ")[2].split(" ")[0]
             if not named:
@@ -141,10 +144,10 @@ _BROKEN = (
 
 def _count_bytes(file: Input, stream: BinaryIO) -> None:
     """Counts what loading takes, before: an archive's members once decompressed, a pickle's objects."""
-    size = file.path.stat().st_size
-    if not zipfile.is_zipfile(stream):
-        stream.seek(0)
-        file.budget.spend(_PICKLED * size)
+    start = stream.read(4)
+    stream.seek(0)
+    if start != b"PK\x03\x04":
+        file.budget.spend(_PICKLED * file.path.stat().st_size)
         return
     check_zip_directory(file.uri, stream)
     try:
@@ -153,7 +156,8 @@ def _count_bytes(file: Input, stream: BinaryIO) -> None:
                 pickled = info.filename.endswith(".pkl")
                 file.budget.spend(info.file_size * (_PICKLED if pickled else 1), f"{info.filename[:80]!r} in it")
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
-        raise Ssl4rlError(f"{file.uri!r} is not what torch.save writes ({str(error)[:100]})") from None
+        why = " ".join(str(error).split())[:100]
+        raise Ssl4rlError(f"{file.uri!r} is not what torch.save writes ({why}){suggestion('pyg', file.path)}") from None
     stream.seek(0)
 
 

@@ -87,14 +87,19 @@ def count_nodes(file: Input, store: Store, edges: Array, whose: str = "") -> tup
     for key, value in store.items():
         size = _length(value)
         edgy = not isinstance(key, str) or key in _NOT_CARRIED or key.startswith("edge") or key.endswith("_index")
-        if edgy or size is None or size < max(least, 2) or (size == edges.shape[1] != least and key != "y"):
+        if (
+            edgy
+            or size is None
+            or size < max(least, 2)
+            or (not whose and size == edges.shape[1] != least and key != "y")
+        ):
             continue
         votes[size] += 1
         voters.setdefault(size, []).append(key)
     if votes:
         size = max(votes, key=lambda size: (votes[size], size))
         file.budget.spend(_NODE_BYTES * size)
-        by = ", ".join(voters[size])[:100]
+        by = ", ".join(sorted(voters[size]))[:100]
         guessed = [] if size == least else [Problem("nodes", f"{size} {whose}counted by {by}, edges name {least}")]
         return size, guessed
     _refuse_gaps(file, edges, least, whose)

@@ -77,8 +77,9 @@ def rows(
     """The rows of a table, each with the number of the line it ends on.
 
     A cell is quoted where its first and last characters (but blanks) are quotes and those between them are doubled; it
-    may hold the delimiter and ends of lines. Any other quote is a letter: one that nothing closes swallows no lines. In
-    files delimited by tabs, bars and blanks a line that has as many cells as the others is taken as it stands.
+    may hold the delimiter and ends of lines. Any other quote is a letter: one that nothing closes swallows no lines.
+    In files delimited by tabs and bars a line that has as many cells as the others is a row by itself, unless a quote
+    leads from it into lines that have not.
 
     Args:
         lines: the text, each line with its end.
@@ -88,10 +89,13 @@ def rows(
     """
     source = _Lines(iter(lines))
     skipped = skipped if skipped is not None else Skipped()
+    delimiter, marks = dialect.delimiter, tuple(dialect.comments)
     while (line := source.next()) is not None:
-        if not line.strip():
+        if '"' not in line and line[:1].isalnum() and len(line) < _SAMPLE_CHARACTERS:  # nearly all lines, in short
+            yield source.number, line.split() if delimiter == " " else line.rstrip("\r\n").split(delimiter)
+        elif not line.strip():
             skipped.blank += 1
-        elif dialect.is_comment(line):
+        elif marks and line.lstrip(" ").startswith(marks):
             skipped.comments += 1
             skipped.first_comment = skipped.first_comment or line.strip()[:200]
         else:
@@ -117,12 +121,13 @@ def _row(line: str, source: _Lines, dialect: Dialect) -> list[str]:
     if '"' not in text:
         return text.split(dialect.delimiter)
     literal = [_unquoted(cell) for cell in text.split(dialect.delimiter)]
-    fits = dialect.columns and len(literal) == dialect.columns
-    if fits and dialect.delimiter in "\t|":
-        return literal
+    bare = dialect.delimiter in "\t|"
+    columns = dialect.columns or (len(literal) if bare else 0)
+    fits = columns > 0 and len(literal) == columns
     taken: list[str] = []
     quoted = _quoted(line, source, dialect.delimiter, taken)
-    if quoted is None or (fits and len(quoted) != dialect.columns):
+    alone = fits and bare and (not taken or any(part.count(dialect.delimiter) + 1 == columns for part in taken))
+    if quoted is None or alone or (fits and len(quoted) != columns):
         source.give_back(taken)
         return literal
     return quoted
@@ -204,10 +209,12 @@ def sniff(lines: Iterable[str], names: Collection[str] = ()) -> Dialect:
     """
     sample: list[str] = []
     size = 0
+    taken = 0
     for line in lines:
-        sample.append(line)
+        sample.append(line[:_SAMPLE_CHARACTERS])
         size += len(line)
-        if len(sample) >= _SAMPLE_LINES or size >= _SAMPLE_CHARACTERS:
+        taken += line[:1] not in COMMENTS
+        if taken >= _SAMPLE_LINES or size >= _SAMPLE_CHARACTERS:
             break
     if size >= _SAMPLE_CHARACTERS and len(sample) > 1:
         sample.pop()  # perhaps a row of its own

@@ -56,7 +56,7 @@ def _tokens(file: Input) -> Iterator[tuple[str, str]]:
             if not waiting and line.lstrip().startswith("#"):
                 continue
             waiting.append(line)
-            size += letters(line)
+            size += letters(line) + CELL_BYTES
             file.budget.afford(2 * size)
             if (len(waiting) == 1) == bool(line.count('"') % 2):
                 continue

@@ -166,7 +166,7 @@ def column_number(table: Table, name: str) -> int:
         return table.header.index(name)
     if table.header is None and re.fullmatch("[0-9]{1,9}", name) and 1 <= int(name) <= len(table.first):
         return int(name) - 1
-    allowed = [column for column in table.header or [] if column] or [str(i + 1) for i in range(len(table.first))]
+    allowed = [column[:40] for column in table.header or [] if column] or [str(i + 1) for i in range(len(table.first))]
     raise Ssl4rlError(f"{table.file.uri!r}: {table.file.path.name} has no column {name!r}{nearest(name, allowed[:20])}")
 
 

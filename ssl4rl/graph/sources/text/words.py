@@ -16,8 +16,7 @@ from ssl4rl.graph.sources.text.table import number
 from ssl4rl.graph.sources.text.xml_reader import WEIGHT
 
 _DICT = re.compile(r"\{.*\}\s*$")
-_LONGEST_DICT = 10_000
-_NONE = ("no word",)
+_LONGEST_DICT, _DICT_BYTES = 10_000, 400
 
 
 def open_edgelist(text: str) -> NodeSource:
@@ -107,7 +106,10 @@ def _words(file: Input, skipped: Skipped) -> Iterator[tuple[int, str, list[str]]
 
 
 def _literal(file: Input, text: str, at: int) -> dict[str, object]:
-    """A dict written as Python writes it."""
+    """A dict written as Python writes it; its time is counted as memory, as it takes far longer than other lines."""
+    if text.strip() == "{}":
+        return {}
+    file.budget.spend(_DICT_BYTES)
     try:
         found = ast.literal_eval(text.strip()) if len(text) < _LONGEST_DICT else None
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -157,6 +159,7 @@ def open_mtx(text: str) -> NodeSource:
         builder.edge(u - 1, v - 1, number(file, row[2], at) if weighted else None)
     if len(builder.sources) != size[2]:
         raise Ssl4rlError(f"{file.uri!r} holds {len(builder.sources)} entries, its size line says {size[2]}")
+    skipped.comments -= 1  # the banner
     if all(weight == 1 for weight in builder.weights):
         del builder.weights[:]
     both = symmetry == "symmetric" or not is_directed(size[0], builder.sources, builder.targets)

@@ -158,7 +158,7 @@ class Reader:
     def characters(self, data: str) -> None:
         if self.text is not None:
             self.letters += letters(data)
-            self.budget.afford(2 * self.letters)
+            self.budget.afford(3 * self.letters)
             self.text.append(data)
 
     def taken_text(self) -> str:
@@ -218,8 +218,8 @@ def open_xml(scheme: str, text: str, kind: type[Reader]) -> NodeSource | GraphSo
     file = find(scheme, text, [WEIGHT], f"data.{scheme}")
     reader = kind(file.uri, file.budget, file.options.get(WEIGHT))
     try:
-        _parse(file, reader)
-    except (Broken, expat.ExpatError) as error:
+        parse(file, reader)
+    except (Broken, expat.ExpatError, LookupError, ValueError) as error:  # of encodings, too
         raise file.unreadable(error) from None
     if not reader.graphs:
         raise file.unreadable("there is no graph in it")
@@ -246,7 +246,7 @@ _SAID = {
 }
 
 
-def _parse(file: Input, reader: Reader) -> None:
+def parse(file: Input, reader: Reader) -> None:
     """Feeds a file to a reader.
 
     Tokens grow: what is left of one that a piece does not end is looked through again with the next piece, so pieces
