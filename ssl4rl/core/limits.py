@@ -31,7 +31,6 @@ LIMITS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "pictures": (5_000_000, "pictures in one source, those referred to counted again"),
         "row_mib": (128, "MiB in one row of a TSV"),
         "row_group_mib": (256, "MiB of pictures in one row group of a parquet file"),
-        "members": (20_000_000, "members of one tar file"),
         "names": (100_000, "file names that one URI stands for"),
     }
 )

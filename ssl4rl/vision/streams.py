@@ -131,6 +131,8 @@ class Metered(Part):
     """
 
     lend_fd = False
+    largest_bytes: int | None = None
+    """The most that may be read at once."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)
@@ -146,8 +148,11 @@ class Metered(Part):
 
     def read(self, size: int | None = -1) -> bytes:
         left = max(0, self.size - self._at)
-        self._bytes -= left if size is None or size < 0 else min(size, left)
+        wanted = left if size is None or size < 0 else min(size, left)
+        self._bytes -= wanted
         self._reads -= 1
+        if self.largest_bytes is not None and wanted > self.largest_bytes:
+            raise TooMuch(f"{wanted} bytes of headers in one piece")
         if self._bytes < 0:
             raise too_much("too much is read of it", self._limit)
         if self._reads < 0:
