@@ -25,7 +25,7 @@ _DECODER = {"WEBP": 20, "AVIF": 16, "JPEG2000": 20, "GIF": 6, "BMP": 3, "PPM": 3
 _PASSES = {"WEBP": 4, "AVIF": 6, "JPEG2000": 15, "GIF": 2}
 """How many times as long as a pass of JPEG's a pixel takes; 1 for all other formats."""
 
-_PLAIN_PASSES = 60
+_PLAIN_PASSES = 400
 """PPM as text is read by Python."""
 
 _MULTIPLE_SCANS = 2

@@ -146,10 +146,10 @@ def _bombs() -> Iterator[tuple[str, str, str, bytes]]:
     long += b"line\n&amp;" * 2_500_000 + b'</data></node><node id="b"/><edge source="a" target="b"/></graph></graphml>'
     yield "attribute", "graphml", "x.graphml", long
     yield "attribute_name", "graphml", "x.graphml", b'<graphml><graph><node id="' + b"a" * 20_000_000 + b'"/></graph></graphml>'
+    zeros = gzip.compress(bytes(2**26), 9) * 48
     for scheme in ("graphml", "gexf", "gml", "edgelist", "adjlist", "edges"):
-        zeros = b"".join(gzip.compress(bytes(2**26), 9) for _ in range(48))
         yield f"gz_{scheme}", scheme, f"x.{scheme}.gz", zeros
-    yield "gz_lines", "edgelist", "x.txt.gz", b"".join(gzip.compress(b"a b\n" * 2**24, 9) for _ in range(24))
+    yield "gz_lines", "edgelist", "x.txt.gz", gzip.compress(b"a b\n" * 2**24, 9) * 24
     yield "bz2", "graphml", "x.graphml.bz2", bz2.compress(bytes(2**26)) * 24
     yield "one_line", "edgelist", "x.txt", b"a " * 15_000_000
     yield "one_cell", "edges", "x.csv", b"source,target\n" + b"a" * 30_000_000 + b",b\n"
