@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
+from typing import IO, cast
 
 from PIL import Image as Pillow
 from PIL import ImageCms, UnidentifiedImageError
@@ -107,7 +108,7 @@ def opened(stream: Metered) -> Iterator[Image]:
         stream.allow("picture_file_mib", 2 * whole + MIB, BODY_READS)
     stream.seek(0)
     with _room.taken(_WHOLE_COPIES * whole):
-        image = Pillow.open(stream, formats=_formats())
+        image = Pillow.open(cast("IO[bytes]", stream), formats=_formats())
     with image:
         width, height = image.size
         if width * height > MAX_PIXELS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from PIL.Image import Image
 
@@ -20,6 +20,7 @@ MIN_SIDE_PX = 8
 
 THOROUGH_PIXELS = 4_000_000
 """A thorough check decodes JPEGs of any size (at an eighth of their scale) and other formats up to this many pixels."""
+
 
 class Photo(ABC):
     """A picture not yet decoded."""
@@ -137,7 +138,7 @@ class MemberPhoto(EncodedPhoto):
     name: str
 
     def open(self) -> BinaryIO:
-        return Part(regular(self.archive), self.offset, self.size)
+        return cast("BinaryIO", Part(regular(self.archive), self.offset, self.size))
 
 
 def photo_id(stream: BinaryIO) -> str:

@@ -68,7 +68,7 @@ def to_8bit(image: Image, no_data: float | None = None) -> Image:
     grey = Pillow.new("L", image.size)
     for band in bands:
         values = _band(image, *band).astype(np.float32 if image.mode == "F" else np.float64)
-        seen = _holds_data(values, no_data) & (values > floor)
+        seen = _holds_data(values, no_data) & np.greater(values, floor)
         with np.errstate(over="ignore"):  # what is far above white is white
             scaled = (np.where(seen, values, low) - low) * (255.0 / (high - low) if high > low else 0.0)
         grey.paste(Pillow.fromarray(np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)), (0, band[0]))

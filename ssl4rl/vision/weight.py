@@ -163,5 +163,3 @@ def _tiff(image: Any, stream: Metered) -> int:
     else:
         pixels = image.width * min(image.height, int(tags.get(278, image.height)))
     return int(pixels * max(depth, 32 if tags.get(262) == 6 else 0) // 8)
-
-

@@ -68,14 +68,22 @@ def _tar(corpus: Corpus, pictures: dict[str, bytes], cuts: int, flips: int) -> N
         corpus.file("tar", f"size{size}", "tar", "x.tar", _member("a.png", png, size=size) + good, bomb=True)
     for kind in b"123456":
         corpus.file("tar", f"type{kind - 48}", "tar", "x.tar", _member("a.png", png, typeflag=bytes([kind])) + good)
-    names = ["../../outside/secret.png", "/etc/passwd.png", f"{corpus.root}/{SECRET}/secret.png", "a\nb.png", "a\0b.png"]
+    names = [
+        "../../outside/secret.png",
+        "/etc/passwd.png",
+        f"{corpus.root}/{SECRET}/secret.png",
+        "a\nb.png",
+        "a\0b.png",
+    ]
     names += ["x" * 90 + ".png", ".hidden.png", "\udcff.png", "..png", "a/../b.png", "C:\\x.png", "con.png"]
     for number, name in enumerate(names):
         corpus.file("tar", f"name{number:02}", "tar", "x.tar", _member(name, png) + good)
     for kind, name in [(b"x", "pax"), (b"L", "long_name"), (b"K", "long_link"), (b"g", "global"), (b"S", "sparse")]:
         data = _member("header", b"", typeflag=kind, size=3 * GIB)
         lengthen(corpus.file("tar", f"{name}_3gb", "tar", "x.tar", data, bomb=True), 3 * GIB + 4096)
-    lengthen(corpus.file("tar", "member_3gb", "tar", "x.tar", _member("a.png", b"", size=3 * GIB), bomb=True), 3 * GIB + 4096)
+    lengthen(
+        corpus.file("tar", "member_3gb", "tar", "x.tar", _member("a.png", b"", size=3 * GIB), bomb=True), 3 * GIB + 4096
+    )
     deep = b"".join(_member("h", b"11 path=a.x\n", typeflag=b"x") for _ in range(20_000))
     corpus.file("tar", "pax_chain", "tar", "x.tar", deep + good, bomb=True)
     corpus.file("tar", "many_members", "tar", "x.tar", _member("a.png", b"") * 60_000 + good, bomb=True)
@@ -99,9 +107,35 @@ def _tsv(corpus: Corpus, pictures: dict[str, bytes], cuts: int, flips: int) -> N
     corpus.damaged("tsv", "good", "tsv", "x.tsv", table, cuts, flips)
     tiny = base64.b64encode(encode(noise(0, 8, 8), "PNG")).decode()
     paths = ["../outside/secret.png", f"{corpus.root}/{SECRET}/secret.png", "/dev/zero", "/etc/passwd", "pipe.png", ""]
-    paths += ["link.png", "\0", "a" * 5000, "[" * 50_000, '["good.png", "good.png"', '[1, null, {"a": 2}]', "['good.png']"]
-    paths += ["[" * 50_000 + "]" * 50_000, '["' + "\\ud800" + '.png"]', "[" + "9" * 6000 + "]", "[]", "[[]]", "[NaN]", "{}"]
-    paths += ["socket", ".", "..", "//", "file:///etc/passwd", "http://127.0.0.1:1/x.png", "~/x.png", "good.png/", "sub"]
+    paths += [
+        "link.png",
+        "\0",
+        "a" * 5000,
+        "[" * 50_000,
+        '["good.png", "good.png"',
+        '[1, null, {"a": 2}]',
+        "['good.png']",
+    ]
+    paths += [
+        "[" * 50_000 + "]" * 50_000,
+        '["' + "\\ud800" + '.png"]',
+        "[" + "9" * 6000 + "]",
+        "[]",
+        "[[]]",
+        "[NaN]",
+        "{}",
+    ]
+    paths += [
+        "socket",
+        ".",
+        "..",
+        "//",
+        "file:///etc/passwd",
+        "http://127.0.0.1:1/x.png",
+        "~/x.png",
+        "good.png/",
+        "sub",
+    ]
     for number, path in enumerate(paths):
         folder = corpus.folder("tsv", f"path{number:02}")
         os.mkfifo(folder / "pipe.png")
@@ -117,7 +151,9 @@ def _tsv(corpus: Corpus, pictures: dict[str, bytes], cuts: int, flips: int) -> N
     bombs = {
         "crowd": head + _line("0", crowd),
         "crowd_of_paths": _line("index", "image_path") + _line("0", json.dumps(["x.png"] * 200_000)),
-        "references": head + _line("0", json.dumps([tiny] * 3000)) + b"".join(_line(str(n), "0") for n in range(1, 100_000)),
+        "references": head
+        + _line("0", json.dumps([tiny] * 3000))
+        + b"".join(_line(str(n), "0") for n in range(1, 100_000)),
         "columns": b"image\t" * 3_000_000 + b"\n",
         "rows": head + b"0\t\n" * 1_000_000,
         "commas": head + _line("0", "[" + "," * 20_000_000 + "]"),
@@ -160,7 +196,9 @@ def _parquet(corpus: Corpus, pictures: dict[str, bytes], cuts: int, flips: int) 
     lists = write({"image": [[{"bytes": png, "path": None}], [], None, [{"bytes": None, "path": "x"}]]})
     corpus.damaged("parquet", "lists", "parquet", "x.parquet", lists, cuts, flips)
     secret = str(corpus.root / SECRET / "secret.png")
-    for number, path in enumerate(["pipe.png", "../outside/secret.png", secret, "/dev/zero", "link.png", "\0", ".", "socket"]):
+    for number, path in enumerate(
+        ["pipe.png", "../outside/secret.png", secret, "/dev/zero", "link.png", "\0", ".", "socket"]
+    ):
         folder = corpus.folder("parquet", f"path{number}")
         os.mkfifo(folder / "pipe.png")
         (folder / "link.png").symlink_to(secret)
@@ -191,9 +229,36 @@ def _parquet(corpus: Corpus, pictures: dict[str, bytes], cuts: int, flips: int) 
 
 
 def _braces(corpus: Corpus) -> None:
-    texts = ["{a,b}" * 40, "{0..9999999999}", "{0..99999}" * 4, "{" + "," * 200_000 + "}", "{" * 5000, "{a," * 3000 + "}" * 3000]
-    texts += ["{0.." + "9" * 6000 + "}", "{9..0}", "{,}" * 17, "{a,b}" * 16, "*" * 2000, "**/" * 40 + "*.tar", "\0", "[" * 100]
-    texts += ["{0..0}", "{00..100000}", "{a,b}{c}{,}", "x?column=image", "x?colum=y", "~nobody/x", "%", "../*.tar", "-", "//"]
+    texts = [
+        "{a,b}" * 40,
+        "{0..9999999999}",
+        "{0..99999}" * 4,
+        "{" + "," * 200_000 + "}",
+        "{" * 5000,
+        "{a," * 3000 + "}" * 3000,
+    ]
+    texts += [
+        "{0.." + "9" * 6000 + "}",
+        "{9..0}",
+        "{,}" * 17,
+        "{a,b}" * 16,
+        "*" * 2000,
+        "**/" * 40 + "*.tar",
+        "\0",
+        "[" * 100,
+    ]
+    texts += [
+        "{0..0}",
+        "{00..100000}",
+        "{a,b}{c}{,}",
+        "x?column=image",
+        "x?colum=y",
+        "~nobody/x",
+        "%",
+        "../*.tar",
+        "-",
+        "//",
+    ]
     for number, text in enumerate(texts):
         for scheme in ("tar", "parquet", "tsv", "folder"):
             folder = Path(corpus.root) / "nowhere"

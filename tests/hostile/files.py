@@ -143,7 +143,9 @@ def report(results: Iterable[Result], slowest: int = 12) -> int:
     for title, key in (("slowest", lambda r: r.seconds), ("largest", lambda r: r.peak_mb)):
         for result in sorted(done, key=key)[-slowest:]:
             print(f"{title} {_line(result)}")
-    print(f"cases {len(done)}: " + ", ".join(f"{outcome} {counts[outcome]}" for outcome in ("opened", "refused", *FAULTS)))
+    print(
+        f"cases {len(done)}: " + ", ".join(f"{outcome} {counts[outcome]}" for outcome in ("opened", "refused", *FAULTS))
+    )
     return sum(counts[outcome] for outcome in FAULTS)
 
 

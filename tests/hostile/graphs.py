@@ -32,7 +32,13 @@ def make(corpus: Corpus, cuts: int = 7, flips: int = 8) -> None:
         corpus.file("graph", name, scheme, file, data)
     for name, scheme, file, data in _bombs():
         corpus.file("graph", f"bomb_{name}", scheme, file, data, bomb=True)
-    for scheme, file in [("edges", "x.csv"), ("edgelist", "x.txt"), ("graphml", "x.graphml"), ("npz", "x.npz"), ("pyg", "x.pt")]:
+    for scheme, file in [
+        ("edges", "x.csv"),
+        ("edgelist", "x.txt"),
+        ("graphml", "x.graphml"),
+        ("npz", "x.npz"),
+        ("pyg", "x.pt"),
+    ]:
         lengthen(corpus.file("graph", f"bomb_zeros_{scheme}", scheme, file, b"", bomb=True), 3 * GIB)
 
 
@@ -99,14 +105,26 @@ def _pipes(corpus: Corpus) -> None:
 def _markup() -> Iterator[tuple[str, str, str, bytes]]:
     head = b'<?xml version="1.0"?>'
     laughs = b"".join(b'<!ENTITY l%d "%s">' % (n, b"&l%d;" % (n - 1) * 10) for n in range(1, 10))
-    yield "doctype", "graphml", "x.graphml", head + b'<!DOCTYPE g [<!ENTITY l0 "ha">' + laughs + b"]><graphml>&l9;</graphml>"
-    outside = b'<!DOCTYPE g [<!ENTITY x SYSTEM "file:///etc/passwd">]><graphml><graph><node id="&x;"/></graph></graphml>'
+    yield (
+        "doctype",
+        "graphml",
+        "x.graphml",
+        head + b'<!DOCTYPE g [<!ENTITY l0 "ha">' + laughs + b"]><graphml>&l9;</graphml>",
+    )
+    outside = (
+        b'<!DOCTYPE g [<!ENTITY x SYSTEM "file:///etc/passwd">]><graphml><graph><node id="&x;"/></graph></graphml>'
+    )
     yield "entity", "graphml", "x.graphml", head + outside
     yield "entity_utf16", "graphml", "x.graphml", (head + outside).decode().encode("utf-16")
     yield "utf7", "graphml", "x.graphml", b'<?xml version="1.0" encoding="utf-7"?>+ADw-graphml/+AD4-'
     yield "deep", "graphml", "x.graphml", b"<graphml>" + b"<graph>" * 20_000
     yield "no_graph", "graphml", "x.graphml", b"<graphml/>"
-    yield "keyless", "graphml", "x.graphml", b'<graphml><graph><node id="a"><data key="q">1</data></node></graph></graphml>'
+    yield (
+        "keyless",
+        "graphml",
+        "x.graphml",
+        b'<graphml><graph><node id="a"><data key="q">1</data></node></graph></graphml>',
+    )
     yield "nan", "gml", "x.gml", b"graph [ node [ id 0 ] node [ id 1 ] edge [ source 0 target 1 weight NAN ] ]"
     yield "gml_deep", "gml", "x.gml", b"graph [ " * 20_000
     yield "gml_entity", "gml", "x.gml", b'graph [ node [ id 0 label "&#xd800;&#99999999999;" ] ]'
@@ -114,11 +132,29 @@ def _markup() -> Iterator[tuple[str, str, str, bytes]]:
 
 
 def _lines(corpus: Corpus) -> Iterator[tuple[str, str, str, bytes]]:
-    for number, data in enumerate([b"", b"\n" * 100, b"a", b"a,b", b"\xff\xfe", b"a\0b,c\n", b'"a,b\nc,d\n', b",,,\n" * 10, b"=cmd|' /C calc'!A0,b\n"]):
+    for number, data in enumerate(
+        [
+            b"",
+            b"\n" * 100,
+            b"a",
+            b"a,b",
+            b"\xff\xfe",
+            b"a\0b,c\n",
+            b'"a,b\nc,d\n',
+            b",,,\n" * 10,
+            b"=cmd|' /C calc'!A0,b\n",
+        ]
+    ):
         yield f"table{number}", "edges", "x.csv", data
         yield f"lines{number}", "edgelist", "x.txt", data
         yield f"lists{number}", "adjlist", "x.txt", data
-    for name, word in [("inf", b"inf"), ("digits", b"9" * 6000), ("exponent", b"1e999999"), ("nan", b"nan"), ("words", b"x")]:
+    for name, word in [
+        ("inf", b"inf"),
+        ("digits", b"9" * 6000),
+        ("exponent", b"1e999999"),
+        ("nan", b"nan"),
+        ("words", b"x"),
+    ]:
         yield f"weight_{name}", "edges", "x.csv", b"source,target,weight\na,b,1\nb,c," + word + b"\n"
     call = b"cposix\nsystem\n(S'touch %s/pwned'\ntR." % os.fsencode(corpus.root)
     yield "pickle_call", "pyg", "x.pt", call
@@ -145,7 +181,12 @@ def _bombs() -> Iterator[tuple[str, str, str, bytes]]:
     long = b'<graphml><key id="d" for="node" attr.name="t" attr.type="string"/><graph><node id="a"><data key="d">'
     long += b"line\n&amp;" * 2_500_000 + b'</data></node><node id="b"/><edge source="a" target="b"/></graph></graphml>'
     yield "attribute", "graphml", "x.graphml", long
-    yield "attribute_name", "graphml", "x.graphml", b'<graphml><graph><node id="' + b"a" * 20_000_000 + b'"/></graph></graphml>'
+    yield (
+        "attribute_name",
+        "graphml",
+        "x.graphml",
+        b'<graphml><graph><node id="' + b"a" * 20_000_000 + b'"/></graph></graphml>',
+    )
     zeros = gzip.compress(bytes(2**26), 9) * 48
     for scheme in ("graphml", "gexf", "gml", "edgelist", "adjlist", "edges"):
         yield f"gz_{scheme}", scheme, f"x.{scheme}.gz", zeros

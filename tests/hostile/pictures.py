@@ -164,7 +164,13 @@ def png_of_zeros(width: int, height: int, bits: int, colour: int, before: bytes 
 
 
 def _png_bombs() -> Iterator[tuple[str, str, bytes]]:
-    for name, bits, colour in [("rgba", 8, 6), ("rgb16", 16, 2), ("grey16", 16, 0), ("grey_alpha", 8, 4), ("bit", 1, 0)]:
+    for name, bits, colour in [
+        ("rgba", 8, 6),
+        ("rgb16", 16, 2),
+        ("grey16", 16, 0),
+        ("grey_alpha", 8, 4),
+        ("bit", 1, 0),
+    ]:
         yield f"png_{name}", ".png", png_of_zeros(WIDE, HIGH, bits, colour)
     palette = png_chunk(b"PLTE", bytes(range(48))) + png_chunk(b"tRNS", bytes(range(16)))
     yield "png_palette", ".png", png_of_zeros(WIDE, HIGH, 8, 3, palette)
@@ -172,7 +178,11 @@ def _png_bombs() -> Iterator[tuple[str, str, bytes]]:
     yield "png_2_gigapixels", ".png", png_of_zeros(46_000, 46_000, 1, 0)
     text = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2**28), 1))
     yield "png_texts", ".png", png_of_zeros(48, 36, 8, 2, text * 8)
-    yield "png_profile", ".png", png_of_zeros(48, 36, 8, 2, png_chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(2**30), 1)))
+    yield (
+        "png_profile",
+        ".png",
+        png_of_zeros(48, 36, 8, 2, png_chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(2**30), 1))),
+    )
     yield "png_exif", ".png", png_of_zeros(48, 36, 8, 2, png_chunk(b"eXIf", _exif(60_000, 4 * 2**20)))
     yield "png_crumbs", ".png", png_of_zeros(48, 36, 8, 2, png_chunk(b"juNk", b"") * 1_500_000)
 
@@ -206,7 +216,10 @@ def _tiff(
     entries += [(277, 3, 1, samples), (278, 4, 1, rows or height), *more]
     at = 8 + 2 + 12 * (len(entries) + 5) + 4
     tail = struct.pack(f"<{samples}H", *[bits] * samples) + struct.pack(f"<{samples}H", *[kind] * samples)
-    entries += [(258, 3, samples, at if samples > 2 else bits), (339, 3, samples, at + 2 * samples if samples > 2 else kind)]
+    entries += [
+        (258, 3, samples, at if samples > 2 else bits),
+        (339, 3, samples, at + 2 * samples if samples > 2 else kind),
+    ]
     if samples == 4:
         entries += [(338, 3, 1, 2)]
     data_at = at + len(tail) + 8 * count
@@ -263,7 +276,11 @@ def _other_bombs(small: dict[str, bytes]) -> Iterator[tuple[str, str, bytes]]:
     yield "plain_text", ".ppm", b"P3 5000 4000 255\n" + b"1 " * 20_000_000
     yield "plain_bits", ".pbm", b"P1 13350 13250\n" + b"1 " * 20_000_000
     if "webp" in small:
-        yield "webp_wide", ".webp", encode(Image.new("RGBA", (13_300, 13_300)), "WEBP", lossless=True, method=0, quality=0)
+        yield (
+            "webp_wide",
+            ".webp",
+            encode(Image.new("RGBA", (13_300, 13_300)), "WEBP", lossless=True, method=0, quality=0),
+        )
         head = b"VP8X" + struct.pack("<IB3x", 10, 0x10) + struct.pack("<I", 16_382)[:3] + struct.pack("<I", 10_900)[:3]
         body = b"WEBP" + head + small["webp"][12:]
         yield "webp_canvas", ".webp", b"RIFF" + struct.pack("<I", len(body)) + body

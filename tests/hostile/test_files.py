@@ -35,7 +35,7 @@ def test_no_case_of_the_sample_breaks_hangs_swells_or_escapes(corpus: Corpus) ->
     slow = ("random", "pax_chain", "many_members")
     sample = [case for case in corpus.cases if not any(word in case.name for word in slow)]
     assert len(sample) > 300
-    results = [run(case) for number, case in enumerate(sample) if case.bomb or number % 3 == 0]
+    results = [run(case) for number, case in enumerate(sample) if number % (3 if case.bomb else 9) == 0]
     assert [(r.case.family, r.case.name, r.outcome, r.text) for r in results if r.outcome in FAULTS] == []
     assert {result.outcome for result in results} == {"opened", "refused"}
 

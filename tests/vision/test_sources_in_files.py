@@ -192,7 +192,8 @@ def test_braces() -> None:
     assert expand_braces("s-{8..10}") == ["s-8", "s-9", "s-10"]
     assert expand_braces("{x}") == ["{x}"]
     assert error(expand_braces, "{0..9999999999}") == (
-        "'{0..9999999999}': it asks for more than allowed: 100000 file names that one URI stands for; set SSL4RL_NAMES for more"
+        "'{0..9999999999}': it asks for more than allowed: 100000 file names that one URI stands for; "
+        "set SSL4RL_NAMES for more"
     )
 
 

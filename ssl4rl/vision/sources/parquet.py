@@ -69,7 +69,9 @@ def _pictures(file: Path, column: str | None, problems: list[Problem]) -> list[P
         chosen = choose_column(f"parquet:{one_line(str(file))}", opened.schema_arrow, column)
         several = is_list(opened.schema_arrow.field(chosen).type)
         groups = [opened.metadata.row_group(group) for group in range(opened.num_row_groups)]
-        sizes = [(group.num_rows, sum(part.total_uncompressed_size for part in _chunks(group, chosen))) for group in groups]
+        sizes = [
+            (group.num_rows, sum(part.total_uncompressed_size for part in _chunks(group, chosen))) for group in groups
+        ]
     if sum(rows for rows, _ in sizes) > limit("pictures"):
         raise exceeded(f"parquet:{file}", "pictures")
     photos: list[ParquetPhoto] = []
@@ -87,7 +89,9 @@ def _pictures(file: Path, column: str | None, problems: list[Problem]) -> list[P
             for row in range(rows):
                 name = f"{one_line(file.name)} row {first + row}"
                 parts = cell_parts(name, cells[row] if cells is not None else None, problems)
-                photos += [ParquetPhoto(*handle, row, part, f"{name} picture {part + 1}" if part else name) for part in parts]
+                photos += [
+                    ParquetPhoto(*handle, row, part, f"{name} picture {part + 1}" if part else name) for part in parts
+                ]
         first += rows
     return photos
 

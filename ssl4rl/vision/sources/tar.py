@@ -43,8 +43,11 @@ def open_tar(text: str) -> PhotoSource:
 
 def _members(shard: Path) -> tuple[list[MemberPhoto], list[Problem]]:
     """The pictures of one shard, in its order, and what is wrong with it."""
-    with open_regular(f"tar:{shard}", shard) as file:
-        return _members_of(shard, file)
+    try:
+        with open_regular(f"tar:{shard}", shard) as file:
+            return _members_of(shard, file)
+    except OSError as error:
+        return [], [Problem(str(shard), (error.strerror or str(error)).lower())]
 
 
 def _members_of(shard: Path, file: BinaryIO) -> tuple[list[MemberPhoto], list[Problem]]:
@@ -63,7 +66,7 @@ def _members_of(shard: Path, file: BinaryIO) -> tuple[list[MemberPhoto], list[Pr
     try:
         with tarfile.open(fileobj=headers, mode="r:") as archive:
             while (member := archive.next()) is not None:
-                archive.members.clear()  # tarfile would keep them all
+                archive.members.clear()  # type: ignore[attr-defined]  # tarfile would keep them all
                 if member.size < 0 or member.offset <= at:
                     problems.append(Problem(f"{shard.name}/{member.name}", "a size below 0; what follows is not read"))
                     break

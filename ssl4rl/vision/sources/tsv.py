@@ -103,14 +103,17 @@ def open_tsv(text: str) -> PhotoSource:
         raise Ssl4rlError(f"{uri!r} is no TSV file; allowed: tsv:FILE.tsv")
     if not path.exists():
         raise missing(uri, path)
-    with open_regular(uri, path) as file:
-        rows = records(file, uri)
-        header = next(rows, Record(0, 0, 0, [])).fields
-        columns = [name.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").strip() for name in header]
-        if "image" not in columns and "image_path" not in columns:
-            shown = ", ".join(columns[:12]) or "nothing"
-            raise Ssl4rlError(f"{uri!r} has no column 'image' or 'image_path'; it has: {shown[:200]}")
-        photos, problems = _photos(path, rows, columns)
+    try:
+        with open_regular(uri, path) as file:
+            rows = records(file, uri)
+            header = next(rows, Record(0, 0, 0, [])).fields
+            columns = [name.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").strip() for name in header]
+            if "image" not in columns and "image_path" not in columns:
+                shown = ", ".join(columns[:12]) or "nothing"
+                raise Ssl4rlError(f"{uri!r} has no column 'image' or 'image_path'; it has: {shown[:200]}")
+            photos, problems = _photos(path, rows, columns)
+    except OSError as error:
+        raise Ssl4rlError(f"{uri!r} cannot be read: {(error.strerror or str(error)).lower()}") from None
     if not photos and not problems:
         raise Ssl4rlError(f"{uri!r} has no rows")
     return examine(uri, photos, problems)
@@ -125,7 +128,9 @@ def _photos(path: Path, rows: Iterator[Record], columns: list[str]) -> tuple[lis
     for row in rows:
         name = f"{one_line(path.name)} row {row.number}"
         if len(problems) > _MOST_PROBLEMS:
-            raise Ssl4rlError(f"tsv:{path}: more than {_MOST_PROBLEMS} of its rows cannot be used; first {problems[0].name}: {problems[0].why}")
+            raise Ssl4rlError(
+                f"tsv:{path}: more than {_MOST_PROBLEMS} of its rows cannot be used; first {problems[0].name}: {problems[0].why}"
+            )
         if len(row.fields) != len(columns):
             problems.append(Problem(name, f"has {len(row.fields)} columns, the header {len(columns)}"))
             found.append([])
@@ -154,7 +159,9 @@ def _photos(path: Path, rows: Iterator[Record], columns: list[str]) -> tuple[lis
             target = by_index.get(here)
             if target is None:
                 shown = here.decode("utf-8", "replace")
-                problems.append(Problem(f"{one_line(path.name)} row {number}", f"refers to row {shown!r}, which has no picture"))
+                problems.append(
+                    Problem(f"{one_line(path.name)} row {number}", f"refers to row {shown!r}, which has no picture")
+                )
             photos += target or []
         else:
             photos += here
@@ -223,7 +230,9 @@ def _python_list(cell: bytes) -> list[bytes] | None:
             return values if not cell[at:end].strip() else None
         text = match[1]
         try:
-            values.append(ast.literal_eval(text.decode()).encode("utf-8", "surrogatepass") if b"\\" in text else text[1:-1])
+            values.append(
+                ast.literal_eval(text.decode()).encode("utf-8", "surrogatepass") if b"\\" in text else text[1:-1]
+            )
         except (ValueError, SyntaxError):
             return None
         at = match.end()
