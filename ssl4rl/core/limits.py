@@ -26,6 +26,15 @@ LIMITS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "graph_mib": (1024, "MiB of memory that a graph read from files may take, as estimated while it is read"),
         "lines": (10_000_000, "lines that one text may have"),
         "line_mib": (64, "MiB that one line of a text, or one tag of an XML file, may hold"),
+        "picture_mib": (1536, "MiB that decoding pictures may take at one time"),
+        "picture_file_mib": (512, "MiB that are read of one picture's file"),
+        "picture_header_mib": (16, "MiB that are read of one picture's headers"),
+        "picture_work": (3000, "million steps (pixels times passes over them) that decoding one picture may take"),
+        "pictures_per_row": (10_000, "pictures in one row of a table"),
+        "pictures": (5_000_000, "pictures in one source, those referred to counted again"),
+        "row_mib": (128, "MiB in one row of a TSV"),
+        "row_group_mib": (256, "MiB of pictures in one row group of a parquet file"),
+        "names": (100_000, "file names that one URI stands for"),
     }
 )
 """Name -> (default, what it bounds). `SSL4RL_` and the name in capitals is the environment variable that moves it."""
