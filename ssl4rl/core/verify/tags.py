@@ -1,0 +1,93 @@
+"""Where in a completion the answer stands: tags, thoughts, and what chat models leave behind a reply.
+
+Linear in the length of the completion, whatever it holds: the last `</think>` and what stands behind the reply are
+looked for from the end, in the mirrored text, and no answer is looked for behind the sixteenth.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+Style = Literal["think", "answer"]
+STYLES: tuple[Style, ...] = ("think", "answer")
+
+_MOST_ANSWERS = 16
+_THOUGHTS = ("think", "thinking", "thought", "reasoning")
+_LT, _GT = r"(?:[<＜]|&lt;)", r"(?:[>＞]|&gt;)"
+_ANSWER_TAG = re.compile(rf"{_LT}\s*(/?)\s*answer(?:\s[^<>＜＞&]*)?{_GT}", re.IGNORECASE)
+_OPEN_THOUGHT = re.compile(rf"{_LT}\s*(?:{'|'.join(_THOUGHTS)})(?:\s[^<>＜＞&]*)?{_GT}", re.IGNORECASE)
+
+# The rest reads the mirrored text, where a search from the left finds what is last.
+_TL, _TG = r"(?:[<＜]|;tl&)", r"(?:[>＞]|;tg&)"
+_MIRRORED_THOUGHT = rf"(?:{'|'.join(word[::-1] for word in _THOUGHTS)})"
+_MIRRORED_CLOSE = rf"{_TG}\s*{_MIRRORED_THOUGHT}\s*/\s*{_TL}"
+_MARKS = ("</s>", "<s>", "<pad>", "<eos>", "<bos>", "<end_of_turn>", "<end_of_utterance>", "<turn|>", "[EOS]", "[/INST]")
+_MIRRORED_MARK = rf">[|｜][^<>|｜]{{1,60}}[|｜]<|{'|'.join(re.escape(mark[::-1]) for mark in _MARKS)}"
+_LAST_CLOSE = re.compile(_MIRRORED_CLOSE, re.IGNORECASE)
+_BEHIND = re.compile(rf"(?:\s|{_MIRRORED_MARK})*+", re.IGNORECASE)
+_BEHIND_OR_EMPTY = re.compile(
+    rf"(?:\s|{_MIRRORED_MARK}|{_MIRRORED_CLOSE}\s*{_TG}\s*{_MIRRORED_THOUGHT}\s*{_TL})*+", re.IGNORECASE
+)
+
+
+def tagged(text: str, style: Style = "think") -> str:
+    """A completion in the asked form with `text` between the answer tags and no reasoning."""
+    return f"<think></think><answer>{text}</answer>" if style == "think" else f"<answer>{text}</answer>"
+
+
+def read_tags(completion: str, style: Style | None, truncated: bool) -> tuple[list[str], bool]:
+    """The insides of all answer tags after the reasoning, and whether the completion has exactly the asked form.
+
+    Tags may be in any case, with blanks, attributes or `&lt;`. Behind the reply, end-of-turn marks and an empty thought
+    are nothing; there `</answer>` may be missing too, unless the completion was cut off. No inside at all is given when
+    a thought is left open, an answer stands in an answer, or more than sixteen are given.
+
+    The form is asked to the letter, but for end-of-turn marks and white space. An empty thought has no reasoning in it,
+    so that the form `answer` allows one in front: where the chat template opens the thought, there is no other way.
+    """
+    mirrored = completion[::-1]
+    behind = _length(_BEHIND_OR_EMPTY, mirrored)
+    last = _LAST_CLOSE.search(mirrored, behind)
+    start = len(completion) - last.start() if last else 0
+    inside = _insides(completion[start : len(completion) - behind], truncated)
+    return inside, _has_form(completion[: len(completion) - _length(_BEHIND, mirrored)], style)
+
+
+def _length(pattern: re.Pattern[str], text: str) -> int:
+    found = pattern.match(text)
+    return found.end() if found else 0
+
+
+def _insides(rest: str, truncated: bool) -> list[str]:
+    if _OPEN_THOUGHT.search(rest):
+        return []
+    found: list[str] = []
+    opened: int | None = None
+    for tag in _ANSWER_TAG.finditer(rest):
+        if tag[1] and opened is not None:
+            found.append(rest[opened : tag.start()])
+            opened = None
+        elif not tag[1]:
+            if opened is not None or len(found) == _MOST_ANSWERS:
+                return []
+            opened = tag.end()
+    if opened is not None:
+        if truncated:
+            return []
+        found.append(rest[opened:])
+    return found
+
+
+def _has_form(body: str, style: Style | None) -> bool:
+    reasoning, closed, rest = body.rpartition("</think>")
+    reply = rest.strip()
+    alone = reply.startswith("<answer>") and reply.endswith("</answer>")
+    alone = alone and reply.count("<answer>") == reply.count("</answer>") == 1
+    reasoning = reasoning.strip()
+    thought = bool(closed) and reasoning.startswith("<think>") and reasoning.count("think>") == 1
+    if style == "answer":
+        return alone and (not closed or reasoning == "<think>")
+    if style == "think":
+        return alone and thought
+    return alone and (thought or not closed)
