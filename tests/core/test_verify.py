@@ -74,7 +74,7 @@ TOLERANT = {
     "two lists": ["a; b, C", "A\nc, b"],
 }
 REFUSED = {
-    "letter": ["", "E", "A B", "B or C", "not B", "BB", "the answer is B", "1", "-", "A" + " " * 5000 + "B"],
+    "letter": ["", "E", "A B", "B or C", "not B", "BB", "it is B", "!B", "B?", "1", "-", "A" + " " * 5000 + "B"],
     "word": ["left", "top", "top left or top right", "topleft corner", "top left top right"],
     "two right letters": ["B, D"],
     "integer": ["", ".5", "5.5", "13", "-4", "five", "5 6", "5e0", "4-5", "9" * 5000],
@@ -174,7 +174,25 @@ RIGHT = Example((), "B")
         ("<answer>E</answer>", "answer", ("unparsed", 0.0)),
         ("<think><answer>B</answer></think>", "think", ("unparsed", 0.0)),
         ("<answer><answer>B</answer></answer>", "answer", ("unparsed", 0.0)),
-        ("<answer>B", "answer", ("unparsed", 0.0)),
+        ("<answer>B", "answer", ("correct", 0.0)),
+        ("<answer>B<|im_end|>", "answer", ("correct", 0.0)),
+        ("<answer>B</answer><|im_end|>\n", "answer", ("correct", 1.0)),
+        ("<think>if a &lt; b</think><answer>B</answer></s>", "think", ("correct", 1.0)),
+        ("<think></think><answer>B</answer>", "answer", ("correct", 1.0)),
+        ("<think>\n\n</think>\n\n<answer>B</answer>", "answer", ("correct", 1.0)),
+        ("<answer>B</answer><think></think>", "think", ("correct", 0.0)),
+        ("<answer>B</answer><think>\n</think>", "answer", ("correct", 0.0)),
+        ("<ANSWER>B</ANSWER>", "answer", ("correct", 0.0)),
+        ("< answer >B</ answer >", "answer", ("correct", 0.0)),
+        ('<answer type="final">B</answer>', "answer", ("correct", 0.0)),
+        ("&lt;answer&gt;B&lt;/answer&gt;", "answer", ("correct", 0.0)),
+        ("<think>maybe <answer>B</answer>, but", "think", ("unparsed", 0.0)),
+        ("<THINK >maybe <answer>B</answer>", "think", ("unparsed", 0.0)),
+        ("<think>x</think><think>y <answer>B</answer>", "think", ("unparsed", 0.0)),
+        ("<answer>B</answer> no</think>", "think", ("unparsed", 0.0)),
+        ("<answer>B</answer>" * 16, "answer", ("correct", 0.0)),
+        ("<answer>B</answer>" * 17, "answer", ("unparsed", 0.0)),
+        ("B</answer>", "answer", ("unparsed", 0.0)),
         ("B", "answer", ("unparsed", 0.0)),
         ("", "answer", ("unparsed", 0.0)),
         ("<answer>C</answer>", "answer", ("wrong", 1.0)),
@@ -188,6 +206,9 @@ def test_tags(reply: str, style: Any, expected: tuple[str, float]) -> None:
 def test_truncated_is_a_verdict_only_without_an_answer() -> None:
     assert B.score("<think>so", RIGHT, truncated=True).verdict == "truncated"
     assert B.score("<answer>B</answer> and", RIGHT, truncated=True).verdict == "correct"
+    assert B.score("<answer>B", RIGHT, truncated=True).verdict == "truncated"
+    assert B.score("<answer>B</answer><answer>", RIGHT, truncated=True).verdict == "truncated"
+    assert B.score("<think>maybe <answer>B</answer>, but", RIGHT, truncated=True).verdict == "truncated"
 
 
 def test_partial_credit() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ssl4rl.core.types import Example
@@ -109,13 +110,13 @@ class Text(Verifier):
 
     def parse(self, text: str, example: Example) -> str | None:
         if "candidates" not in example.meta:
-            inner = innermost(text)
+            inner = innermost(text) if fold(text) else ""
             return inner if fold(inner) else None
         folded = fold(text)
-        return next((c for c in example.meta["candidates"] if folded and _key(c) == folded), None)
+        return next((c for c in example.meta["candidates"] if folded and _key(str(c)) == folded), None)
 
     def grade(self, parsed: Any, example: Example) -> float:
-        return float(_key(parsed) in {_key(answer) for answer in example.accepted})
+        return float(_key(str(parsed)) in {_key(str(answer)) for answer in example.accepted})
 
     def random_answer(self, example: Example, rng: np.random.Generator) -> str:
         candidates = example.meta.get("candidates")
@@ -123,9 +124,10 @@ class Text(Verifier):
 
     def chance(self, example: Example) -> float:
         candidates = example.meta.get("candidates")
-        return len({_key(answer) for answer in example.accepted}) / len(candidates) if candidates else 0.0
+        return len({_key(str(answer)) for answer in example.accepted}) / len(candidates) if candidates else 0.0
 
 
-def _key(text: Any) -> str:
+@lru_cache(maxsize=4096)
+def _key(text: str) -> str:
     """By what texts are compared: an answer's own wrappers count as little as a reply's."""
-    return fold(innermost(normalise(str(text))))
+    return fold(innermost(normalise(text)))

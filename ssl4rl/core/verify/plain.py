@@ -18,7 +18,7 @@ MAX_CHARS = 4000
 """The longest text between answer tags that is read."""
 _MOST_LAYERS = 10
 
-_SPACES = re.compile(r"\s+")
+_SPACES = re.compile(r"\s{2,}|[^\S \n]")
 _SUBSCRIPT = re.compile(r"(?<=\d)(?=[₀-₉])")
 
 

@@ -1,7 +1,8 @@
 """Where in a completion the answer stands: tags, thoughts, and what chat models leave behind a reply.
 
 Linear in the length of the completion, whatever it holds: the last `</think>` and what stands behind the reply are
-looked for from the end, in the mirrored text, and no answer is looked for behind the sixteenth.
+looked for from the end, in the mirrored text, no answer is looked for behind the sixteenth, and a completion with more
+than 20,000 "<" or ">" has none.
 """
 
 from __future__ import annotations
@@ -13,22 +14,21 @@ Style = Literal["think", "answer"]
 STYLES: tuple[Style, ...] = ("think", "answer")
 
 _MOST_ANSWERS = 16
-_THOUGHTS = ("think", "thinking", "thought", "reasoning")
-_LT, _GT = r"(?:[<＜]|&lt;)", r"(?:[>＞]|&gt;)"
-_ANSWER_TAG = re.compile(rf"{_LT}\s*(/?)\s*answer(?:\s[^<>＜＞&]*)?{_GT}", re.IGNORECASE)
-_OPEN_THOUGHT = re.compile(rf"{_LT}\s*(?:{'|'.join(_THOUGHTS)})(?:\s[^<>＜＞&]*)?{_GT}", re.IGNORECASE)
+_MOST_BRACKETS = 20_000
 
-# The rest reads the mirrored text, where a search from the left finds what is last.
-_TL, _TG = r"(?:[<＜]|;tl&)", r"(?:[>＞]|;tg&)"
-_MIRRORED_THOUGHT = rf"(?:{'|'.join(word[::-1] for word in _THOUGHTS)})"
-_MIRRORED_CLOSE = rf"{_TG}\s*{_MIRRORED_THOUGHT}\s*/\s*{_TL}"
-_MARKS = ("</s>", "<s>", "<pad>", "<eos>", "<bos>", "<end_of_turn>", "<end_of_utterance>", "<turn|>", "[EOS]", "[/INST]")
-_MIRRORED_MARK = rf">[|｜][^<>|｜]{{1,60}}[|｜]<|{'|'.join(re.escape(mark[::-1]) for mark in _MARKS)}"
-_LAST_CLOSE = re.compile(_MIRRORED_CLOSE, re.IGNORECASE)
-_BEHIND = re.compile(rf"(?:\s|{_MIRRORED_MARK})*+", re.IGNORECASE)
-_BEHIND_OR_EMPTY = re.compile(
-    rf"(?:\s|{_MIRRORED_MARK}|{_MIRRORED_CLOSE}\s*{_TG}\s*{_MIRRORED_THOUGHT}\s*{_TL})*+", re.IGNORECASE
-)
+# Each begins with one character that stands for itself, which the search for it leaps to, and gives up at the next.
+_ANSWER_TAG = re.compile(r"<([\s/]*+)answer(?:\s[^<>]*)?>", re.IGNORECASE)
+_OPEN_THOUGHT = re.compile(r"<\s*+[tr](?:hink|hinking|hought|easoning)(?:\s[^<>]*)?>", re.IGNORECASE)
+_OTHER_BRACKETS = (("&lt;", "<"), ("&gt;", ">"), ("＜", "<"), ("＞", ">"))
+
+# These read the mirrored text, where a search from the left finds what is last.
+_CLOSED = r">\s*+[gkt](?:niht|nikniht|hguoht|ninosaer)\s*/\s*<"
+_OPENED = r">\s*+[gkt](?:niht|nikniht|hguoht|ninosaer)\s*<"
+_WORDS = ("</s>", "<s>", "<pad>", "<eos>", "<bos>", "<end_of_turn>", "<end_of_utterance>", "<turn|>", "[EOS]", "[/INST]")
+_MARK = "|".join([r">[|｜][^<>|｜]{1,60}[|｜]<", *(re.escape(word[::-1]) for word in _WORDS)])
+_LAST_CLOSE = re.compile(_CLOSED, re.IGNORECASE)
+_BEHIND = re.compile(rf"(?:\s++|{_MARK})*+", re.IGNORECASE)
+_BEHIND_OR_EMPTY = re.compile(rf"(?:\s++|{_MARK}|{_CLOSED}\s*{_OPENED})*+", re.IGNORECASE)
 
 
 def tagged(text: str, style: Style = "think") -> str:
@@ -46,12 +46,19 @@ def read_tags(completion: str, style: Style | None, truncated: bool) -> tuple[li
     The form is asked to the letter, but for end-of-turn marks and white space. An empty thought has no reasoning in it,
     so that the form `answer` allows one in front: where the chat template opens the thought, there is no other way.
     """
-    mirrored = completion[::-1]
+    text = completion
+    for other, bracket in _OTHER_BRACKETS:
+        if other in text:
+            text = text.replace(other, bracket)
+    if max(text.count("<"), text.count(">")) > _MOST_BRACKETS:
+        return [], False
+    mirrored = text[::-1]
     behind = _length(_BEHIND_OR_EMPTY, mirrored)
     last = _LAST_CLOSE.search(mirrored, behind)
-    start = len(completion) - last.start() if last else 0
-    inside = _insides(completion[start : len(completion) - behind], truncated)
-    return inside, _has_form(completion[: len(completion) - _length(_BEHIND, mirrored)], style)
+    start = len(text) - last.start() if last else 0
+    inside = _insides(text[start : len(text) - behind], truncated)
+    marks = _length(_BEHIND, mirrored if text is completion else completion[::-1])
+    return inside, _has_form(completion[: len(completion) - marks], style)
 
 
 def _length(pattern: re.Pattern[str], text: str) -> int:
@@ -65,10 +72,11 @@ def _insides(rest: str, truncated: bool) -> list[str]:
     found: list[str] = []
     opened: int | None = None
     for tag in _ANSWER_TAG.finditer(rest):
-        if tag[1] and opened is not None:
+        closes = "/" in tag[1]
+        if closes and opened is not None:
             found.append(rest[opened : tag.start()])
             opened = None
-        elif not tag[1]:
+        elif not closes:
             if opened is not None or len(found) == _MOST_ANSWERS:
                 return []
             opened = tag.end()
