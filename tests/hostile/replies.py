@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -265,13 +265,18 @@ SPOILED_REPLIES: Mapping[str, str] = {
     "two tags, other left open": "<answer>%</answer><answer>@", "two cases": "<answer>%</answer><ANSWER>@</ANSWER>",
     "nested": "<answer>@<answer>%</answer></answer>", "opened twice": "<answer><answer>%</answer>", "closed only": "%</answer>",
     "other in a thought behind": "<answer>%</answer><think>no</think><answer>@</answer>", "attribute only": '<answer value="%"></answer>',
+    "an empty thought between": "<answer>@</answer><think></think><answer>%</answer>",
+    "an empty thought in the thought": "<think>a <think></think> b <answer>%</answer>",
+    "an empty thought in the answer": "<answer>% <think></think> @</answer>",
     "empty and right": "<answer></answer><answer>%</answer>", "closed thought behind": "<answer>%</answer> no, wrong</think>",
     "other tag": "<result>%</result>", "answers": "<answers>%</answers>", "thirty": "<answer>%</answer><answer>@</answer>" * 15,
     "behind the empty tag": "<answer></answer>%", "in a comment": "<!-- <answer>@</answer> --><answer>%</answer>",
 }  # fmt: skip
 CUT: Mapping[str, str] = {
-    "cut in the answer": "<think>x</think><answer>%", "cut in a second answer": "<answer>%</answer><answer>",
-    "cut in a thought": "<think>maybe <answer>%</answer>, but", "cut in a thought behind": "<answer>%</answer><think>hm",
+    "cut in the answer": "<think>x</think><answer>%",
+    "cut in a second answer": "<answer>%</answer><answer>",
+    "cut in a thought": "<think>maybe <answer>%</answer>, but",
+    "cut in a thought behind": "<answer>%</answer><think>hm",
 }
 _THE_OTHER = frozenset({"spoiled: other in a thought behind"})
 """Kinds that plainly give the other answer, which may earn what that earns."""
@@ -295,7 +300,9 @@ def right_replies() -> Iterator[Reply]:
     """Each case in all that stands inside or round the tags, and in all its own spellings, plain and in bold."""
     for name, case in CASES.items():
         for kind, pattern in INSIDE.items():
-            yield Reply(name, f"inside: {kind}", ROUND["answer"].replace("%", pattern.replace("%", case.text)), case.read)
+            yield Reply(
+                name, f"inside: {kind}", ROUND["answer"].replace("%", pattern.replace("%", case.text)), case.read
+            )
         if name not in _LONE_NUMBERS:
             yield Reply(name, "inside: dash", f"<answer>- {case.text}</answer>", case.read)
         for kind, pattern in ROUND.items():

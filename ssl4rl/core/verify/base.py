@@ -22,7 +22,7 @@ _ASK = {
     "think": "First reason inside <think> </think>, then give the answer inside <answer> </answer>.",
     "answer": "Reply with nothing but the answer inside <answer> </answer>.",
 }
-_UNTICKED = re.compile(r"^(?:[-*•] )?\[ ?\] ", re.MULTILINE)
+_UNTICKED = re.compile(r"\[\s\]")
 
 
 class Verifier(ABC):
@@ -77,10 +77,11 @@ class Verifier(ABC):
 
         None for lists to tick, of which a box is empty.
         """
-        if text and not _UNTICKED.search(text):
-            for inner in layers(text):
-                if (parsed := self.parse(inner, example)) is not None:
-                    return parsed
+        for inner in layers(text):
+            if _UNTICKED.search(inner):
+                return None
+            if (parsed := self.parse(inner, example)) is not None:
+                return parsed
         return None
 
     def ask(self, style: Style = "think") -> str:
@@ -103,7 +104,7 @@ class Verifier(ABC):
         inner, well_formed = read_tags(completion, style, truncated)
         parsed = None
         for text in dict.fromkeys(normalise(text) for text in inner):
-            reading = self.read(text, example)
+            reading = self.read(text, example) if text else None
             if reading is None or (parsed is not None and reading != parsed):
                 parsed = None
                 break

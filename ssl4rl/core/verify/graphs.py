@@ -18,6 +18,7 @@ from ssl4rl.core.verify.base import Verifier
 if TYPE_CHECKING:
     import numpy as np
 
+
 def _f1(parsed: Sequence[Hashable], answer: Sequence[Hashable]) -> float:
     shared = len(set(parsed) & set(answer))
     return 2 * shared / (len(set(parsed)) + len(set(answer)))

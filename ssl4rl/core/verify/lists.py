@@ -178,5 +178,3 @@ def _iou(a: Sequence[float], b: Sequence[float]) -> float:
     height = max(0, min(a[3], b[3]) - max(a[1], b[1]))
     union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height
     return width * height / union
-
-

@@ -22,7 +22,9 @@ STEP_OR_AND = re.compile(r"\s?(?:-->|--?)\s?|\s(?:then|to|and)\s")
 _ARROW = re.compile(r"\s?(?:<->|<=>|<--?|--?>|=>|--?)\s?|\s(?:and|to|&)\s")
 _ROUND_A_NAME = " \"'`*_()[]{}.$"
 _WORD_BEFORE = re.compile(r"(?:and |then )?(?:the )?(?:node|vertex)s? (?=\S)|(?:and|then) (?=\S)", re.IGNORECASE)
-_EDGE_BEFORE = re.compile(r"(?:and )?(?:the )?(?:(?:missing |hidden )?edge )?(?:(?:between|from) )?(?=\S)", re.IGNORECASE)
+_EDGE_BEFORE = re.compile(
+    r"(?:and )?(?:the )?(?:(?:missing |hidden )?edge )?(?:(?:between|from) )?(?=\S)", re.IGNORECASE
+)
 _PAIR = re.compile(r"[(\[{]\s?([^()\[\]{},]*),([^()\[\]{},]*)[)\]}]")
 _BETWEEN_PAIRS = re.compile(r"(?:[\s,;()\[\]{}&]|\band\b|^- |\n- )*", re.IGNORECASE)
 _MOST_ARROWS = 32

@@ -13,10 +13,37 @@ from ssl4rl.core.verify.plain import bare
 if TYPE_CHECKING:
     import numpy as np
 
-_COUNTED = (
-    "hop edge link step triangle node neighbor neighbour cell tile piece part patch picture image photo point time unit "
-    "row column word item object letter character frame option level"
-).split()
+_COUNTED = [
+    "hop",
+    "edge",
+    "link",
+    "step",
+    "triangle",
+    "node",
+    "neighbor",
+    "neighbour",
+    "cell",
+    "tile",
+    "piece",
+    "part",
+    "patch",
+    "picture",
+    "image",
+    "photo",
+    "point",
+    "time",
+    "unit",
+    "row",
+    "column",
+    "word",
+    "item",
+    "object",
+    "letter",
+    "character",
+    "frame",
+    "option",
+    "level",
+]
 _UNIT = rf"(?:{'|'.join(_COUNTED)})(?:s|\(s\)?)?|vertex|vertices|patches"
 _INTEGER = re.compile(
     rf"(?:(?:cell|number|no\.|tile|#)\s?)?([+-]?\d{{1,9}})(?:\.0{{0,9}})?(?:\s(?:{_UNIT}))?\.?", re.IGNORECASE
@@ -111,5 +138,3 @@ class Angle(Verifier):
 
     def expected(self, example: Example) -> float:
         return sum(self.grade(angle, example) for angle in self.angles) / len(self.angles)
-
-

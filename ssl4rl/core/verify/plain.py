@@ -98,8 +98,33 @@ def _fence(text: str) -> str:
 
 
 _KEYS = frozenset(
-    "answer answers final_answer final result solution value choice option letter angle rotation degrees order "
-    "permutation nodes edges edge path distance count number position bbox box".split()
+    [
+        "answer",
+        "answers",
+        "final_answer",
+        "final",
+        "result",
+        "solution",
+        "value",
+        "choice",
+        "option",
+        "letter",
+        "angle",
+        "rotation",
+        "degrees",
+        "order",
+        "permutation",
+        "nodes",
+        "edges",
+        "edge",
+        "path",
+        "distance",
+        "count",
+        "number",
+        "position",
+        "bbox",
+        "box",
+    ]
 )
 
 
@@ -163,7 +188,9 @@ def _tex(text: str) -> str:
     return text
 
 
-_MARKUP = re.compile(r"\*\*|`|<\|[^<>|]{1,40}\|>|</?(?:b|strong|i|em|code|tt|p|span|u|br|div|li|ul|ol)\s?/?>", re.IGNORECASE)
+_MARKUP = re.compile(
+    r"\*\*|`|<\|[^<>|]{1,40}\|>|</?(?:b|strong|i|em|code|tt|p|span|u|br|div|li|ul|ol)\s?/?>", re.IGNORECASE
+)
 
 
 def _markup(text: str) -> str:

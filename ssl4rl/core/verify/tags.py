@@ -24,11 +24,22 @@ _OTHER_BRACKETS = (("&lt;", "<"), ("&gt;", ">"), ("＜", "<"), ("＞", ">"))
 # These read the mirrored text, where a search from the left finds what is last.
 _CLOSED = r">\s*+[gkt](?:niht|nikniht|hguoht|ninosaer)\s*/\s*<"
 _OPENED = r">\s*+[gkt](?:niht|nikniht|hguoht|ninosaer)\s*<"
-_WORDS = ("</s>", "<s>", "<pad>", "<eos>", "<bos>", "<end_of_turn>", "<end_of_utterance>", "<turn|>", "[EOS]", "[/INST]")
+_WORDS = (
+    "</s>",
+    "<s>",
+    "<pad>",
+    "<eos>",
+    "<bos>",
+    "<end_of_turn>",
+    "<end_of_utterance>",
+    "<turn|>",
+    "[EOS]",
+    "[/INST]",
+)
 _MARK = "|".join([r">[|｜][^<>|｜]{1,60}[|｜]<", *(re.escape(word[::-1]) for word in _WORDS)])
 _LAST_CLOSE = re.compile(_CLOSED, re.IGNORECASE)
+_EMPTY_THOUGHT = re.compile(rf"{_CLOSED}(?:\s*{_OPENED})+", re.IGNORECASE)
 _BEHIND = re.compile(rf"(?:\s++|{_MARK})*+", re.IGNORECASE)
-_BEHIND_OR_EMPTY = re.compile(rf"(?:\s++|{_MARK}|{_CLOSED}\s*{_OPENED})*+", re.IGNORECASE)
 
 
 def tagged(text: str, style: Style = "think") -> str:
@@ -39,9 +50,10 @@ def tagged(text: str, style: Style = "think") -> str:
 def read_tags(completion: str, style: Style | None, truncated: bool) -> tuple[list[str], bool]:
     """The insides of all answer tags after the reasoning, and whether the completion has exactly the asked form.
 
-    Tags may be in any case, with blanks, attributes or `&lt;`. Behind the reply, end-of-turn marks and an empty thought
-    are nothing; there `</answer>` may be missing too, unless the completion was cut off. No inside at all is given when
-    a thought is left open, an answer stands in an answer, or more than sixteen are given.
+    Tags may be in any case, with blanks, attributes or `&lt;`. An empty thought is nothing, so that it neither hides
+    nor parts answers, nor are end-of-turn marks behind the reply; there `</answer>` may be missing, unless the
+    completion was cut off. No inside at all is given when a thought is left open, an answer stands in an answer, or
+    more than sixteen are given.
 
     The form is asked to the letter, but for end-of-turn marks and white space. An empty thought has no reasoning in it,
     so that the form `answer` allows one in front: where the chat template opens the thought, there is no other way.
@@ -52,18 +64,11 @@ def read_tags(completion: str, style: Style | None, truncated: bool) -> tuple[li
             text = text.replace(other, bracket)
     if max(text.count("<"), text.count(">")) > _MOST_BRACKETS:
         return [], False
-    mirrored = text[::-1]
-    behind = _length(_BEHIND_OR_EMPTY, mirrored)
-    last = _LAST_CLOSE.search(mirrored, behind)
-    start = len(text) - last.start() if last else 0
-    inside = _insides(text[start : len(text) - behind], truncated)
-    marks = _length(_BEHIND, mirrored if text is completion else completion[::-1])
-    return inside, _has_form(completion[: len(completion) - marks], style)
-
-
-def _length(pattern: re.Pattern[str], text: str) -> int:
-    found = pattern.match(text)
-    return found.end() if found else 0
+    mirrored = _EMPTY_THOUGHT.sub(" ", text[::-1])
+    behind = _BEHIND.match(mirrored)
+    last = _LAST_CLOSE.search(mirrored)
+    rest = mirrored[behind.end() if behind else 0 : last.start() if last else None]
+    return _insides(rest[::-1], truncated), _has_form(completion, style)
 
 
 def _insides(rest: str, truncated: bool) -> list[str]:
@@ -87,7 +92,9 @@ def _insides(rest: str, truncated: bool) -> list[str]:
     return found
 
 
-def _has_form(body: str, style: Style | None) -> bool:
+def _has_form(completion: str, style: Style | None) -> bool:
+    behind = _BEHIND.match(completion[::-1])
+    body = completion[: len(completion) - behind.end()] if behind else completion
     reasoning, closed, rest = body.rpartition("</think>")
     reply = rest.strip()
     alone = reply.startswith("<answer>") and reply.endswith("</answer>")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoTokenizer
 
 from ssl4rl import Choice, Example
 from ssl4rl.core.grpo.policy import Policy, load_policy
@@ -86,16 +85,30 @@ def test_an_encoder_goes_to_a_worker_with_what_it_opened(tmp_path: Path) -> None
     assert pickle.loads(pickle.dumps(policy.encoder)).opening == policy.encoder.opening == "<think>\n"
 
 
-@pytest.mark.parametrize("engine", ["native", "trl"])
-def test_a_whole_run_writes_whole_replies(tmp_path: Path, engine: str) -> None:
+def test_a_run_warms_up_to_the_form(tmp_path: Path) -> None:
+    """Without the opened thought in the target and in what is scored, format is 0 for ever."""
     folder = with_template("qwen2", tmp_path / "m", "<think>\\n")
-    settings = recipe(
-        tmp_path / "out", folder, text=True, engine=engine, prompt={"style": "think"},
-        sampling={"max_new_tokens": 12}, warmup={"steps": 60}, train={"steps": 1},
-    ) if engine == "native" else recipe(tmp_path / "out", folder, text=True, engine=engine, prompt={"style": "think"})  # fmt: skip
-    run(settings)
-    (log,) = tmp_path.glob("out/**/rollouts.jsonl")
-    texts = [c["text"] for line in log.read_text().splitlines() for c in json.loads(line)["completions"]]
+    warm = {"steps": 40, "prompts_per_step": 8}
+    run(
+        recipe(
+            tmp_path / "out", folder, text=True, prompt={"style": "think"}, sampling={"max_new_tokens": 20},
+            warmup=warm, optim={"lr": 5e-3}, train={"steps": 1},
+        )
+    )  # fmt: skip
+    (metrics,) = tmp_path.glob("out/**/metrics.jsonl")
+    trained = [row for row in map(json.loads, metrics.read_text().splitlines()) if row["phase"] == "train"]
+    assert trained[-1]["format"] >= 0.5
+    assert "<think>\n</think><answer>A</answer>" in replies(tmp_path)
+
+
+def test_trl_scores_whole_replies(tmp_path: Path) -> None:
+    folder = with_template("qwen2", tmp_path / "m", "<think>\\n")
+    run(recipe(tmp_path / "out", folder, text=True, engine="trl", prompt={"style": "think"}))
+    assert all(text.startswith("<think>\n") for text in replies(tmp_path))
+
+
+def replies(folder: Path) -> set[str]:
+    (log,) = folder.glob("out/**/rollouts.jsonl")
+    texts = {c["text"] for line in log.read_text().splitlines() for c in json.loads(line)["completions"]}
     assert texts
-    assert all(text.startswith("<think>\n") for text in texts)
-    assert AutoTokenizer.from_pretrained(folder).chat_template.count("<think>") == 1
+    return texts
