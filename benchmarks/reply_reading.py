@@ -16,27 +16,33 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.hostile.replies import CASES, Reply, right_replies, spoiled_replies
+from tests.hostile.replies import Reply, right_replies, spoiled_replies
+from tests.hostile.reply_cases import CASES, Case
 
 RESULTS = Path(__file__).parent / "results" / "reply_reading.json"
 LONGEST = 4000
 MEGABYTE = 1_000_000
 PIECES = (
-    "x", " ", "\n", "1", "1 ", "1, ", "1  ", "-", "- ", "- a\n", "1. ", ".", "(", ")", "()", "(,", "[", "[[", "{", "{}", "\"", "'", "*", "**", "`", "```",
-    "_", "__", "$", "$$", "\\", "\\\\", r"\text{", r"\text{a}", r"\boxed{", "^", "&", "&lt;", "&lt", "&#49;", "<", ">", "<|", "<b>", "Ann", "Ann ", "Ann-",
-    "Ann, ", "Ann and ", "Ann\n", "a->", "- - ", "answer", "Answer: ", "the answer is ", "option ", "top ", "x=", "x0=1 ", "½", "²", "ﷺ", "é", "\u0301",
+    "x", " ", "\n", "1", "1 ", "1, ", "1  ", "-", "- ", "- a\n", "1. ", ".", "(", ")", "()", "(,", "[", "[[", "{", "{}",
+    "\"", "'", "*", "**", "`", "```",
+    "_", "__", "$", "$$", "\\", "\\\\", r"\text{", r"\text{a}", r"\boxed{", "^", "&", "&lt;", "&lt", "&#49;", "<", ">",
+    "<|", "<b>", "Ann", "Ann ", "Ann-",
+    "Ann, ", "Ann and ", "Ann\n", "a->", "- - ", "answer", "Answer: ", "the answer is ", "option ", "top ", "x=",
+    "x0=1 ", "½", "²", "ﷺ", "é", "\u0301",
     "\u200b", "\u00a0", "🙂", "\ud800", "0.", "9:", "#", "# ", "|", "~~", "%", "°", "or ", "not ",
 )  # fmt: skip
 """Repeated, these fill an answer."""
 TAGS = (
-    "<answer>", "</answer>", "<answer>1</answer>", "<answer>1<answer>", "<think>", "</think>", "<think></think>", "<think>a</think>", "<answer ", "< answer",
-    "<answer a", "&lt;answer&gt;", "&lt;answer", "<|im_end|>", "<|im_end|>x", "</s>", "<pad>", "<pad>x", "</think", "think>", "> ", ">" , "<|", "<" , "/think>",
+    "<answer>", "</answer>", "<answer>1</answer>", "<answer>1<answer>", "<think>", "</think>", "<think></think>",
+    "<think>a</think>", "<answer ", "< answer",
+    "<answer a", "&lt;answer&gt;", "&lt;answer", "<|im_end|>", "<|im_end|>x", "</s>", "<pad>", "<pad>x", "</think",
+    "think>", "> ", ">" , "<|", "<" , "/think>",
     "<answer>A</answer><think>", "<answer >B</answer > ", ">kniht/", "K",
 )  # fmt: skip
 """Repeated, these fill a completion."""
@@ -65,14 +71,14 @@ def megabytes() -> Mapping[str, str]:
     return found
 
 
-def timed(call: Callable[[], object], rounds: int) -> float:
-    """Seconds, the least of the rounds."""
+def timed_ms(case: Case, text: str, rounds: int) -> float:
+    """The least of the rounds."""
     best = float("inf")
     for _ in range(rounds):
         started = time.thread_time()
-        call()
+        case.verifier.score(text, case.example)
         best = min(best, time.thread_time() - started)
-    return best
+    return 1e3 * best
 
 
 def summary(milliseconds: list[float]) -> dict[str, float]:
@@ -85,27 +91,17 @@ def measure(rounds: int) -> dict[str, Any]:
     ordinary: dict[str, list[float]] = {}
     replies: list[Reply] = [*right_replies(), *spoiled_replies()]
     for reply in replies:
-        case = CASES[reply.case]
-        seconds = timed(lambda case=case, reply=reply: case.verifier.score(reply.text, case.example), rounds)  # type: ignore[misc]
-        ordinary.setdefault(reply.case, []).append(1e3 * seconds)
+        ordinary.setdefault(reply.case, []).append(timed_ms(CASES[reply.case], reply.text, rounds))
     result: dict[str, Any] = {
         "ordinary": {"n": len(replies), **summary([ms for row in ordinary.values() for ms in row])},
         "ordinary_by_case": {name: summary(row) for name, row in ordinary.items()},
     }
     first = {type(case.verifier).__name__: case for case in reversed(CASES.values())}
     for name, texts in (("longest_answer", longest(LONGEST)), ("megabyte", megabytes())):
-        slow: list[tuple[float, str, str]] = []
-        for case_name, case in first.items():
-            for kind, text in texts.items():
-                seconds = timed(lambda case=case, text=text: case.verifier.score(text, case.example), 1)  # type: ignore[misc]
-                slow.append((1e3 * seconds, case_name, kind))
+        slow = [(timed_ms(case, text, 1), v, kind) for v, case in first.items() for kind, text in texts.items()]
         slow.sort(reverse=True)
         # what was slow once is measured again, for an interrupt may have been
-        again = []
-        for _, verifier, kind in slow[:60]:
-            case, text = first[verifier], texts[kind]
-            again.append((1e3 * timed(lambda: case.verifier.score(text, case.example), rounds), verifier, kind))
-        again.sort(reverse=True)
+        again = sorted(((timed_ms(first[v], texts[k], rounds), v, k) for _, v, k in slow[:60]), reverse=True)
         result[name] = {
             "n": len(slow),
             "median_ms": round(slow[len(slow) // 2][0], 3),

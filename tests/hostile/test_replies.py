@@ -13,12 +13,16 @@ from hypothesis import strategies as st
 from ssl4rl import create_dataset
 from ssl4rl.core.types import VERDICTS, Example
 from ssl4rl.core.verify import STYLES, EdgeSet, NodeSet
-from tests.hostile.replies import CASES, INSIDE, ROUND, SPOILED, UNREAD, main, right_replies, run, spoiled_replies
+from tests.hostile.replies import filled, main, right_replies, run, spoiled_replies
+from tests.hostile.reply_cases import CASES, UNREAD
+from tests.hostile.reply_wrappers import INSIDE, ROUND, SPOILED
 
 GLUE = " ,;:/|-\n()[]{}*`\"'$_~<>=&"
 PIECES = [
-    *("<answer>", "</answer>", "<ANSWER >", "</ answer>", "<think>", "</think>", "&lt;answer&gt;", "<|im_end|>", "</s>", "**", "```", "\\boxed{", "}"),
-    *("\\text{", "$", "(", ")", "[", "]", ",", ";", "\n", "- ", "1. ", "not ", " or ", " and ", "Answer: ", "->", "–", "。", "\u200b", "\u00a0", "º", "²"),
+    *("<answer>", "</answer>", "<ANSWER >", "</ answer>", "<think>", "</think>", "&lt;answer&gt;", "<|im_end|>", "</s>",
+    "**", "```", "\\boxed{", "}"),
+    *("\\text{", "$", "(", ")", "[", "]", ",", ";", "\n", "- ", "1. ", "not ", " or ", " and ", "Answer: ", "->", "–",
+    "。", "\u200b", "\u00a0", "º", "²"),
     *(case.text for case in CASES.values()), *(wrong for case in CASES.values() for wrong in case.wrong),
 ]  # fmt: skip
 ONE_ANSWER = [name for name, case in CASES.items() if not isinstance(case.verifier, NodeSet | EdgeSet)]
@@ -29,7 +33,7 @@ def test_right_replies_are_read() -> None:
     assert found.right >= 1000
     assert found.exceptions == []
     assert found.read_share >= 0.95
-    assert {(reply.case, reply.kind) for reply, _ in found.unread or []} == {(c, f"spelled {t!r}") for c, t in UNREAD}
+    assert {(reply.case, reply.kind) for reply, _ in found.unread} == {(c, f"spelled {t!r}") for c, t in UNREAD}
 
 
 def test_nothing_is_paid_wrongly() -> None:
@@ -123,7 +127,7 @@ def test_two_answers_in_two_tags_never_pay(
 )
 def test_a_spoiled_answer_in_any_wrapper_never_pays(case: str, kind: str, inside: str, around: str) -> None:
     found = CASES[case]
-    spoiled = SPOILED[kind].replace("@", "\0").replace("%", found.text).replace("\0", found.wrong[0])
+    spoiled = filled(SPOILED[kind], found.text, found.wrong[0])
     reply = ROUND[around].replace("%", INSIDE[inside].replace("%", spoiled))
     assert found.verifier.score(reply, found.example).value == 0
 

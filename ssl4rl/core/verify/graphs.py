@@ -135,7 +135,9 @@ class EdgeSet(Verifier):
 
 @dataclass(frozen=True)
 class Path(Verifier):
-    """A path, "A, C, B" (also with arrows or dashes, one node a line), checked edge by edge: every path of the right length is right.
+    """A path, "A, C, B" (also with arrows or dashes, one node a line), checked edge by edge.
+
+    Every path of the right length is right.
 
     The example carries `meta["edges"]` (pairs that may be walked; both ways unless `directed`, which
     `meta["directed"]` overrides for one example) and its answer is one right path: start, end and length are read off

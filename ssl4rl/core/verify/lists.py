@@ -106,8 +106,8 @@ class Box(Verifier):
 
     def parse(self, text: str, example: Example) -> list[float] | None:
         text = unlisted(text.replace("%", ""))
-        if "{" in text and (text := _box_in_json(text)) is None:
-            return None
+        if "{" in text:
+            text = _box_in_json(text)
         text = _loose(_CORNER_TO_CORNER.sub(",", text))
         labels = tuple(label.casefold() for label in _LABEL.findall(text))
         if labels in _LABELS:
@@ -157,20 +157,20 @@ def _number(text: str) -> float:
     return int(number) if number.is_integer() else number
 
 
-def _box_in_json(text: str) -> str | None:
-    """The four numbers of the only box in JSON, alone or in a list of one; None where it is anything else."""
+def _box_in_json(text: str) -> str:
+    """The four numbers of the only box in JSON, alone or in a list of one; "" where it is anything else."""
     loaded = from_json(text)
     if loaded is None:
-        return None if '"' in text else text
+        return "" if '"' in text else text
     if isinstance(loaded, list) and len(loaded) == 1:
         loaded = loaded[0]
     if not isinstance(loaded, dict):
-        return None
+        return ""
     boxes = [loaded[key] for key in loaded if key in _BOX_KEYS]
     if len(boxes) == 1:
         return json.dumps(boxes[0])
     edges = [[loaded.get(label) for label in labels] for labels in _LABELS if labels == tuple(loaded)]
-    return json.dumps(edges[0]) if edges else None
+    return json.dumps(edges[0]) if edges else ""
 
 
 def _iou(a: Sequence[float], b: Sequence[float]) -> float:

@@ -13,38 +13,11 @@ from ssl4rl.core.verify.plain import bare
 if TYPE_CHECKING:
     import numpy as np
 
-_COUNTED = [
-    "hop",
-    "edge",
-    "link",
-    "step",
-    "triangle",
-    "node",
-    "neighbor",
-    "neighbour",
-    "cell",
-    "tile",
-    "piece",
-    "part",
-    "patch",
-    "picture",
-    "image",
-    "photo",
-    "point",
-    "time",
-    "unit",
-    "row",
-    "column",
-    "word",
-    "item",
-    "object",
-    "letter",
-    "character",
-    "frame",
-    "option",
-    "level",
-]
-_UNIT = rf"(?:{'|'.join(_COUNTED)})(?:s|\(s\)?)?|vertex|vertices|patches"
+_COUNTED = (
+    "hop|edge|link|step|triangle|node|neighbor|neighbour|cell|tile|piece|part|patch|picture|image|photo|point|time|unit"
+    "|row|column|word|item|object|letter|character|frame|option|level"
+)
+_UNIT = rf"(?:{_COUNTED})(?:s|\(s\)?)?|vertex|vertices|patches"
 _INTEGER = re.compile(
     rf"(?:(?:cell|number|no\.|tile|#)\s?)?([+-]?\d{{1,9}})(?:\.0{{0,9}})?(?:\s(?:{_UNIT}))?\.?", re.IGNORECASE
 )

@@ -97,39 +97,15 @@ def _fence(text: str) -> str:
     return text
 
 
-_KEYS = frozenset(
-    [
-        "answer",
-        "answers",
-        "final_answer",
-        "final",
-        "result",
-        "solution",
-        "value",
-        "choice",
-        "option",
-        "letter",
-        "angle",
-        "rotation",
-        "degrees",
-        "order",
-        "permutation",
-        "nodes",
-        "edges",
-        "edge",
-        "path",
-        "distance",
-        "count",
-        "number",
-        "position",
-        "bbox",
-        "box",
-    ]
-)
+_KEYS = (
+    "answer", "answers", "final_answer", "final", "result", "solution", "value", "choice", "option", "letter", "angle",
+    "rotation", "degrees", "order", "permutation", "nodes", "edges", "edge", "path", "distance", "count", "number",
+    "position", "bbox", "box",
+)  # fmt: skip
 
 
 def from_json(text: str) -> Any:
-    """The value of a JSON text; None where it is none, or has a key twice (two answers, of which the last would win)."""
+    """The value of a JSON text; None where it is none, or has a key twice: two answers, of which the last would win."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
