@@ -26,6 +26,8 @@ from tests.hostile.reply_wrappers import CUT, INSIDE, ROUND, SPOILED, SPOILED_RE
 
 _THE_OTHER = frozenset({"spoiled: other in a thought behind"})
 """Kinds that plainly give the other answer, which may earn what that earns."""
+_ONE_A_LINE = "spoiled: fence with the other"
+"""Of sets, that is a larger set, which has its F1."""
 _LONE_NUMBERS = ("integer", "triangles", "angle", "fine angle")
 _SETS = (NodeSet, EdgeSet)
 
@@ -107,7 +109,9 @@ def run(replies: Iterator[Reply]) -> Count:
             continue
         if reply.read is None:
             count.spoiled += 1
-            if score.verdict == "correct" or (score.value > 0 and reply.kind not in _THE_OTHER):
+            larger_set = isinstance(case.verifier, _SETS) and reply.kind.startswith(_ONE_A_LINE)
+            earns_a_part = larger_set or reply.kind in _THE_OTHER
+            if score.verdict == "correct" or (score.value > 0 and not earns_a_part):
                 count.paid.append((reply, f"{score.verdict} {score.value:.2f} {score.parsed!r}"))
             continue
         count.right += 1

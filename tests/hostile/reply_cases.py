@@ -126,7 +126,8 @@ CASES: Mapping[str, Case] = {
     ),
     "numbered nodes": Case(
         NodeSet(), Example((), ["12", "3", "7"], meta=NUMBERED), "3, 7, 12", ["12", "3", "7"], ("0",),
-        ("3 and 7 and 12", "3, 7 and 12", "3, 7, and 12", "- 3\n- 7\n- 12", "1. 3\n2. 7\n3. 12", "[3, 7, 12]", "３、７、１２",
+        ("3 and 7 and 12", "3, 7 and 12", "3, 7, and 12", "- 3\n- 7\n- 12", "1. 3\n2. 7\n3. 12", "[3, 7, 12]",
+         "３、７、１２",
          r"\{3, 7, 12\}", "nodes 3, 7, 12", "node 3, node 7, node 12"),
     ),
     "counted nodes": Case(

@@ -86,7 +86,10 @@ def innermost(text: str) -> str:
     return last
 
 
-_LANGUAGE = re.compile(r"\w*\n")
+# Named, for the first line of another kind may be an answer.
+_LANGUAGE = re.compile(
+    r"(?:text|txt|plain|plaintext|json|python|py|markdown|md|latex|tex|html|xml|yaml)?\n", re.IGNORECASE
+)
 
 
 def _fence(text: str) -> str:
