@@ -34,7 +34,7 @@ CASES: Mapping[str, Case] = {
          "B - robots", "B – robots", "**B**: robots", "**B. robots**", "B: **robots**", "B. Robots.", "B\nrobots",
          'B: "robots"', "Option B: robots", "The correct option is B", r"$\boxed{\text{B}}$",
          r"\boxed{B. \text{robots}}",
-         "choice B", "letter B", "Answer B", "The answer is B. robots", "B!"),
+         "choice B", "option (B)", "letter B", "Answer B", "The answer is B. robots", "B!"),
     ),
     "letter with words": Case(
         Choice("ABCD"), Example((ROBOTS.prompt[0],), "C"), "C", "C", ("A", "B"), ("C. top left", "C: Top-left",
@@ -60,7 +60,8 @@ CASES: Mapping[str, Case] = {
         Integer(0, 12), Example((), 4), "4", 4, ("5", "0", "12"),
         ("04", "+4", "4.0", "４", "٤", "4 hops", "4 hops.", "4 edges", "4 triangles", r"4\text{ hops}", "4 steps",
          "**4** hops", "4 links", "The number is 4", "cell 4", "- 4", "4 hop(s)", "Distance: 4", "4 nodes",
-         "4\u00a0hops"),
+         "4\u00a0hops", "4 hops away", "4hops",
+         "The number of hops is 4"),
     ),
     "triangles": Case(Integer(0, 99), Example((), 5), "5", 5, ("15", "50"), ("5 triangles", "5 Triangles.",
     "`5` triangles")),

@@ -15,7 +15,7 @@ from ssl4rl.core.verify.plain import fold, innermost, normalise
 if TYPE_CHECKING:
     import numpy as np
 
-_CALLED = re.compile(r"(?:the )?(?:option|choice|letter|number|answer|candidate) (.+)")
+_CALLED = re.compile(r"(?:the )?(?:option|choice|letter|number|answer|candidate) [(\[]?(.+)")
 _PLACED = re.compile(
     r"(?:(?:in|at|on) )?(?:the )?(.+?)(?: (?:corner|quadrant|quarter|part|region|area|cell|section|side|half))?"
 )

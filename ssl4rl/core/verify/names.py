@@ -17,11 +17,11 @@ Spelling = Mapping[str, str]
 
 SEPARATOR = re.compile(r"\s?[,;\n]\s?")
 AND = re.compile(r"\s(?:and|&)\s|\s?&\s?")
-STEP = re.compile(r"\s?(?:,|;|\n|-{0,2}>|=>)\s?")
-STEP_OR_AND = re.compile(r"\s?(?:-->|--?)\s?|\s(?:then|to|and)\s")
+STEP = re.compile(r"\s?(?:,|;|\n|-{0,3}>|={1,2}>)\s?")
+STEP_OR_AND = re.compile(r"\s?-{1,3}\s?|\s(?:then|to|and)\s")
 _ARROW = re.compile(r"\s?(?:<->|<=>|<--?|--?>|=>|--?)\s?|\s(?:and|to|&)\s")
 _ROUND_A_NAME = " \"'`*_()[]{}.$"
-_WORD_BEFORE = re.compile(r"(?:and |then )?(?:the )?(?:node|vertex)s? (?=\S)|(?:and|then) (?=\S)", re.IGNORECASE)
+_WORD_BEFORE = re.compile(r"(?:and |then )?(?:the )?(?:node|vertex)s? (?=\S)|(?:and|then|from) (?=\S)", re.IGNORECASE)
 _EDGE_BEFORE = re.compile(
     r"(?:and )?(?:the )?(?:(?:missing |hidden )?edge )?(?:(?:between|from) )?(?=\S)", re.IGNORECASE
 )

@@ -19,12 +19,12 @@ _COUNTED = (
 )
 _UNIT = rf"(?:{_COUNTED})(?:s|\(s\)?)?|vertex|vertices|patches"
 _INTEGER = re.compile(
-    rf"(?:(?:cell|number|no\.|tile|#)\s?)?([+-]?\d{{1,9}})(?:\.0{{0,9}})?(?:\s(?:{_UNIT}))?\.?", re.IGNORECASE
+    rf"(?:(?:cell|number|no\.|tile|#)\s?)?([+-]?\d{{1,9}})(?:\.0{{0,9}})?(?:\s?(?:{_UNIT})(?: away)?)?\.?", re.IGNORECASE
 )
 _BULLET = re.compile(r"-\s(?=\d)")
 _TURN = r"counter[-\s]{0,2}clockwise|anti[-\s]{0,2}clockwise|ccw|clockwise|cw"
 _ANGLE = re.compile(
-    rf"(?:({_TURN})\s?[,:]?\s)?([+-]?\d{{1,9}})(?:\.0{{1,9}})?(?:\s?(?:°|degrees?\b|degs?\b))?"
+    rf"(?:({_TURN})\s?[,:]?\s)?([+-]?\d{{1,9}})(?:\.0{{1,9}})?(?:[-\s]?(?:°|degrees?\b|degs?\b|度))?"
     rf"(?:\s?[,;(]?\s?({_TURN})\)?)?(?:\s(?:rotation|turn))?\.?",
     re.IGNORECASE,
 )

@@ -178,11 +178,11 @@ def _markup(text: str) -> str:
 
 _LEAD = re.compile(
     r"(?:(?:so|thus|hence|therefore)\s?,?\s)?"
-    r"(?:(?:the|my|our)\s)?(?:(?:final|correct|right|best)\s)?"
+    r"(?:(?:the|my|our|la|die|il)\s)?(?:(?:final|correct|right|best)\s)?"
     r"(?:(?:answer|result|solution|option|choice|letter)s?|antwort|réponse|respuesta|resposta|risposta|ответ|答案|答え|정답"
     r"|(?:rotation |bounding |missing |hidden |shortest )?"
     r"(?:angle|rotation|order|permutation|paths?|nodes?|neighbou?rs|edges?|box|distance|position|location|coordinates)"
-    r"|number)"
+    r"|number(?: of (?:hops|edges|steps|links|triangles|nodes))?)"
     r"(?:\s?[:=]|\n|\s(?:is|are|would be|must be|ist|est|es)\b\s?:?|是:?|は|为)",
     re.IGNORECASE,
 )
