@@ -1,6 +1,6 @@
 """How long a verifier takes to read a reply: ordinary ones, the longest answers that are read, and megabytes.
 
-    python benchmarks/reply_reading.py [--rounds 5] [--json FILE]
+    python benchmarks/reply_reading.py [--rounds 5] [--characters 1000000] [--json FILE]
 
 Ordinary replies are the right and the spoiled ones of tests/hostile/replies.py (every verifier, every wrapper); the
 longest answers are 4,000 characters between the tags, and the megabytes 1,000,000 characters, each of kinds that are
@@ -58,16 +58,16 @@ def longest(size: int) -> Mapping[str, str]:
     return found
 
 
-def megabytes() -> Mapping[str, str]:
-    found = dict(longest(MEGABYTE))
+def megabytes(size: int) -> Mapping[str, str]:
+    found = dict(longest(size))
     for piece in (*TAGS, *PIECES):
-        body = (piece * (MEGABYTE // len(piece) + 1))[:MEGABYTE]
+        body = (piece * (size // len(piece) + 1))[:size]
         found[f"reply of {piece!r}"] = body
         found[f"{piece!r} before the answer"] = f"{body}<answer>1</answer>"
         found[f"{piece!r} behind the answer"] = f"<answer>1</answer>{body}"
         found[f"{piece!r} in the thought"] = f"<think>{body}</think><answer>1</answer>"
-    found["1 and blanks"] = "<answer>1" + " " * MEGABYTE + "</answer>"
-    found["blanks and >"] = "<answer>1</answer>" + (">" + " " * 999) * 1000
+    found["1 and blanks"] = "<answer>1" + " " * size + "</answer>"
+    found["blanks and >"] = "<answer>1</answer>" + (">" + " " * 999) * (size // 1000)
     return found
 
 
@@ -87,7 +87,7 @@ def summary(milliseconds: list[float]) -> dict[str, float]:
     return {name: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 4) for name, share in at.items()}
 
 
-def measure(rounds: int) -> dict[str, Any]:
+def measure(rounds: int, characters: int) -> dict[str, Any]:
     ordinary: dict[str, list[float]] = {}
     replies: list[Reply] = [*right_replies(), *spoiled_replies()]
     for reply in replies:
@@ -97,7 +97,7 @@ def measure(rounds: int) -> dict[str, Any]:
         "ordinary_by_case": {name: summary(row) for name, row in ordinary.items()},
     }
     first = {type(case.verifier).__name__: case for case in reversed(CASES.values())}
-    for name, texts in (("longest_answer", longest(LONGEST)), ("megabyte", megabytes())):
+    for name, texts in (("longest_answer", longest(LONGEST)), ("megabyte", megabytes(characters))):
         slow = [(timed_ms(case, text, 1), v, kind) for v, case in first.items() for kind, text in texts.items()]
         slow.sort(reverse=True)
         # what was slow once is measured again, for an interrupt may have been
@@ -114,9 +114,14 @@ def measure(rounds: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--characters", type=int, default=MEGABYTE, help="how long the megabytes are")
     parser.add_argument("--json", type=Path, default=RESULTS)
     asked = parser.parse_args()
-    result = {"python": platform.python_version(), "machine": platform.machine(), **measure(asked.rounds)}
+    result = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        **measure(asked.rounds, asked.characters),
+    }
     asked.json.write_text(json.dumps(result, indent=1, ensure_ascii=True) + "\n")
     for name in ("ordinary", "longest_answer", "megabyte"):
         print(name, {key: value for key, value in result[name].items() if key != "slowest"})

@@ -19,7 +19,8 @@ _COUNTED = (
 )
 _UNIT = rf"(?:{_COUNTED})(?:s|\(s\)?)?|vertex|vertices|patches"
 _INTEGER = re.compile(
-    rf"(?:(?:cell|number|no\.|tile|#)\s?)?([+-]?\d{{1,9}})(?:\.0{{0,9}})?(?:\s?(?:{_UNIT})(?: away)?)?\.?", re.IGNORECASE
+    rf"(?:(?:cell|number|no\.|tile|#)\s?)?([+-]?\d{{1,9}})(?:\.0{{0,9}})?(?:\s?(?:{_UNIT})(?: away)?)?\.?",
+    re.IGNORECASE,
 )
 _BULLET = re.compile(r"-\s(?=\d)")
 _TURN = r"counter[-\s]{0,2}clockwise|anti[-\s]{0,2}clockwise|ccw|clockwise|cw"
