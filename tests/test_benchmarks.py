@@ -97,3 +97,19 @@ def test_shared_prompts(tmp_path: Path) -> None:
     (found,) = json.loads(out.read_text())["results"]
     assert set(found["seconds"]) == {"shared", "unshared"}
     assert found["ratio"] > 0
+
+
+@pytest.mark.slow
+def test_reply_reading(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    told = run("reply_reading.py", "--rounds", "1", "--characters", "5000", "--json", str(out))
+    found = json.loads(out.read_text())
+    assert [line.split()[0] for line in told.splitlines() if line[0] != " "] == [
+        "ordinary",
+        "longest_answer",
+        "megabyte",
+    ]
+    assert found["ordinary"]["n"] > 1300
+    assert {row["verifier"] for row in found["megabyte"]["slowest"]} <= {
+        *("Choice", "Integer", "Angle", "Permutation", "Box", "NodeSet", "EdgeSet", "Path", "Text", "Several")
+    }

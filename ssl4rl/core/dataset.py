@@ -146,9 +146,12 @@ class TaskDataset(Sequence[Example]):
             ids = [split.source.id(i) for i in chosen]
             try:
                 items = [split.source[i] for i in chosen]
-                return task.make(items, level.params, rng), ids, rejected
+                made = task.make(items, level.params, rng)
             except Unusable as why:
                 rejected.append({"sources": ids, "why": str(why)})
+                continue
+            notes = task.verifier_for(level.params).notes(made)
+            return replace(made, meta={**made.meta, **notes}) if notes else made, ids, rejected
         reasons = Counter(str(r["why"]) for r in rejected).most_common(3)
         raise Ssl4rlError(
             f"{task.name} found no usable example in {MAX_ATTEMPTS} draws from {split.source.uri} ({split.part}): "

@@ -59,11 +59,6 @@ class Source(ABC, Generic[S]):
         """What was read and how, in one line: what was guessed, dropped, and how much there is; "": nothing to say."""
         return ""
 
-    @property
-    def notes(self) -> Sequence[str]:
-        """What was done to items that a reader should know of, a line each ("3 pictures are ...")."""
-        return ()
-
 
 def content_id(data: bytes) -> str:
     """The usual content id: 16 hex digits of a blake2b hash."""

@@ -124,6 +124,6 @@ def test_sixteen_bit_colours_of_which_few_bits_are_left_are_refused() -> None:
 def test_the_source_says_that_it_stretched(tmp_path: Path) -> None:
     (tmp_path / "heights.tif").write_bytes(tiff(RAMP))
     Image.new("RGB", (20, 20)).save(tmp_path / "plain.png")
-    assert open_folder(str(tmp_path)).notes == (f"1 of 2 pictures: {NOTE}",)
+    assert open_folder(str(tmp_path)).taken == f"1 of 2 pictures: {NOTE}"
     (tmp_path / "heights.tif").unlink()
-    assert open_folder(str(tmp_path)).notes == ()
+    assert open_folder(str(tmp_path)).taken == ""

@@ -67,8 +67,8 @@ class PhotoSource(Source[Photo]):
         return self._problems
 
     @property
-    def notes(self) -> Sequence[str]:
-        return self._notes
+    def taken(self) -> str:
+        return "; ".join(self._notes)
 
 
 def examine(uri: str, photos: Sequence[EncodedPhoto], problems: Sequence[Problem] = ()) -> PhotoSource:

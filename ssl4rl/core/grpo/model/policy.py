@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from ssl4rl.core.grpo.model.pretrained import (
     with_adapter,
 )
 from ssl4rl.core.grpo.model.processors import has_processor, load_processor, original_files, save_processor
-from ssl4rl.core.prompt import messages
+from ssl4rl.core.prompt import left_to_write, messages, opening
 from ssl4rl.core.types import Example, Ssl4rlError
 
 _PROCESSOR_ARGUMENT = {"image": "images", "audio": "audio", "video": "videos"}
@@ -81,6 +82,11 @@ class Encoder:
             return "\n".join(message["content"] for message in talk) + "\n"
         text: str = owner.apply_chat_template(talk, add_generation_prompt=True, tokenize=False)
         return text
+
+    @cached_property
+    def opening(self) -> str:
+        """What the template writes of every reply, see `core.prompt.opening`."""
+        return opening(self.render(Example(("Question",), None), ""))
 
     def _placeholder(self, part: Mapping[str, Any]) -> str:
         token = getattr(self.processor, f"{part['type']}_token", None)
@@ -149,14 +155,18 @@ class Policy:
         return int(pad if pad is not None else self.eos_ids[0])
 
     def decode(self, ids: Tensor) -> str:
-        """The text of completion tokens, special tokens left out (answer tags stay even where they are special)."""
+        """The whole reply: what the template opened, then the text of completion tokens.
+
+        Special tokens are left out (answer tags stay even where they are special).
+        """
         silent = {*self.eos_ids, self.pad_id}
         kept = [i for i in ids.tolist() if i not in silent]
         text: str = self.encoder.tokenizer.decode(kept, skip_special_tokens=False)
-        return text
+        return self.encoder.opening + text
 
     def tokens(self, text: str) -> Tensor:
-        """long [C]: the tokens of a completion, with the end of turn."""
+        """long [C]: the tokens of a whole reply that the template has not written, with the end of turn."""
+        text = left_to_write(text, self.encoder.opening)
         ids = self.encoder.tokenizer(text, add_special_tokens=False)["input_ids"]
         return torch.tensor([*ids, self.eos_ids[0]], dtype=torch.long)
 
