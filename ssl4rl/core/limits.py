@@ -1,7 +1,7 @@
 """How much work and memory an input may ask for, and the opening of files that cannot hang.
 
-What people bring is data, and data may ask for more than it looks: a megabyte of .gz for a gigabyte of text, a pipe that
-nobody writes to. Readers count before they work: bytes as they are decoded, rows and elements as they are met. Past a
+What people bring is data, and data may ask for more than it looks: a megabyte of .gz for a gigabyte of text, a pipe
+that nobody writes to. Readers count before they work: bytes as they are decoded, rows and elements as they are met. Past a
 limit there is one line that names it. Every limit is a line of `LIMITS` and moved by its environment variable.
 """
 
