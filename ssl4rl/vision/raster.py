@@ -1,7 +1,7 @@
 """Rasters of more than 8 bits: stretched over the values that they hold.
 
-A 12-bit scan in a 16-bit file, heights in metres, a satellite's radiances: none of them says which value is white. Taken
-by the container's scale they come out as a few shades of black, which looks like a picture and teaches nothing.
+A 12-bit scan in a 16-bit file, heights in metres, a satellite's radiances: none of them says which value is white.
+Taken by the container's scale they come out as a few shades of black, which looks like a picture and teaches nothing.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ SECRET_WORD = "TOPSECRET"
 
 @dataclass(frozen=True)
 class Case:
-    """A thing to open: `uri` as a user would write it, of `plugin` "vision" or "graph"; `bomb`: it goes for resources."""
+    """A thing to open: `uri` as a user would write it, of `plugin` "vision" or "graph"; `bomb`: goes for resources."""
 
     name: str
     family: str

@@ -1,7 +1,7 @@
 """Opens hundreds of hostile files, each in a child process: `python -m tests.hostile.files [--seed N] [--keep DIR]`.
 
-A case passes when it ends with a source or with one `Ssl4rlError` on one line; its pictures or graphs are then used as a
-task would. Counted: other exceptions, children that died, more than 20 s, more than 2 GB, and anything of the folder
+A case passes when it ends with a source or with one `Ssl4rlError` on one line; its pictures or graphs are then used as
+a task would. Counted: other exceptions, children that died, more than 20 s, more than 2 GB, and anything of the folder
 `outside` that came in.
 """
 
@@ -38,7 +38,7 @@ FAULTS = ("exception", "died", "hang", "memory", "escape")
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a case. `outcome` is "opened", "refused" or one of FAULTS; `seconds` are of work, not the clock's."""
+    """What became of a case. `outcome` is "opened", "refused" or one of FAULTS; `seconds` of work, not the clock's."""
 
     case: Case
     outcome: str

@@ -205,7 +205,7 @@ def _tiff(
     rows: int = 0,
     more: tuple[tuple[int, int, int, int], ...] = (),
 ) -> bytes:
-    """A little-endian TIFF's head with the data behind it: raw in one strip, or every strip the same `strips` (deflate).
+    """A little-endian TIFF's head with the data behind it: raw in one strip, or all strips the same `strips` (deflate).
 
     Args:
         more: further entries (tag, type, count, value).

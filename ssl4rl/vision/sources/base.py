@@ -212,7 +212,7 @@ def one_line(text: str) -> str:
 
 
 def _matches(uri: str, pattern: Path) -> list[Path]:
-    """The regular files that a glob names, sorted. "**" once is enough for any depth; more of them multiply the work."""
+    """The regular files that a glob names, sorted. "**" once is enough for any depth; more multiply the work."""
     if pattern.parts.count("**") > 1:
         raise Ssl4rlError(f"{uri[:200]!r} has several '**'; allowed: one")
     try:

@@ -129,7 +129,8 @@ def _photos(path: Path, rows: Iterator[Record], columns: list[str]) -> tuple[lis
         name = f"{one_line(path.name)} row {row.number}"
         if len(problems) > _MOST_PROBLEMS:
             raise Ssl4rlError(
-                f"tsv:{path}: more than {_MOST_PROBLEMS} of its rows cannot be used; first {problems[0].name}: {problems[0].why}"
+                f"tsv:{path}: more than {_MOST_PROBLEMS} of its rows cannot be used; "
+                f"first {problems[0].name}: {problems[0].why}"
             )
         if len(row.fields) != len(columns):
             problems.append(Problem(name, f"has {len(row.fields)} columns, the header {len(columns)}"))
