@@ -14,7 +14,7 @@ import ssl4rl
 ROOT = Path(ssl4rl.__file__).parent
 
 ORDER = """
-types uri verify task source registry dataset prompt recipe strategies curriculum mixture |
+types uri verify task source registry dataset prompt recipe_files recipe strategies curriculum mixture |
 grpo.ranks grpo.model grpo.stream grpo.logps grpo.sampling grpo.update grpo.trainer grpo.preflight grpo.record
 grpo.opening grpo.native grpo.trl grpo.run
 """
@@ -22,9 +22,9 @@ grpo.opening grpo.native grpo.trl grpo.run
 
 CONTRACT = [f"core.{name}" for name in ORDER.partition("|")[0].split()]
 LOOP = [f"core.{name}" for name in ORDER.partition("|")[2].split()]
-TOOLS = ["tools.catalogue", "tools.run_log", "tools.charts", "tools.page", "tools.evaluate_model", "tools.preview"]
-TOOLS += ["tools.check", "tools.audit", "tools.probe", "tools.report"]
-ROOMS = [*CONTRACT, *LOOP, "vision", "graph", "embedded", *TOOLS, "cli"]
+TOOLS = ["asked", "catalogue", "run_log", "weights", "charts", "page", "shown"]
+TOOLS += ["preview", "check", "audit", "evaluate", "probe", "report", "train"]
+ROOMS = [*CONTRACT, *LOOP, "vision", "graph", "embedded", *(f"tools.{name}" for name in TOOLS), "cli"]
 
 APART = {"vision": ["graph", "core.grpo"], "graph": ["vision", "core.grpo"], "tools": ["vision", "graph", "embedded"]}
 """What a room may not import although it stands before it in the order."""
