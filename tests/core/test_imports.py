@@ -105,6 +105,8 @@ def test_every_module_has_a_room() -> None:
         ("vision.rotation", "graph.graph"),
         ("graph.tasks.hops", "core.grpo.ranks"),
         ("tools.audit.audit", "tools.report.report"),
+        ("tools.shown", "tools.preview.preview"),
+        ("tools.report.report", "tools.train"),
     ],
 )
 def test_a_planted_wrong_import_is_found(module: str, target: str) -> None:
@@ -152,8 +154,11 @@ def test_core_without_grpo_imports_no_torch_and_no_model() -> None:
     [
         ("import ssl4rl", [*HEAVY, "PIL", "numpy", "scipy", "click"]),
         ("import ssl4rl; ssl4rl.create_dataset, ssl4rl.Choice, dir(ssl4rl)", [*HEAVY, "PIL", "scipy"]),
+        ("import ssl4rl; [getattr(ssl4rl, name) for name in ssl4rl.__all__]", [*HEAVY, "sklearn"]),
         ("from ssl4rl.cli import run; run(['--help'])", [*HEAVY, "PIL", "numpy", "scipy", "jinja2"]),
         ("from ssl4rl.cli import run; run(['list'])", [*HEAVY, "jinja2"]),
+        ("from ssl4rl.cli import run; run(['list', '--recipes'])", [*HEAVY, "jinja2", "pydantic"]),
+        ("from ssl4rl.cli import run; run(['train', 'nothing'])", HEAVY),
         ("from ssl4rl.cli import run; run(['preview', 'nothing'])", HEAVY),
     ],
 )

@@ -124,8 +124,9 @@ def test_an_unknown_name_is_one_line(name: str, line: str, tmp_path: Path, monke
 
 def test_recipes_ship_with_the_package_and_lie_there_alone() -> None:
     top = Path(__file__).parents[2] / "recipes"
-    assert top.is_symlink()
-    assert top.resolve() == SHIPPED.resolve()
+    if top.exists():  # in a clone, for `ssl4rl train recipes/NAME.yaml`; an sdist leaves the link out
+        assert top.is_symlink()
+        assert top.resolve() == SHIPPED.resolve()
     assert {"quickstart_vision", "quickstart_graph", "qwen2_5_vl_3b_lora"} <= shipped().keys()
 
 
