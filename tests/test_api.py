@@ -315,14 +315,24 @@ def test_cells_of_a_notebook(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "first completion:" in capsys.readouterr().out
 
 
+SMALL = """
+import ssl4rl
+from ssl4rl.tools.train import train
+small = {"warmup.steps": 1, "warmup.prompts_per_step": 2, "grpo.prompts_per_step": 2, "eval.n": 4, "train.steps": 1}
+ssl4rl.train = lambda recipe, **overrides: train(recipe, **{**overrides, **small})
+"""
+
+
 def test_the_readmes_python(tmp_path: Path) -> None:
-    """Every block of it, in order, in a folder with photos/ and an empty runs/."""
+    """Every block of it, in order, in a folder with photos/; what is trained is trained for a step."""
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     blocks = [part.partition("```")[0] for part in readme.split("```python\n")[1:]]
     assert "create_dataset" in blocks[0]
     photographs(tmp_path / "photos", 12)
-    code = "\n".join(blocks)
+    code = "\n".join([SMALL, *blocks])
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / "page.html").read_text().count("<article") == 4
+    assert str(Path("runs") / "quickstart_vision" / "final") in done.stdout
