@@ -181,7 +181,7 @@ def evaluate(
     place = find_weights(model, before=before)
     if place.run is None and (before or save):
         raise Ssl4rlError(
-            f"--{'before' if before else 'save'}: {model!r} is not in a run's folder, which has a recipe.yaml; "
+            f"{'before' if before else 'save'}: {model!r} is not in a run's folder, which has a recipe.yaml; "
             "allowed: runs/NAME, runs/NAME/final, runs/NAME/checkpoints/..."
         )
     chosen = {"style": style, "max_new_tokens": max_new_tokens, "system": system, "held_out": held_out}

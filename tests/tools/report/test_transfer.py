@@ -191,8 +191,8 @@ def test_eval_saves_what_it_measures_into_the_run(run_folder: Path, capsys: pyte
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["embedded:tiny_vlm", "--save"], "--save: 'embedded:tiny_vlm' is not in a run's folder"),
-        (["embedded:tiny_vlm", "--before"], "--before: 'embedded:tiny_vlm' is not in a run's folder"),
+        (["embedded:tiny_vlm", "--save"], "save: 'embedded:tiny_vlm' is not in a run's folder"),
+        (["embedded:tiny_vlm", "--before"], "before: 'embedded:tiny_vlm' is not in a run's folder"),
         (
             ["embedded:tiny_vlm", "--task", "vision/jigsaw@777[2x2]"],
             "'vision/jigsaw@777[2x2]': got version 777; allowed: ",
