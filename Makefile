@@ -34,8 +34,8 @@ test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 demo: $(STAMP)
-	$(BIN)/ssl4rl train recipes/quickstart_vision.yaml resume=true
-	$(BIN)/ssl4rl train recipes/quickstart_graph.yaml resume=true
+	$(BIN)/ssl4rl train quickstart_vision resume=true
+	$(BIN)/ssl4rl train quickstart_graph resume=true
 	$(BIN)/ssl4rl report runs/quickstart_vision runs/quickstart_graph --out runs/report.html
 
 lint: $(STAMP)

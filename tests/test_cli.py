@@ -51,6 +51,8 @@ LETTER = f"{FAKES}:letter"
         (["preview", "rotatoin"], "unknown task 'rotatoin'; did you mean 'vision/rotation'?"),
         (["preview", "./none.py:TASKS"], "plugin file './none.py' does not exist"),
         (["preview", f"{FAKES}:TASKS"], "has no task 'TASKS'; name one of: letter, pair, picture"),
+        (["list", "vision/rotation", "--recipes"], "--recipes lists recipes alone; leave out tasks and --examples"),
+        (["train", "quickstart_vison"], "unknown recipe 'quickstart_vison'; did you mean 'quickstart_vision'?"),
         (["list", "vision/rotatoin"], "unknown task 'vision/rotatoin'; did you mean 'vision/rotation'?"),
         (["check", "vision/rotatoin"], "unknown task 'vision/rotatoin'; did you mean 'vision/rotation'?"),
         (["check", LETTER, "-n", "1"], "ssl4rl check: invalid value for '-n': 1 is not in the range x>=2"),
@@ -103,6 +105,27 @@ def test_list_names_tasks_levels_and_chance(capsys: pytest.CaptureFixture[str]) 
     assert (
         capsys.readouterr().out == f"{LETTER}  Which option is the word?\n    easy  chance 0.5\n    hard  chance 0.25\n"
     )
+
+
+def test_list_names_the_recipes_with_their_first_line(capsys: pytest.CaptureFixture[str]) -> None:
+    first = "Trains a small vision-language model, made on the spot, to see which way up a drawn scene is. No download."
+    assert cli.run(["list", "--recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"quickstart_vision     {first}" in lines
+    assert cli.run(["list", "--recipes", "--json"]) == 0
+    (record,) = [one for one in json.loads(capsys.readouterr().out)["recipes"] if one["recipe"] == "quickstart_vision"]
+    assert list(record) == ["recipe", "summary", "path"]
+    assert record["summary"] == first
+    assert Path(record["path"]).read_text().startswith(f"# {first}\n")
+    assert len(lines) == len(list(Path(record["path"]).parent.glob("*.yaml")))
+
+
+def test_json_stays_json_where_the_terminal_lacks_a_character() -> None:
+    arguments = ["x", "preview", LETTER, "-n", "1", "--data", "words:\u4e00,b,c,d", "--split", "all", "--json"]
+    code = f"sys.argv = {arguments!r}; cli.main()"
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command(code), capture_output=True, env=environment, check=True)
+    assert json.loads(done.stdout)["data"] == "words:\u4e00,b,c,d"
 
 
 def test_list_reports_what_cannot_be_loaded_and_goes_on(

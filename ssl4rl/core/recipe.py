@@ -1,4 +1,4 @@
-"""Typed recipes: YAML, with `section.key=value` from the command line on top.
+"""Typed recipes: YAML or plain values, with overrides on top (`recipe_files`).
 
 Every key has a type, a default and a range; an unknown one is an error that names the nearest. The resolved recipe is
 written into the run's folder.
@@ -6,13 +6,14 @@ written into the run's folder.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ssl4rl.core.recipe_files import Overrides, override, plain, read_tree
 from ssl4rl.core.types import Ssl4rlError, nearest
 
 
@@ -258,25 +259,29 @@ class Recipe(_Section):
         return self.model_dump(mode="json", exclude={"resume", "overwrite"})
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Reads a recipe file and applies `section.key=value` overrides (values are YAML; `tasks.0.level=90deg` works).
+def load_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe, overrides: Overrides = ()) -> Recipe:
+    """A recipe with overrides on top.
+
+    Args:
+        recipe: a file's path, the name of one that ships with the package ("quickstart_vision"; a file of that name
+            wins), its plain values, or a recipe.
+        overrides: `section.key=value` texts (values are YAML; `tasks.0.level=90deg` works), or values by key, dotted
+            or nested: {"train.steps": 20} or {"train": {"steps": 20}}.
 
     Raises:
-        Ssl4rlError: no such file, not YAML, an unknown key (with the nearest), a value of the wrong type or range.
+        Ssl4rlError: no such file or name, not YAML, an unknown key (with the nearest), a value of the wrong type or
+            range.
     """
-    file = Path(path)
-    try:
-        tree = yaml.safe_load(file.read_text())
-    except OSError as error:
-        near = nearest(file.name, sorted(p.name for p in file.parent.glob("*.y*ml"))) if file.parent.is_dir() else ""
-        raise Ssl4rlError(f"recipe {str(path)!r} cannot be read: {error.strerror}{near}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Ssl4rlError(f"recipe {str(path)!r} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise Ssl4rlError(f"recipe {str(path)!r} holds {type(tree).__name__}, not keys and values")
-    for override in overrides:
-        _apply(tree, override)
-    return make_recipe(tree, where=str(path))
+    if isinstance(recipe, Recipe):
+        tree, where = recipe.model_dump(mode="json"), f"recipe {recipe.name!r}"
+    elif isinstance(recipe, Mapping):
+        tree, where = plain(recipe), "recipe"
+    elif isinstance(recipe, (str, os.PathLike)):
+        tree, where = read_tree(recipe), os.fspath(recipe)
+    else:
+        raise Ssl4rlError(f"a recipe is {type(recipe).__name__}; allowed: a path, a name, a mapping or a Recipe")
+    override(tree, overrides)
+    return make_recipe(tree, where)
 
 
 def make_recipe(tree: Mapping[str, Any], where: str = "recipe") -> Recipe:
@@ -285,47 +290,6 @@ def make_recipe(tree: Mapping[str, Any], where: str = "recipe") -> Recipe:
         return Recipe.model_validate(tree)
     except ValidationError as error:
         raise Ssl4rlError(f"{where}: {_explain(error)}") from None
-
-
-def _apply(tree: Any, override: str) -> None:
-    key, found, text = override.partition("=")
-    if not found:
-        raise Ssl4rlError(f"override {override!r}: write it as section.key=value")
-    try:
-        # "scenes:" is a source and not a mapping without a value
-        value = text if text.endswith(":") else _number(yaml.safe_load(text))
-    except yaml.YAMLError:
-        raise Ssl4rlError(f"override {override!r}: the value is not YAML") from None
-    *path, last = key.split(".")
-    for part in path:
-        if isinstance(tree, list):
-            tree = tree[_position(tree, part, override)]
-        else:
-            if not isinstance(tree.get(part), (dict, list)):
-                tree[part] = {}
-            tree = tree[part]
-    if isinstance(tree, list):
-        tree[_position(tree, last, override)] = value
-    else:
-        tree[last] = value
-
-
-def _position(items: Sequence[Any], part: str, override: str) -> int:
-    if part.isdecimal() and int(part) < len(items):
-        return int(part)
-    raise Ssl4rlError(
-        f"override {override!r}: {part!r} is no position in a list of {len(items)}; allowed: 0 to {len(items) - 1}"
-    )
-
-
-def _number(value: Any) -> Any:
-    """YAML reads 1e-5 as text; people mean the number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
 
 def _explain(error: ValidationError) -> str:

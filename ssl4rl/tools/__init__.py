@@ -1,4 +1,4 @@
-"""What the command line offers beside training, a room for each command. Each takes names and options, and gives a
-record with texts, JSON or a page made of it. `catalogue.py`, `page.py`, `charts.py` and `run_log.py` are what they
-share.
+"""What the command line and `import ssl4rl` offer, a room for each command. Each room holds one function, which takes
+names and options and gives a record (`shown.py`): figures, a text, a page. `asked.py`, `catalogue.py`, `page.py`,
+`charts.py`, `run_log.py` and `weights.py` are what they share.
 """

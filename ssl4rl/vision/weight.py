@@ -1,8 +1,8 @@
 """What decoding a picture will take, told by its headers before anything is decoded.
 
 Bytes are those of the whole way, from the file to RGB: the decoder's own buffers, the pixels as the file has them and
-as RGB. They were measured (tests/hostile) and are what `picture_mib` allows. Work is counted in pixels times passes over
-them: what a progressive JPEG of 3,000 scans takes its hours by.
+as RGB. They were measured (tests/hostile) and are what `picture_mib` allows. Work is counted in pixels times passes
+over them: what a progressive JPEG of 3,000 scans takes its hours by.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ssl4rl.core.recipe import load_recipe, make_recipe
+from ssl4rl.core.recipe_files import SHIPPED, headline, shipped
 from ssl4rl.core.types import Ssl4rlError
 
 RECIPE = """
@@ -38,6 +40,120 @@ def test_defaults_and_overrides(path: Path) -> None:
 def test_the_stored_recipe_reads_back_equal(path: Path) -> None:
     recipe = load_recipe(path)
     assert make_recipe(recipe.dump()) == recipe
+
+
+def test_overrides_as_values(path: Path) -> None:
+    recipe = load_recipe(
+        path,
+        {
+            "optim.lr": 1e-5,
+            "tasks.0.level": "45deg",
+            "train": {"steps": 20, "seed": 3},
+            "model": {"lora": {"r": 4}},
+            "optim": {"betas": (0.8, 0.9)},
+            "data": Path("photos"),
+            "out": path.parent,
+        },
+    )
+    assert (recipe.optim.lr, recipe.optim.betas) == (1e-5, (0.8, 0.9))
+    assert recipe.tasks[0].level == "45deg"
+    assert (recipe.train.steps, recipe.train.seed, recipe.train.workers) == (20, 3, 0)
+    assert recipe.model.path == "embedded:tiny_vlm", "a section's other keys stay"
+    assert recipe.model.lora is not None
+    assert (recipe.model.lora.r, recipe.model.lora.alpha) == (4, 32)
+    assert (recipe.data, recipe.out) == ("photos", str(path.parent))
+    again = load_recipe(path, {"tasks": [{"task": "vision/jigsaw"}], "model": {"lora": None}})
+    assert [task.task for task in again.tasks] == ["vision/jigsaw"], "a list takes the place of a list"
+
+
+def test_texts_are_values_as_they_are_in_python_and_yaml_on_the_command_line(path: Path) -> None:
+    assert load_recipe(path, {"prompt.system": "1e-5"}).prompt.system == "1e-5"
+    assert load_recipe(path, ["optim.lr=1e-5"]).optim.lr == 1e-5
+
+
+def test_a_recipe_is_a_path_a_name_values_or_a_recipe(path: Path) -> None:
+    from_file = load_recipe(path, {"train": {"steps": 3}})
+    tree: dict[str, Any] = {
+        "name": "toy",
+        "model": {"path": "embedded:tiny_vlm"},
+        "data": "scenes:",
+        "tasks": [{"task": "vision/rotation", "level": "90deg"}],
+    }
+    assert load_recipe(tree, {"train.steps": 3}) == load_recipe(load_recipe(tree), {"train.steps": 3}) == from_file
+    assert "train" not in tree, "what was given stays as it was"
+    assert load_recipe(load_recipe(tree, {"resume": True})).resume
+    with pytest.raises(Ssl4rlError, match="a recipe is int; allowed: a path, a name, a mapping or a Recipe"):
+        load_recipe(7)  # type: ignore[arg-type]
+
+
+def test_a_name_is_a_recipe_of_the_package_unless_there_is_such_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe("quickstart_vision") == load_recipe(SHIPPED / "quickstart_vision.yaml")
+    (tmp_path / "quickstart_vision").mkdir()
+    assert load_recipe("quickstart_vision").name == "quickstart_vision"
+    (tmp_path / "quickstart_graph").write_text(RECIPE)
+    assert load_recipe("quickstart_graph").name == "toy"
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("quickstart_vison", "unknown recipe 'quickstart_vison'; did you mean 'quickstart_vision'?"),
+        ("zzz", "unknown recipe 'zzz'; allowed: curriculum_hops, curriculum_questions, "),
+        (
+            "recipes/quickstart_vision.yaml",
+            "recipe 'recipes/quickstart_vision.yaml' cannot be read: No such file or directory; did you mean "
+            "'quickstart_vision'?",
+        ),
+        (
+            "quickstart_graph.yaml",
+            "recipe 'quickstart_graph.yaml' cannot be read: No such file or directory; did you mean "
+            "'quickstart_graph'?",
+        ),
+    ],
+)
+def test_an_unknown_name_is_one_line(name: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Ssl4rlError) as error:
+        load_recipe(name)
+    assert str(error.value).startswith(line)
+    assert "\n" not in str(error.value)
+
+
+def test_recipes_ship_with_the_package_and_lie_there_alone() -> None:
+    top = Path(__file__).parents[2] / "recipes"
+    if top.exists():  # in a clone, for `ssl4rl train recipes/NAME.yaml`; an sdist leaves the link out
+        assert top.is_symlink()
+        assert top.resolve() == SHIPPED.resolve()
+    assert {"quickstart_vision", "quickstart_graph", "qwen2_5_vl_3b_lora"} <= shipped().keys()
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_recipes_first_line_stands_for_itself(name: str) -> None:
+    """`ssl4rl list --recipes` shows it."""
+    line = headline(shipped()[name])
+    assert line[0].isupper()
+    assert line.endswith((".", "?"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        ({"grop": {"group_size": 4}}, "unknown key 'grop'; did you mean 'grpo'?"),
+        ({"grpo": {"gruop_size": 4}}, "unknown key 'grpo.gruop_size'; did you mean 'group_size'?"),
+        ({"grpo.group_size": 1}, "grpo.group_size: input should be greater than or equal to 2, got 1"),
+        ({"tasks.1.level": "x"}, "override \"tasks.1.level='x'\": '1' is no position in a list of 1; allowed: 0 to 0"),
+        ({"optim.betas": [0.5, 0.9], "optim.betas.0.x": 1}, "optim.betas.0: input should be a valid number"),
+        ({"train": 20}, "train: input should be a valid dictionary or instance of TrainSection, got 20"),
+    ],
+)
+def test_wrong_overrides_as_values(path: Path, overrides: dict[str, Any], line: str) -> None:
+    with pytest.raises(Ssl4rlError) as error:
+        load_recipe(path, overrides)
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from ssl4rl.core.grpo.model.policy import Policy, load_policy
 
 from ssl4rl import Choice, Example
+from ssl4rl.core.grpo.model.policy import Policy, load_policy
 from tests.core.grpo.runs import recipe, run
 from tests.tiny_models import build
 

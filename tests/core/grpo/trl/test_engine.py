@@ -32,7 +32,6 @@ from ssl4rl.core.types import Ssl4rlError
 from tests.core.grpo.runs import metrics, recipe, resumed, run, start, weights
 
 Tiny = Callable[[str], Path]
-QUICKSTART = Path(__file__).parents[4] / "recipes" / "quickstart_vision.yaml"
 
 
 def trl_recipe(out: Path, *args: Any, **sections: Any) -> Recipe:
@@ -161,7 +160,7 @@ def test_trl_says_what_it_refuses(tmp_path: Path) -> None:
 def test_quickstart_recipe(tmp_path: Path) -> None:
     overrides = ["engine=trl", "grpo.prompts_per_step=4", "warmup.steps=3", "warmup.prompts_per_step=8", "eval.n=4"]
     overrides += ["warmup.rehearsal=0", "train.steps=2", "eval.every=1", "train.workers=0", f"out={tmp_path}"]
-    said = run(load_recipe(QUICKSTART, overrides))
+    said = run(load_recipe("quickstart_vision", overrides))
     folder = tmp_path / "quickstart_vision"
     summary = json.loads((folder / "summary.json").read_text())
     assert {"task", "model", "engine", "seconds", "steps", "before", "after", "unusable", "versions"} <= set(summary)
@@ -332,7 +331,7 @@ def test_two_processes(tmp_path: Path) -> None:
     script = tmp_path / "two.py"
     script.write_text(TWO)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(QUICKSTART.parents[1])}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[4])}
     done = subprocess.run(
         [*launch, str(script), str(tmp_path)], env=environment, capture_output=True, text=True, check=False
     )

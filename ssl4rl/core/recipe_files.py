@@ -1,0 +1,142 @@
+"""From a recipe's name, path or plain values, and overrides, to one tree of plain values. Light: no types are checked.
+
+`recipe.py` makes a typed recipe of the tree.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ssl4rl.core.types import Ssl4rlError, nearest
+
+SHIPPED = Path(__file__).parents[1] / "recipes"
+"""The recipes that come with the package."""
+
+Overrides = Sequence[str] | Mapping[str, Any]
+"""`section.key=value` texts, whose values are YAML; or values by key, `{"train.steps": 20}` or
+`{"train": {"steps": 20}}`."""
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with the package, by name."""
+    return {file.stem: file for file in sorted(SHIPPED.glob("*.yaml"))}
+
+
+def headline(file: Path) -> str:
+    """The first line of a recipe's opening comment, "" without one."""
+    with file.open(encoding="utf-8") as lines:
+        first = lines.readline()
+    return first.lstrip("# ").rstrip() if first.startswith("#") else ""
+
+
+def read_tree(recipe: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a recipe file says. A path to a file wins; a bare name without one is that of a recipe of the package.
+
+    Raises:
+        Ssl4rlError: there is no such file or name (with the nearest), or it is not YAML with keys.
+    """
+    file = _find(Path(recipe))
+    try:
+        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Ssl4rlError(f"recipe {str(recipe)!r} cannot be read: {error.strerror}{_nearest_file(file)}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Ssl4rlError(f"recipe {str(recipe)!r} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise Ssl4rlError(f"recipe {str(recipe)!r} holds {type(tree).__name__}, not keys and values")
+    return tree
+
+
+def _find(path: Path) -> Path:
+    """The file that `path` names."""
+    bare = len(path.parts) == 1 and path.suffix not in (".yaml", ".yml")
+    if not bare or path.is_file():
+        return path
+    ours = shipped()
+    if path.name not in ours:
+        raise Ssl4rlError(f"unknown recipe {path.name!r}{nearest(path.name, ours)}")
+    return ours[path.name]
+
+
+def _nearest_file(file: Path) -> str:
+    """A recipe beside the one that was asked for, else one of the package by its name."""
+    beside = sorted(p.name for p in file.parent.glob("*.y*ml")) if file.parent.is_dir() else []
+    near = nearest(file.name, beside)
+    ours = nearest(file.stem, shipped())
+    return ours if "did you mean" in ours and "did you mean" not in near else near
+
+
+def override(tree: dict[str, Any], overrides: Overrides) -> None:
+    """Sets keys of the tree. A mapping as a value is laid over the section's keys; every other value takes the place
+    of what was there, lists too.
+
+    Raises:
+        Ssl4rlError: an override without a value, one that is not YAML, or a position beyond the end of a list.
+    """
+    pairs: Iterable[tuple[str, Any, str]]
+    if isinstance(overrides, Mapping):
+        pairs = ((key, plain(value), f"{key}={value!r}") for key, value in overrides.items())
+    else:
+        pairs = (_parse(text) for text in overrides)
+    for key, value, shown in pairs:
+        _set(tree, str(key).split("."), value, shown, merge=isinstance(overrides, Mapping))
+
+
+def plain(value: Any) -> Any:
+    """Paths as texts, all the way down, and mappings as new ones."""
+    if isinstance(value, Mapping):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _parse(text: str) -> tuple[str, Any, str]:
+    key, found, value = text.partition("=")
+    if not found:
+        raise Ssl4rlError(f"override {text!r}: write it as section.key=value")
+    try:
+        # "scenes:" is a source and not a mapping without a value
+        return key, value if value.endswith(":") else _number(yaml.safe_load(value)), text
+    except yaml.YAMLError:
+        raise Ssl4rlError(f"override {text!r}: the value is not YAML") from None
+
+
+def _number(value: Any) -> Any:
+    """YAML reads 1e-5 as text; people mean the number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _set(tree: Any, path: Sequence[str], value: Any, shown: str, merge: bool) -> None:
+    """Sets one key; sections that are not there yet are made."""
+    *sections, last = path
+    for part in sections:
+        at: Any = _position(tree, part, shown) if isinstance(tree, list) else part
+        if not isinstance(tree[at] if isinstance(tree, list) else tree.get(at), (dict, list)):
+            tree[at] = {}
+        tree = tree[at]
+    at = _position(tree, last, shown) if isinstance(tree, list) else last
+    before = tree[at] if isinstance(tree, list) else tree.get(at)
+    if merge and isinstance(value, dict) and isinstance(before, dict):
+        for key, part in value.items():
+            _set(before, [str(key)], part, shown, merge)
+    else:
+        tree[at] = value
+
+
+def _position(items: Sequence[Any], part: str, shown: str) -> int:
+    if part.isdecimal() and int(part) < len(items):
+        return int(part)
+    raise Ssl4rlError(
+        f"override {shown!r}: {part!r} is no position in a list of {len(items)}; allowed: 0 to {len(items) - 1}"
+    )
