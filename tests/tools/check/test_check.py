@@ -52,7 +52,7 @@ def test_good_tasks_pass() -> None:
     assert [str(failure) for failure in report.failures] == []
     assert report.summary == "3 tasks at 5 levels: every promise is kept"
     record = report.to_json()
-    assert list(record) == ["ok", "summary", "checked", "failures"]
+    assert list(record) == ["ok", "summary", "taken", "checked", "failures"]
     assert record["ok"] is True
     assert list(record["checked"][0]) == ["task", "level", "checks", "skipped", "seconds"]
     assert list(record["checked"][0]["checks"]) == ["make", *conformance.CHECKS]

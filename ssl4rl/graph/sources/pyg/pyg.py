@@ -137,7 +137,7 @@ def _load(file: Input) -> Any:
 
 _BROKEN = (
     *(RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError, OSError, AssertionError),
-    *(OverflowError, MemoryError, ImportError, ArithmeticError, zipfile.BadZipFile, NotImplementedError),
+    *(OverflowError, MemoryError, ImportError, ArithmeticError, zipfile.BadZipFile, NotImplementedError, struct.error),
 )
 """What torch raises at files of another format, and at broken ones."""
 

@@ -120,6 +120,8 @@ def _row(line: str, source: _Lines, dialect: Dialect) -> list[str]:
         return [_unquoted(match[0]) for match in _WORD.finditer(text)]
     if '"' not in text:
         return text.split(dialect.delimiter)
+    if source.failures >= _FAILURES and text.count('"') % 2:
+        return text.split(dialect.delimiter)
     literal = [_unquoted(cell) for cell in text.split(dialect.delimiter)]
     bare = dialect.delimiter in "\t|"
     columns = dialect.columns or (len(literal) if bare else 0)
