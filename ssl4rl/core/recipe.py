@@ -6,18 +6,22 @@ written into the run's folder.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ssl4rl.core.types import Ssl4rlError, nearest
+from ssl4rl.core.plain_yaml import MAX_BYTES, number, read_yaml
+from ssl4rl.core.types import Ssl4rlError, nearest, shortened
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 class LoraSection(_Section):
@@ -156,7 +160,7 @@ class OptimSection(_Section):
     """AdamW. `warmup_steps` of linear warm-up, then constant or cosine down to a tenth."""
 
     lr: float = Field(1e-6, gt=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Share, Share] = (0.9, 0.999)
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     schedule: Literal["constant", "cosine"] = "constant"
@@ -180,8 +184,8 @@ class TrainSection(_Section):
     rollout_rows: int = Field(512, ge=1)
     checkpoint_every: int = Field(50, ge=1)
     keep_checkpoints: int = Field(2, ge=1)
-    workers: int = Field(0, ge=0)
-    threads: int | None = Field(None, ge=1)
+    workers: int = Field(0, ge=0, le=1024)
+    threads: int | None = Field(None, ge=1, le=4096)
     processes: int | None = Field(None, ge=1)
     shard: Literal["none", "optimizer"] = "none"
     cuda_graphs: bool = False
@@ -207,7 +211,7 @@ class EvalSection(_Section):
 class Recipe(_Section):
     """A whole run. `trl` holds further arguments of TRL's GRPOConfig for `engine: trl` (use_vllm, deepspeed, ...)."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     engine: Literal["native", "trl"] = "native"
     model: ModelSection
     tasks: list[TaskSection] = Field(min_length=1)
@@ -256,19 +260,28 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         Ssl4rlError: no such file, not YAML, an unknown key (with the nearest), a value of the wrong type or range.
     """
-    file = Path(path)
-    try:
-        tree = yaml.safe_load(file.read_text())
-    except OSError as error:
-        near = nearest(file.name, sorted(p.name for p in file.parent.glob("*.y*ml"))) if file.parent.is_dir() else ""
-        raise Ssl4rlError(f"recipe {str(path)!r} cannot be read: {error.strerror}{near}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Ssl4rlError(f"recipe {str(path)!r} is not YAML: {' '.join(str(error).split())}") from None
+    where = f"recipe {shortened(str(path))!r}"
+    tree = read_yaml(_content(Path(path), where), where)
+    if tree is None:
+        raise Ssl4rlError(f"{where} is empty")
     if not isinstance(tree, dict):
-        raise Ssl4rlError(f"recipe {str(path)!r} holds {type(tree).__name__}, not keys and values")
+        raise Ssl4rlError(f"{where} holds {type(tree).__name__}, not keys and values")
     for override in overrides:
         _apply(tree, override)
     return make_recipe(tree, where=str(path))
+
+
+def _content(file: Path, where: str) -> bytes:
+    """A file's bytes, at most one more than YAML takes. A pipe is read where a shell holds it open: <(command)."""
+    try:
+        if file.is_fifo() and file.parts[1:2] not in (("dev",), ("proc",)):
+            raise Ssl4rlError(f"{where} is a pipe that nobody may write to; allowed: a file")
+        with file.open("rb") as stream:
+            return stream.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        known = sorted(p.name for p in file.parent.glob("*.y*ml")) if os.path.isdir(file.parent) else []
+        raise Ssl4rlError(f"{where} cannot be read: {why}{nearest(file.name, known)}") from None
 
 
 def make_recipe(tree: Mapping[str, Any], where: str = "recipe") -> Recipe:
@@ -276,62 +289,52 @@ def make_recipe(tree: Mapping[str, Any], where: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        raise Ssl4rlError(f"{where}: {_explain(error)}") from None
+        raise Ssl4rlError(f"{shortened(where)}: {_explain(error)}") from None
 
 
 def _apply(tree: Any, override: str) -> None:
+    where = f"override {shortened(override)!r}"
     key, found, text = override.partition("=")
     if not found:
-        raise Ssl4rlError(f"override {override!r}: write it as section.key=value")
-    try:
-        # "scenes:" is a source and not a mapping without a value
-        value = text if text.endswith(":") else _number(yaml.safe_load(text))
-    except yaml.YAMLError:
-        raise Ssl4rlError(f"override {override!r}: the value is not YAML") from None
+        raise Ssl4rlError(f"{where}: write it as section.key=value")
+    # "scenes:" is a source and not a mapping without a value
+    value = text if text.endswith(":") else number(read_yaml(text, where))
     *path, last = key.split(".")
-    for part in path:
-        if isinstance(tree, list):
-            tree = tree[_position(tree, part, override)]
-        else:
-            if not isinstance(tree.get(part), (dict, list)):
-                tree[part] = {}
-            tree = tree[part]
+    for at, part in enumerate(path):
+        inner = tree[_position(tree, part, where)] if isinstance(tree, list) else tree.get(part)
+        if inner is None and isinstance(tree, dict):
+            inner = tree[part] = {}
+        if not isinstance(inner, dict | list):
+            above = ".".join(path[: at + 1])
+            raise Ssl4rlError(f"{where}: {shortened(above)!r} is {shortened(repr(inner))} and holds no keys")
+        tree = inner
     if isinstance(tree, list):
-        tree[_position(tree, last, override)] = value
+        tree[_position(tree, last, where)] = value
     else:
         tree[last] = value
 
 
-def _position(items: Sequence[Any], part: str, override: str) -> int:
-    if part.isdecimal() and int(part) < len(items):
+def _position(items: Sequence[Any], part: str, where: str) -> int:
+    if part.isdecimal() and len(part) < 10 and int(part) < len(items):
         return int(part)
     raise Ssl4rlError(
-        f"override {override!r}: {part!r} is no position in a list of {len(items)}; allowed: 0 to {len(items) - 1}"
+        f"{where}: {shortened(part)!r} is no position in a list of {len(items)}"
+        + (f"; allowed: 0 to {len(items) - 1}" if items else "")
     )
-
-
-def _number(value: Any) -> Any:
-    """YAML reads 1e-5 as text; people mean the number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
 
 def _explain(error: ValidationError) -> str:
     """The first problem in one line: where, what, allowed, nearest."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
+    place = ".".join(shortened(str(part)) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown key {place!r}{nearest(str(first['loc'][-1]), _keys(first['loc'][:-1]))}"
     if first["type"] == "missing":
         return f"{place!r} is missing"
     message = first["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
+    message = shortened(message[0].lower() + message[1:], 300)
     got = first["input"]
-    shown = f", got {got!r}" if isinstance(got, (str, int, float, bool, type(None))) else ""
+    shown = f", got {shortened(repr(got))}" if isinstance(got, (str, int, float, bool, type(None))) else ""
     return f"{place}: {message}{shown}" if place else message
 
 
