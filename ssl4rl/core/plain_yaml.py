@@ -31,16 +31,11 @@ class _Refused(Exception):
 
     def __init__(self, what: str, node: yaml.Node | yaml.Event) -> None:
         super().__init__(what)
-        self.line = node.start_mark.line + 1
+        self.line = node.start_mark.line + 1 if node.start_mark else 1
 
 
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 without dates: 2026-02-31 is text, and a name may look like one."""
-
-    yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in found if tag != f"{_TAG}timestamp"]
-        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
 
     def __init__(self, stream: bytes | str) -> None:
         super().__init__(stream)
@@ -50,7 +45,7 @@ class _Loader(yaml.SafeLoader):
         """Counts how deep it is, before the stack does."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise _Refused(f"nested deeper than {MAX_DEPTH} levels", self.peek_event())
+            raise _Refused(f"nested deeper than {MAX_DEPTH} levels", self.peek_event())  # type: ignore[no-untyped-call]
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -68,6 +63,10 @@ class _Loader(yaml.SafeLoader):
         return value
 
 
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if tag != f"{_TAG}timestamp"]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_constructor(f"{_TAG}int", _Loader.construct_yaml_int)
 _Loader.add_constructor(f"{_TAG}float", _Loader.construct_yaml_float)
 
@@ -151,7 +150,7 @@ def _check_keys(node: yaml.MappingNode) -> None:
 def _check_scalar(node: yaml.ScalarNode, kind: str) -> None:
     value: str = node.value
     shown = shortened(value)
-    if "\0" in value or not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+    if "\0" in value or (not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value)):
         raise _Refused(f"text with a character that nothing can store: {shown!r}", node)
     if kind == "int" and len(value) > _DIGITS:
         raise _Refused(f"a number of {len(value):,} digits; allowed: 64 bits", node)

@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ssl4rl.core.plain_yaml import MAX_BYTES, number, read_yaml
 from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 
-
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -174,6 +173,8 @@ class TrainSection(_Section):
     `shard`: what each of several processes holds a share of: nothing, or AdamW's state (the same weights, less memory).
     `cuda_graphs`: sample in steps of one shape, which a GPU replays; without a GPU the same steps, not replayed.
     `keep_start`: keep the policy as it is after the format warm-up, in `start/`.
+    `changed_data`: what a resumed run does whose pictures, graph, held-out items or tasks' versions are no longer those
+    of its checkpoint: refuse, or go on and say so in summary.json and the report.
     `gradient_agreement_every`: every so many steps, how far the tasks' gradients point the same way (0 is never).
     """
 
@@ -191,6 +192,7 @@ class TrainSection(_Section):
     cuda_graphs: bool = False
     keep_start: bool = False
     log_rollouts: int = Field(2, ge=0)
+    changed_data: Literal["refuse", "go_on"] = "refuse"
     gradient_agreement_every: int = Field(0, ge=0)
 
 

@@ -28,6 +28,7 @@ _KEPT_ON_RESUME = (
         "train.processes",
         "train.shard",
         "train.cuda_graphs",
+        "train.changed_data",
     ),
 )
 

@@ -23,7 +23,7 @@ from ssl4rl.core import registry
 from ssl4rl.core.grpo.model.policy import Policy
 from ssl4rl.core.grpo.model.pretrained import is_adapter, no_deprecations
 from ssl4rl.core.grpo.model.processors import one_line
-from ssl4rl.core.grpo.opening import Data, Found, finished, load, open_run
+from ssl4rl.core.grpo.opening import Data, Found, finished, load, open_run, prepare
 from ssl4rl.core.grpo.ranks import Ranks, open_ranks
 from ssl4rl.core.grpo.record.console import Interrupted, Progress, Say, introduce, progress_bar, silent, stop_after_step
 from ssl4rl.core.grpo.record.held_out import evaluate_if_due
@@ -199,7 +199,7 @@ class _Session:
         if self.sharded:  # no rank holds a whole model
             self.theirs.save_model(str(run.final))
             self.ranks.by_first(lambda: None)
-            self.trainer.policy = load(self.recipe, str(run.final), self.device)
+            self.trainer.policy = load(self.recipe, prepare(self.recipe, str(run.final)), self.device)
         self.evaluate(last=True)
         seconds = self.clock()
 
@@ -209,7 +209,8 @@ class _Session:
                     self.policy.model.delete_adapter("ref")
                 self.policy.save(run.final)
             shutil.rmtree(run.folder / "reference", ignore_errors=True)
-            summary = summarise(run, self.trainer, self.data.unusable, seconds) | {"shared_prompts": False}
+            summary = summarise(run, self.trainer, self.data.unusable, seconds)
+            summary |= {"shared_prompts": False, "changed_data": self.data.changes}
             run.write_summary(summary)
             return summary
 
@@ -329,7 +330,7 @@ class _Log(TrainerCallback):  # type: ignore[misc]
             "step": session.trainer.step,
             "first": self.first,
             "too_long": session.trainer.stream.too_long,
-            "unusable": session.data.unusable.to_json(),
+            **session.data.state(),
         }
         if session.ranks.first:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
