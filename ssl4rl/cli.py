@@ -6,8 +6,10 @@ and for a leak that `audit` found; 130 interrupted.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +33,17 @@ class Commands(click.Group):
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             raise Ssl4rlError(f"unknown command {args[0]!r}{nearest(args[0], self.commands)}")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command. Click would take an EOFError for Ctrl-C, and write an empty line before either."""
+        try:
+            return super().invoke(ctx)
+        except (EOFError, KeyboardInterrupt) as error:
+            raise _Passed from error
+
+
+class _Passed(Exception):
+    """Carries its cause past click."""
 
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -290,9 +303,26 @@ def _beside_a_bar(out: TextIO) -> Callable[[str], None]:
 # export and bench come here: one function each, its imports inside.
 
 
+_LINE, _TAIL = 480, 160  # characters of a line on stderr, and of its end where the middle is left out
+
+
 def main() -> None:
     """The entry point: runs the command and turns what it raises into an exit status."""
+    _hush_libraries()
     sys.exit(run(sys.argv[1:]))
+
+
+def _hush_libraries() -> None:
+    """Leaves stderr to us: libraries' warnings and logs are for their callers. -W and PYTHONWARNINGS bring them back."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", module=r"ssl4rl\.")
+    logging.getLogger().addHandler(logging.NullHandler())  # or Python prints what nobody handles
+    for variable, value in _QUIET.items():
+        os.environ.setdefault(variable, value)
+
+
+_QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DATASETS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def run(arguments: list[str]) -> int:
@@ -308,8 +338,10 @@ def run(arguments: list[str]) -> int:
         return _complain(str(error))
     except click.ClickException as error:
         return _complain(*_usage(error))
-    except (click.Abort, KeyboardInterrupt) as stop:
-        why = stop.__cause__ if isinstance(stop, click.Abort) else stop
+    except (_Passed, KeyboardInterrupt) as stop:
+        why = stop.__cause__ if isinstance(stop, _Passed) else stop
+        if isinstance(why, EOFError):
+            raise why from None
         click.echo(f"ssl4rl: {str(why or '') or 'interrupted'}", err=True)
         return 130
     except BrokenPipeError:
@@ -318,7 +350,11 @@ def run(arguments: list[str]) -> int:
 
 
 def _complain(message: str, command: str = "ssl4rl") -> int:
-    click.echo(f"{command}: {' '.join(message.splitlines())}", err=True)
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(message.splitlines()))
+    room = _LINE - len(command) - 2
+    if len(line) > room:  # what is wrong stands at the front, what to do about it often at the end
+        line = f"{line[: room - _TAIL - 5]} ... {line[-_TAIL:]}"
+    click.echo(f"{command}: {line}", err=True)
     return 2
 
 

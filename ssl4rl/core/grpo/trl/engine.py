@@ -21,7 +21,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from ssl4rl.core import registry
 from ssl4rl.core.grpo.model.policy import Policy
-from ssl4rl.core.grpo.model.pretrained import is_adapter, no_deprecations
+from ssl4rl.core.grpo.model.pretrained import device_named, is_adapter, no_deprecations
 from ssl4rl.core.grpo.model.processors import one_line
 from ssl4rl.core.grpo.opening import Data, Found, finished, load, open_run, prepare
 from ssl4rl.core.grpo.ranks import Ranks, open_ranks
@@ -30,7 +30,7 @@ from ssl4rl.core.grpo.record.held_out import evaluate_if_due
 from ssl4rl.core.grpo.record.records import log_rollouts, summarise
 from ssl4rl.core.grpo.record.run_dir import RunDir
 from ssl4rl.core.grpo.trainer import Trainer
-from ssl4rl.core.grpo.trl.config import grpo_arguments, refuse, rows_per_device
+from ssl4rl.core.grpo.trl.config import REFUSALS, grpo_arguments, refuse, refuse_values, rows_per_device
 from ssl4rl.core.grpo.trl.data import Rewards, Rows
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
@@ -52,6 +52,7 @@ def _train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> di
     summary = finished(recipe, ranks, say)
     if summary is not None:
         return summary
+    refuse_values(recipe, on_cpu=device_named(device).type == "cpu", processes=ranks.size)
     opened = open_run(recipe, ranks, device, say, _latest)
     run, trainer, state = opened.run, opened.trainer, opened.state
     done, first = 0, 0
@@ -162,7 +163,7 @@ class _Session:
                     processing_class=processor,
                     callbacks=[_Log(self, first, stopping, progress)],
                 )
-        except (ValueError, TypeError, AttributeError, ImportError, NotImplementedError) as error:
+        except REFUSALS as error:
             raise Ssl4rlError(f"engine trl: TRL refuses this: {one_line(error)}") from error
         for callback in (ProgressCallback, PrinterCallback):
             self.theirs.remove_callback(callback)
