@@ -6,6 +6,7 @@ and for a leak that `audit` found; 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -18,7 +19,7 @@ from typing import Any, TextIO
 import click
 
 from ssl4rl import __version__
-from ssl4rl.core.types import Ssl4rlError, nearest
+from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 
 
 class Commands(click.Group):
@@ -89,13 +90,24 @@ def list_command(tasks: tuple[str, ...], examples: bool, as_json: bool) -> None:
 @click.option("--out", metavar="PAGE.html", help="Write a self-contained page.")
 @_as_json
 def preview_command(task: str, out: str | None, as_json: bool, **options: Any) -> None:
-    """Look at a task's examples: in the terminal, as JSON or as a page (--out)."""
+    """Look at a task's examples: in the terminal, as JSON or as a page (--out).
+
+    TASK is a name such as vision/rotation, or a plugin's file, ./my.py:TASKS for all of its tasks.
+    """
     from ssl4rl.tools.preview import preview
 
     if out and as_json:
         raise Ssl4rlError("--out and --json exclude each other; name one")
-    shown = preview.collect(task, **options)
-    if out:
+    from ssl4rl.core.registry import expand
+
+    several = [preview.collect(name, **options) for name in expand(task)]
+    shown = several[0]
+    if len(several) > 1 and out:
+        raise Ssl4rlError(f"--out shows one task, and {task} has {len(several)}; name one: {', '.join(expand(task))}")
+    if len(several) > 1:
+        texts = [preview.to_json(one) if as_json else preview.to_text(one) for one in several]
+        click.echo(f"[{', '.join(texts)}]" if as_json else "\n\n".join(texts))
+    elif out:
         from ssl4rl.tools.preview import page as preview_page
 
         click.echo(f"{len(shown.examples)} examples of {shown.task.name} in {preview_page.write(shown, out)}")
@@ -137,9 +149,10 @@ def audit_command(task: str, as_json: bool, **options: Any) -> int:
 
     TASK is a name such as vision/rotation, or a plugin's file, ./my.py:TASKS.
     """
+    from ssl4rl.core.registry import expand
     from ssl4rl.tools.audit import audit
 
-    found = audit.audit(task, **options)
+    found = [one for name in expand(task) for one in audit.audit(name, **options)]
     click.echo(audit.to_json(found) if as_json else audit.to_text(found))
     return 1 if any(one.leaks for one in found) else 0
 
@@ -303,6 +316,11 @@ def _beside_a_bar(out: TextIO) -> Callable[[str], None]:
 # export and bench come here: one function each, its imports inside.
 
 
+_OF_THE_PLACE = {
+    *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOSPC, errno.EDQUOT, errno.ELOOP),
+}
+"""What is wrong with a path or a disk, and so the user's to mend, wherever it was met."""
 _LINE, _TAIL = 480, 160  # characters of a line on stderr, and of its end where the middle is left out
 
 
@@ -313,7 +331,7 @@ def main() -> None:
 
 
 def _hush_libraries() -> None:
-    """Leaves stderr to us: libraries' warnings and logs are for their callers. -W and PYTHONWARNINGS bring them back."""
+    """Leaves stderr to us: libraries' warnings and logs are for their callers. -W brings them back."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
         warnings.filterwarnings("default", module=r"ssl4rl\.")
@@ -344,9 +362,18 @@ def run(arguments: list[str]) -> int:
             raise why from None
         click.echo(f"ssl4rl: {str(why or '') or 'interrupted'}", err=True)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
-        return 0
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            return _closed_pipe()
+        if error.errno not in _OF_THE_PLACE:
+            raise
+        return _complain(f"{shortened(str(error.filename or 'a file'))!r}: {error.strerror}")
+
+
+def _closed_pipe() -> int:
+    """Nobody reads on, which is no error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+    return 0
 
 
 def _complain(message: str, command: str = "ssl4rl") -> int:

@@ -7,11 +7,12 @@ written into the run's folder.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ssl4rl.core.plain_yaml import MAX_BYTES, number, read_yaml
 from ssl4rl.core.types import Ssl4rlError, nearest, shortened
@@ -30,6 +31,15 @@ class LoraSection(_Section):
     alpha: int = Field(32, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
     target: str | list[str] = "all-linear"
+
+    @field_validator("target")
+    @classmethod
+    def _a_pattern(cls, target: str | list[str]) -> str | list[str]:
+        try:
+            re.compile(target if isinstance(target, str) else "")
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
+        return target
 
 
 class ModelSection(_Section):

@@ -115,6 +115,4 @@ def _layers(base: Any, target: str | Sequence[str]) -> Iterator[tuple[str, bool,
 
 
 def _differs(path: str, what: str) -> Ssl4rlError:
-    return Ssl4rlError(
-        f"{what}; an adapter is trained as it was made ({path!r}): leave model.lora out, or let it agree"
-    )
+    return Ssl4rlError(f"{what}; {path!r} is trained on as it was made: leave model.lora out, or let it agree")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 
 from ssl4rl.core import registry
@@ -26,13 +27,12 @@ from ssl4rl.core.grpo.model.processors import (
     check_options,
     has_processor,
     load_processor,
-    one_line,
     original_files,
     save_processor,
 )
 from ssl4rl.core.grpo.model.templates import check_template, written
 from ssl4rl.core.prompt import messages
-from ssl4rl.core.types import Example, Ssl4rlError
+from ssl4rl.core.types import Example, Ssl4rlError, shortened
 
 _PROCESSOR_ARGUMENT = {"image": "images", "audio": "audio", "video": "videos"}
 _PLACEHOLDER_FIELDS = (
@@ -42,7 +42,17 @@ _PLACEHOLDER_FIELDS = (
 
 
 # a processor may fail anywhere on what it does not expect
-_REFUSALS = (ValueError, TypeError, RuntimeError, AttributeError, LookupError, ArithmeticError, ImportError, OSError)
+_REFUSALS = (
+    ValueError,
+    TypeError,
+    RuntimeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    ImportError,
+    OSError,
+    StrictDataclassError,
+)
 
 
 @dataclass(frozen=True)
@@ -123,7 +133,7 @@ class Encoder:
                 self.processor(text=[text], **nested, **options, return_tensors="pt", add_special_tokens=special)
             )
         except _REFUSALS as error:
-            raise Ssl4rlError(f"{self._asked(example)}: {one_line(error)}") from error
+            raise Ssl4rlError(f"{self._asked(example)}: {shortened(' '.join(str(error).split()), 240)}") from error
         ids = tensors.pop("input_ids")[0]
         for unused in ("attention_mask", "labels"):
             tensors.pop(unused, None)
