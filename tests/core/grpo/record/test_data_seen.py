@@ -61,9 +61,7 @@ def test_a_run_is_not_resumed_on_other_pictures(tmp_path: Path, monkeypatch: pyt
     assert [note.startswith("went on with changed data after step 2: ") for note in notes] == [True]
 
 
-def test_a_renamed_folder_of_the_same_pictures_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_renamed_folder_of_the_same_pictures_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos = photographs(tmp_path / "photos", 12)
     made = on_photos(tmp_path / "runs", photos)
     run_until(made, 3, monkeypatch)
