@@ -62,7 +62,7 @@ def test_what_settings_cannot_hold_is_one_line(text: str | bytes, line: str) -> 
         ("# nothing", None),
         ("a: 2026-02-31", {"a": "2026-02-31"}),
         ("a: 2026-01-31", {"a": "2026-01-31"}),
-        ("a: &x {b: 1, c: [1.5, null, true]}\nd: *x", {"a": {"b": 1, "c": [1.5, None, True]}, "d": {"b": 1, "c": [1.5, None, True]}}),
+        ("a: &x {b: [1.5, null, true]}\nd: *x", {"a": {"b": [1.5, None, True]}, "d": {"b": [1.5, None, True]}}),
         ("a: &x {b: 1, c: 2}\nd: {<<: *x, c: 3}", {"a": {"b": 1, "c": 2}, "d": {"b": 1, "c": 3}}),
         ("a: -9223372036854775807", {"a": -9223372036854775807}),
         ("a: ünï".encode(), {"a": "ünï"}),
@@ -97,8 +97,10 @@ def test_plain_values_come_back(value: object) -> None:
 
 @given(st.text() | st.binary() | st.text("{}[]&*a: -\n\t!?|>'\"#%0.,<"))
 def test_no_text_raises_anything_else(text: str | bytes) -> None:
+    line = ""
     try:
         read_yaml(text, "it")
     except Ssl4rlError as error:
-        assert "\n" not in str(error)
-        assert len(str(error)) < 300
+        line = str(error)
+    assert "\n" not in line
+    assert len(line) < 300

@@ -1,4 +1,4 @@
-"""What a model's template, processor and adapter refuse, or would pass over in silence: one line, before any weights."""
+"""What a model's template, processor and adapter refuse, or would pass over in silence: a line, before any weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from tests.core.grpo.cases import noise
 SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
 TURNS = (
     "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
-    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}{% endfor %}"
+    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}"
+    "{% endif %}{% endfor %}"
 )
 PLAIN = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}{% endfor %}"
 
@@ -136,8 +137,8 @@ def test_a_processor_option_that_does_nothing(
     [
         (
             {"do_resize": False},
-            "with model.processor={'do_resize': False} the model's processor refuses a prompt with pictures of 40x40 px: "
-            "cannot reshape array of size 4800 into shape (3,1,2,14,1,2,14)",
+            "with model.processor={'do_resize': False} the model's processor refuses a prompt with pictures of 40x40 "
+            "px: cannot reshape array of size 4800 into shape (3,1,2,14,1,2,14)",
         ),
         (
             {"max_pixels": "abc"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,10 +23,12 @@ def on_photos(out: Path, photos: Path) -> Recipe:
 
 
 def test_names_and_order_do_not_matter_and_contents_do(tmp_path: Path) -> None:
-    def seen(words: str) -> dict[str, object]:
-        parts = [create_dataset(f"{FAKES}:letter", f"words:{words}", split=part) for part in ("train", "held_out")]  # type: ignore[arg-type]
-        found = data_seen(*parts)
-        found["sources"] = {part: {"words:": ids for ids in uris.values()} for part, uris in found["sources"].items()}
+    def seen(words: str) -> dict[str, Any]:
+        train = create_dataset(f"{FAKES}:letter", f"words:{words}", split="train")
+        found = data_seen(train, create_dataset(f"{FAKES}:letter", f"words:{words}", split="held_out"))
+        for part, uris in found["sources"].items():
+            (ids,) = uris.values()
+            found["sources"][part] = {"words:": ids}
         return found
 
     first = seen("a,b,c,d,e,f,g,h")

@@ -157,7 +157,7 @@ def test_trl_says_what_it_refuses(tmp_path: Path) -> None:
     made = trl_recipe(tmp_path, trl={"top_entropy_quantile": 0.5, "auto_find_batch_size": True})
     with pytest.raises(
         Ssl4rlError,
-        match="TRL refuses trl.top_entropy_quantile=0.5, trl.auto_find_batch_size=True: auto_find_batch_size is not ",
+        match=r"TRL refuses trl\.top_entropy_quantile=0\.5, trl\.auto_find_batch_size=True: auto_find_batch_size is ",
     ):
         train(made, lambda line: None, bar=False)
 
