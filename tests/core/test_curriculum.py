@@ -291,7 +291,7 @@ def test_two_arms_alike_on_different_data_have_different_names() -> None:
     }
 
 
-class Forgetful(Strategy):
+class Forgetful(ssl4rl.Strategy):
     """Remembers what JSON cannot hold."""
 
     def weights(self, stats: Any) -> list[float]:
