@@ -7,16 +7,19 @@ and for a leak that `audit` found; 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import os
 import sys
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 import ssl4rl
-from ssl4rl.core.types import Ssl4rlError, nearest
+from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 
 if TYPE_CHECKING:
     from ssl4rl.tools.report.report import Reported
@@ -35,6 +38,17 @@ class Commands(click.Group):
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             raise Ssl4rlError(f"unknown command {args[0]!r}{nearest(args[0], self.commands)}")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command. Click would take an EOFError for Ctrl-C, and write an empty line before either."""
+        try:
+            return super().invoke(ctx)
+        except (EOFError, KeyboardInterrupt) as error:
+            raise _Passed from error
+
+
+class _Passed(Exception):
+    """Carries its cause past click."""
 
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -86,11 +100,22 @@ def list_command(tasks: tuple[str, ...], examples: bool, recipes: bool, as_json:
 @click.option("--out", metavar="PAGE.html", help="Write a self-contained page.")
 @_as_json
 def preview_command(task: str, out: str | None, as_json: bool, **options: Any) -> None:
-    """Look at a task's examples: in the terminal, as JSON or as a page (--out)."""
+    """Look at a task's examples: in the terminal, as JSON or as a page (--out).
+
+    TASK is a name such as vision/rotation, or a plugin's file, ./my.py:TASKS for all of its tasks.
+    """
     if out and as_json:
         raise Ssl4rlError("--out and --json exclude each other; name one")
-    found = ssl4rl.preview(task, **options)
-    if out:
+    from ssl4rl.core.registry import expand
+
+    names = expand(task)
+    if len(names) > 1 and out:
+        raise Ssl4rlError(f"--out shows one task, and {task} has {len(names)}; name one: {', '.join(names)}")
+    several = [ssl4rl.preview(name, **options) for name in names]
+    found = several[0]
+    if len(several) > 1:
+        click.echo(_json([one.to_json() for one in several]) if as_json else "\n\n".join(map(str, several)))
+    elif out:
         click.echo(f"{len(found.examples)} examples of {found.task.name} in {found.save(out)}")
     else:
         _show(found, as_json)
@@ -228,8 +253,12 @@ def report_command(run_dirs: tuple[str, ...], out: str | None, as_json: bool) ->
 
 def _show(found: Shown, as_json: bool) -> None:
     """Prints a result."""
+    click.echo(_json(found.to_json()) if as_json else str(found))
+
+
+def _json(record: Any) -> str:
     ascii_only = (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")  # what is JSON stays JSON
-    click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=ascii_only) if as_json else str(found))
+    return json.dumps(record, indent=2, ensure_ascii=ascii_only)
 
 
 def _complain_of_curve(found: Reported) -> None:
@@ -240,9 +269,31 @@ def _complain_of_curve(found: Reported) -> None:
 # export and bench come here: one function each, its imports inside.
 
 
+_OF_THE_PLACE = {
+    *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOSPC, errno.EDQUOT, errno.ELOOP),
+}
+"""What is wrong with a path or a disk, and so the user's to mend, wherever it was met."""
+_LINE, _TAIL = 480, 160  # characters of a line on stderr, and of its end where the middle is left out
+
+
 def main() -> None:
     """The entry point: runs the command and turns what it raises into an exit status."""
+    _hush_libraries()
     sys.exit(run(sys.argv[1:]))
+
+
+def _hush_libraries() -> None:
+    """Leaves stderr to us: libraries' warnings and logs are for their callers. -W brings them back."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", module=r"ssl4rl\.")
+    logging.getLogger().addHandler(logging.NullHandler())  # or Python prints what nobody handles
+    for variable, value in _QUIET.items():
+        os.environ.setdefault(variable, value)
+
+
+_QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DATASETS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def run(arguments: list[str]) -> int:
@@ -258,17 +309,32 @@ def run(arguments: list[str]) -> int:
         return _complain(str(error))
     except click.ClickException as error:
         return _complain(*_usage(error))
-    except (click.Abort, KeyboardInterrupt) as stop:
-        why = stop.__cause__ if isinstance(stop, click.Abort) else stop
+    except (_Passed, KeyboardInterrupt) as stop:
+        why = stop.__cause__ if isinstance(stop, _Passed) else stop
+        if isinstance(why, EOFError):
+            raise why from None
         click.echo(f"ssl4rl: {str(why or '') or 'interrupted'}", err=True)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
-        return 0
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            return _closed_pipe()
+        if error.errno not in _OF_THE_PLACE:
+            raise
+        return _complain(f"{shortened(str(error.filename or 'a file'))!r}: {error.strerror}")
+
+
+def _closed_pipe() -> int:
+    """Nobody reads on, which is no error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+    return 0
 
 
 def _complain(message: str, command: str = "ssl4rl") -> int:
-    click.echo(f"{command}: {' '.join(message.splitlines())}", err=True)
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(message.splitlines()))
+    room = _LINE - len(command) - 2
+    if len(line) > room:  # what is wrong stands at the front, what to do about it often at the end
+        line = f"{line[: room - _TAIL - 5]} ... {line[-_TAIL:]}"
+    click.echo(f"{command}: {line}", err=True)
     return 2
 
 

@@ -7,18 +7,21 @@ written into the run's folder.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ssl4rl.core.recipe_files import Overrides, override, plain, read_tree
-from ssl4rl.core.types import Ssl4rlError, nearest
+from ssl4rl.core.types import Ssl4rlError, nearest, shortened
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 class LoraSection(_Section):
@@ -28,6 +31,15 @@ class LoraSection(_Section):
     alpha: int = Field(32, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
     target: str | list[str] = "all-linear"
+
+    @field_validator("target")
+    @classmethod
+    def _a_pattern(cls, target: str | list[str]) -> str | list[str]:
+        try:
+            re.compile(target if isinstance(target, str) else "")
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
+        return target
 
 
 class ModelSection(_Section):
@@ -163,7 +175,7 @@ class OptimSection(_Section):
     """AdamW. `warmup_steps` of linear warm-up, then constant or cosine down to a tenth."""
 
     lr: float = Field(1e-6, gt=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Share, Share] = (0.9, 0.999)
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     schedule: Literal["constant", "cosine"] = "constant"
@@ -178,6 +190,8 @@ class TrainSection(_Section):
     `cuda_graphs`: sample in steps of one shape, which a GPU replays; without a GPU the same steps, not replayed.
     `keep_start`: keep the policy as it is after the format warm-up, in `start/`.
     `log_to`: tensorboard, wandb, trackio, or a logger of one's own, "./my.py:Class" (`core/grpo/record/loggers.py`).
+    `changed_data`: what a resumed run does whose pictures, graph, held-out items or tasks' versions are no longer those
+    of its checkpoint: refuse, or go on and say so in summary.json and the report.
     `gradient_agreement_every`: every so many steps, how far the tasks' gradients point the same way (0 is never).
     """
 
@@ -188,14 +202,15 @@ class TrainSection(_Section):
     rollout_rows: int = Field(512, ge=1)
     checkpoint_every: int = Field(50, ge=1)
     keep_checkpoints: int = Field(2, ge=1)
-    workers: int = Field(0, ge=0)
-    threads: int | None = Field(None, ge=1)
+    workers: int = Field(0, ge=0, le=1024)
+    threads: int | None = Field(None, ge=1, le=4096)
     processes: int | None = Field(None, ge=1)
     shard: Literal["none", "optimizer"] = "none"
     cuda_graphs: bool = False
     keep_start: bool = False
     log_rollouts: int = Field(2, ge=0)
     log_to: list[str] = []
+    changed_data: Literal["refuse", "go_on"] = "refuse"
     gradient_agreement_every: int = Field(0, ge=0)
 
 
@@ -216,7 +231,7 @@ class EvalSection(_Section):
 class Recipe(_Section):
     """A whole run. `trl` holds further arguments of TRL's GRPOConfig for `engine: trl` (use_vllm, deepspeed, ...)."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     engine: Literal["native", "trl"] = "native"
     model: ModelSection
     tasks: list[TaskSection] = Field(min_length=1)
@@ -289,21 +304,21 @@ def make_recipe(tree: Mapping[str, Any], where: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        raise Ssl4rlError(f"{where}: {_explain(error)}") from None
+        raise Ssl4rlError(f"{shortened(where)}: {_explain(error)}") from None
 
 
 def _explain(error: ValidationError) -> str:
     """The first problem in one line: where, what, allowed, nearest."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
+    place = ".".join(shortened(str(part)) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown key {place!r}{nearest(str(first['loc'][-1]), _keys(first['loc'][:-1]))}"
     if first["type"] == "missing":
         return f"{place!r} is missing"
     message = first["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
+    message = shortened(message[0].lower() + message[1:], 300)
     got = first["input"]
-    shown = f", got {got!r}" if isinstance(got, (str, int, float, bool, type(None))) else ""
+    shown = f", got {shortened(repr(got))}" if isinstance(got, (str, int, float, bool, type(None))) else ""
     return f"{place}: {message}{shown}" if place else message
 
 

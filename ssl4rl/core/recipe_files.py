@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ssl4rl.core.types import Ssl4rlError, nearest
+from ssl4rl.core.plain_yaml import MAX_BYTES, number, read_yaml
+from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 
 SHIPPED = Path(__file__).parents[1] / "recipes"
 """The recipes that come with the package."""
@@ -40,32 +39,41 @@ def read_tree(recipe: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         Ssl4rlError: there is no such file or name (with the nearest), or it is not YAML with keys.
     """
-    file = _find(Path(recipe))
-    try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise Ssl4rlError(f"recipe {str(recipe)!r} cannot be read: {error.strerror}{_nearest_file(file)}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Ssl4rlError(f"recipe {str(recipe)!r} is not YAML: {' '.join(str(error).split())}") from None
+    where = f"recipe {shortened(str(recipe))!r}"
+    tree = read_yaml(_content(_find(Path(recipe)), where), where)
+    if tree is None:
+        raise Ssl4rlError(f"{where} is empty")
     if not isinstance(tree, dict):
-        raise Ssl4rlError(f"recipe {str(recipe)!r} holds {type(tree).__name__}, not keys and values")
+        raise Ssl4rlError(f"{where} holds {type(tree).__name__}, not keys and values")
     return tree
+
+
+def _content(file: Path, where: str) -> bytes:
+    """A file's bytes, at most one more than YAML takes. A pipe is read where a shell holds it open: <(command)."""
+    try:
+        if file.is_fifo() and file.parts[1:2] not in (("dev",), ("proc",)):
+            raise Ssl4rlError(f"{where} is a pipe that nobody may write to; allowed: a file")
+        with file.open("rb") as stream:
+            return stream.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise Ssl4rlError(f"{where} cannot be read: {why}{_nearest_file(file)}") from None
 
 
 def _find(path: Path) -> Path:
     """The file that `path` names."""
     bare = len(path.parts) == 1 and path.suffix not in (".yaml", ".yml")
-    if not bare or path.is_file():
+    if not bare or os.path.isfile(path):
         return path
     ours = shipped()
     if path.name not in ours:
-        raise Ssl4rlError(f"unknown recipe {path.name!r}{nearest(path.name, ours)}")
+        raise Ssl4rlError(f"unknown recipe {shortened(path.name)!r}{nearest(path.name, ours)}")
     return ours[path.name]
 
 
 def _nearest_file(file: Path) -> str:
     """A recipe beside the one that was asked for, else one of the package by its name."""
-    beside = sorted(p.name for p in file.parent.glob("*.y*ml")) if file.parent.is_dir() else []
+    beside = sorted(p.name for p in file.parent.glob("*.y*ml")) if os.path.isdir(file.parent) else []
     near = nearest(file.name, beside)
     ours = nearest(file.stem, shipped())
     return ours if "did you mean" in ours and "did you mean" not in near else near
@@ -99,32 +107,27 @@ def plain(value: Any) -> Any:
 def _parse(text: str) -> tuple[str, Any, str]:
     key, found, value = text.partition("=")
     if not found:
-        raise Ssl4rlError(f"override {text!r}: write it as section.key=value")
-    try:
-        # "scenes:" is a source and not a mapping without a value
-        return key, value if value.endswith(":") else _number(yaml.safe_load(value)), text
-    except yaml.YAMLError:
-        raise Ssl4rlError(f"override {text!r}: the value is not YAML") from None
-
-
-def _number(value: Any) -> Any:
-    """YAML reads 1e-5 as text; people mean the number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+        raise Ssl4rlError(f"override {shortened(text)!r}: write it as section.key=value")
+    # "scenes:" is a source and not a mapping without a value
+    read = value if value.endswith(":") else number(read_yaml(value, f"override {shortened(text)!r}"))
+    return key, read, text
 
 
 def _set(tree: Any, path: Sequence[str], value: Any, shown: str, merge: bool) -> None:
     """Sets one key; sections that are not there yet are made."""
     *sections, last = path
-    for part in sections:
-        at: Any = _position(tree, part, shown) if isinstance(tree, list) else part
-        if not isinstance(tree[at] if isinstance(tree, list) else tree.get(at), (dict, list)):
-            tree[at] = {}
-        tree = tree[at]
+    at: Any
+    for place, part in enumerate(sections):
+        at = _position(tree, part, shown) if isinstance(tree, list) else part
+        inner = tree[at] if isinstance(tree, list) else tree.get(at)
+        if inner is None and isinstance(tree, dict):
+            inner = tree[at] = {}
+        if not isinstance(inner, dict | list):
+            above = ".".join(sections[: place + 1])
+            raise Ssl4rlError(
+                f"override {shortened(shown)!r}: {shortened(above)!r} is {shortened(repr(inner))} and holds no keys"
+            )
+        tree = inner
     at = _position(tree, last, shown) if isinstance(tree, list) else last
     before = tree[at] if isinstance(tree, list) else tree.get(at)
     if merge and isinstance(value, dict) and isinstance(before, dict):
@@ -135,8 +138,9 @@ def _set(tree: Any, path: Sequence[str], value: Any, shown: str, merge: bool) ->
 
 
 def _position(items: Sequence[Any], part: str, shown: str) -> int:
-    if part.isdecimal() and int(part) < len(items):
+    if part.isdecimal() and len(part) < 10 and int(part) < len(items):
         return int(part)
     raise Ssl4rlError(
-        f"override {shown!r}: {part!r} is no position in a list of {len(items)}; allowed: 0 to {len(items) - 1}"
+        f"override {shortened(shown)!r}: {shortened(part)!r} is no position in a list of {len(items)}"
+        + (f"; allowed: 0 to {len(items) - 1}" if items else "")
     )

@@ -78,7 +78,7 @@ def file_plugin(path: str) -> Plugin:
 
 @cache
 def load_file(path: str) -> Any:
-    """The module in a Python file that the user named.
+    """The module in a Python file that the user named. It may import its neighbours, at once or later.
 
     Raises:
         Ssl4rlError: there is no such file, or it raises.
@@ -92,6 +92,9 @@ def load_file(path: str) -> Any:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(name, module)
+    folder = str(file.resolve().parent)
+    if folder not in sys.path:  # last: a neighbour hides no installed package
+        sys.path.append(folder)
     try:
         spec.loader.exec_module(module)
         return module
@@ -159,7 +162,7 @@ def expand(name: str) -> list[str]:
 
 
 def open_source(uri: str, plugin: Plugin) -> Source[Any]:
-    """The source behind `uri`, opened by `plugin` or, where it lacks the scheme, by any other plugin that has it.
+    """The source behind `uri`, opened by `plugin` or, where that may borrow (`_borrows`), by any that has the scheme.
 
     A URI is "scheme:rest"; without a known scheme it is a path.
 
@@ -173,15 +176,23 @@ def open_source(uri: str, plugin: Plugin) -> Source[Any]:
     for offer in offers:
         if not scheme and offer is not plugin and plugin.sources:
             continue  # a plain path means something else to every modality; only a plugin without sources borrows
-        if scheme in offer.sources:
+        if scheme in offer.sources and (offer is plugin or _borrows(plugin)):
             source: Source[Any] = load(offer.sources[scheme])(rest)
             if not source.uri:
                 source.uri = uri
             return source
-    schemes = sorted({f"{s}:" for offer in offers for s in offer.sources if s})
+    readable = offers if _borrows(plugin) and not plugin.sources else [plugin]
+    schemes = sorted({f"{s}:" for offer in readable for s in offer.sources if s})
+    if scheme and any(scheme in offer.sources for offer in offers):
+        raise Ssl4rlError(f"{uri!r}: {plugin.name} tasks cannot read {scheme}:; allowed: {', '.join(schemes)}")
     if not scheme:
         raise Ssl4rlError(f"{uri!r}: {plugin.name} tasks read no plain paths; allowed: {', '.join(schemes)}")
     raise Ssl4rlError(f"unknown kind of source {scheme + ':'!r} in {uri!r}{nearest(scheme + ':', schemes)}")
+
+
+def _borrows(plugin: Plugin) -> bool:
+    """Whether a plugin's tasks may read other plugins' sources: a user's file, or a modality without any of its own."""
+    return not plugin.sources or plugin is not plugins().get(plugin.name)
 
 
 def shown(media: Media, plugin: Plugin) -> Any:

@@ -169,6 +169,8 @@ def read_run(folder: str | Path) -> Run:
     summary = next(_records(path / "summary.json", whole=True), None)
     if summary is None and (path / "summary.json").is_file():
         notes.append("summary.json could not be read")
+    changes = (summary or {}).get("changed_data")
+    notes += [f"went on with changed data {change}" for change in (changes if isinstance(changes, list) else [])]
     evals = list(_records(path / EVALS))
     if lost := evals.count(None):
         notes.append(f"{lost} line{'s' * (lost > 1)} of {EVALS} could not be read")

@@ -42,7 +42,7 @@ def _train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> di
 
     def finish() -> dict[str, Any]:
         policy.save(run.final)
-        summary = summarise(run, trainer, data.unusable, run_seconds)
+        summary = summarise(run, trainer, data.unusable, run_seconds) | {"changed_data": data.changes}
         run.write_summary(summary)
         return summary
 
@@ -87,7 +87,7 @@ def _loop(
             _step(run, trainer, data, say, progress, clock)
         stop = stopping()
         if stop or trainer.step % recipe.train.checkpoint_every == 0:
-            state = {**trainer.state(), "unusable": data.unusable.to_json()}
+            state = {**trainer.state(), **data.state()}
             run.save(trainer.step, trainer.policy, state, recipe.train.keep_checkpoints)
         if stop:
             raise Interrupted(

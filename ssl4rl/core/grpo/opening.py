@@ -7,20 +7,22 @@ before time is spent.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ssl4rl.core.curriculum import open_curriculum
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.logps.attention import install
 from ssl4rl.core.grpo.logps.prefix import inner_model
-from ssl4rl.core.grpo.model.policy import Policy, load_policy
+from ssl4rl.core.grpo.model.policy import Policy, Prepared, load_policy, prepare_encoder
 from ssl4rl.core.grpo.model.pretrained import Lora
 from ssl4rl.core.grpo.preflight import fast_ways
 from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.record.console import Say
+from ssl4rl.core.grpo.record.data_seen import data_seen, differences
 from ssl4rl.core.grpo.record.loggers import check_loggers
 from ssl4rl.core.grpo.record.records import Unusable
 from ssl4rl.core.grpo.record.run_dir import RunDir, finished_summary
@@ -43,11 +45,40 @@ def finished(recipe: Recipe, ranks: Ranks, say: Say) -> dict[str, Any] | None:
 
 @dataclass
 class Data:
-    """The training examples, the held-out ones, and what could not be used."""
+    """The training examples, the held-out ones, and what could not be used.
+
+    `changes`: how the data changed while the run was not running, a line each time it was resumed nevertheless.
+    """
 
     train: TaskDataset
     held_out: TaskDataset
     unusable: Unusable
+    changes: list[str] = field(default_factory=list)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: plain values."""
+        seen = data_seen(self.train, self.held_out)
+        return {"unusable": self.unusable.to_json(), "data": {**seen, "changes": self.changes}}
+
+    def restore(self, state: dict[str, Any], go_on: bool) -> list[str]:
+        """Goes on from what `state` gave. Returns what has changed since, which is kept in `changes`.
+
+        Raises:
+            Ssl4rlError: something has, and not `go_on`. (Checkpoints of before this was kept say nothing.)
+        """
+        self.unusable.restore(state["unusable"])
+        then = state.get("data")
+        if then is None:
+            return []
+        found = differences(then, data_seen(self.train, self.held_out))
+        if found and not go_on:
+            raise Ssl4rlError(
+                f"the data has changed since step {state['step']}: {found[0]}"
+                + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
+                + "; train.changed_data=go_on goes on with what is there now, name=... starts another run"
+            )
+        self.changes = [*then["changes"], *([f"after step {state['step']}: {', '.join(found)}"] if found else [])]
+        return found
 
     @property
     def sources(self) -> list[Source[Any]]:
@@ -117,9 +148,14 @@ def open_run(
     for source in data.sources:
         if source.taken:
             say(f"{source.uri}: {source.taken}")
+    open_curriculum(recipe.curriculum, data.train, recipe.train.steps)  # the trainer's is made when the model is there
     checkpoint, state = (latest(run, ranks) if recipe.resume else None) or (None, None)
-    policy = load(recipe, str(checkpoint) if checkpoint else None, device)
-    longest = check_lengths(data.train, policy.encoder, recipe.prompt.max_tokens)
+    if state is not None:
+        for change in data.restore(state, recipe.train.changed_data == "go_on"):
+            say(f"WARNING the data has changed since step {state['step']}: {change}")
+    prepared = prepare(recipe, str(checkpoint) if checkpoint else None)
+    longest = check_lengths(data.train, prepared.encoder, recipe.prompt.max_tokens)
+    policy = load(recipe, prepared, device)
     attention, static = ranks.by_first(lambda: fast_ways(policy, data.train, recipe.train.cuda_graphs, say))
     if attention is not None:
         install(inner_model(policy.model), attention)  # the first rank alone has found it out
@@ -129,23 +165,36 @@ def open_run(
     ranks.share_weights(trainer.learner.parameters)
     run.open()
     if state is not None:
-        data.unusable.restore(state["unusable"])
         say(f"resuming {run.folder} after step {state['step']}")
     return Opened(run, data, trainer, longest, checkpoint, state)
 
 
-def load(recipe: Recipe, checkpoint: str | None, device: str | None = None) -> Policy:
-    """The recipe's model with what is trained of it, or a checkpoint's in its place; `device` None is the recipe's."""
+def prepare(recipe: Recipe, checkpoint: str | None) -> Prepared:
+    """The prompts' side of the recipe's model, or of a checkpoint's in its place; nothing large is loaded."""
+    return prepare_encoder(
+        checkpoint or recipe.model.path,
+        system=recipe.prompt.system,
+        options=recipe.model.processor,
+        lora=_lora(recipe),
+    )
+
+
+def load(recipe: Recipe, prepared: Prepared, device: str | None = None) -> Policy:
+    """The model that `prepare` found, with what is trained of it; `device` None is the recipe's."""
     model = recipe.model
     return load_policy(
-        checkpoint or model.path,
+        prepared.path,
         name=model.path,
-        lora=Lora(**model.lora.model_dump(), seed=recipe.train.seed) if model.lora else None,
+        lora=_lora(recipe),
         freeze_vision=model.freeze_vision,
         gradient_checkpointing=model.gradient_checkpointing,
         attention=model.attention,
         dtype=model.dtype,
         device=device or model.device,
-        system=recipe.prompt.system,
-        options=model.processor,
+        prepared=prepared,
     )
+
+
+def _lora(recipe: Recipe) -> Lora | None:
+    lora = recipe.model.lora
+    return Lora(**lora.model_dump(), seed=recipe.train.seed) if lora else None

@@ -202,13 +202,16 @@ def audit(
     at_least(100, n=n)
     if find_spec("sklearn") is None:
         raise Ssl4rlError("scikit-learn is not installed; pip install 'ssl4rl[audit]'")
-    made, plugin = registry.resolve(task)
-    place = uri(data) or made.data
-    if not place:
-        raise Ssl4rlError(f"{made.name} brings no data of its own; name a source, for instance a folder")
-    source = Sources().get(place, plugin)
-    levels = [level] if level else list(made.levels)
-    return Audited(tuple(audit_task(made, text, Split(source, split), n, seed, twin) for text in levels))
+    found: list[Audit] = []
+    for name in registry.expand(task):
+        made, plugin = registry.resolve(name)
+        place = uri(data) or made.data
+        if not place:
+            raise Ssl4rlError(f"{made.name} brings no data of its own; name a source, for instance a folder")
+        source = Sources().get(place, plugin)
+        for one in [level] if level else list(made.levels):
+            found.append(audit_task(made, one, Split(source, split), n, seed, twin))
+    return Audited(tuple(found))
 
 
 def audit_task(

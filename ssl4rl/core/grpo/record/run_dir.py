@@ -30,6 +30,7 @@ _KEPT_ON_RESUME = (
         "train.shard",
         "train.cuda_graphs",
         "train.log_to",
+        "train.changed_data",
     ),
 )
 

@@ -27,6 +27,7 @@ from ssl4rl.core.grpo.model.policy import Encoded, Policy
 from ssl4rl.core.grpo.sampling.cascade import Cascade
 from ssl4rl.core.grpo.sampling.sampler import Sampling, sample, sample_of_rows
 from ssl4rl.core.grpo.sampling.static import StaticCascade
+from ssl4rl.core.grpo.sampling.uncached import decode_uncached
 
 _NEWS = 8  # tokens between two looks at whether any completion goes on
 Uniforms = np.ndarray[Any, np.dtype[np.float64]]
@@ -104,7 +105,8 @@ def _completions(policy: Policy, tokens_RT: Tensor, length_R: Tensor, group_size
 
 @dataclass(frozen=True)
 class _Prefill:
-    """P prompts run once, left-padded to L: the cache, the logits [P, V] of the first token, and where it stands."""
+    """P prompts run once, left-padded to L: the cache (None where the model has none), the logits [P, V] of the first
+    token, and where it stands."""
 
     cache: Any
     cache_name: str
@@ -124,10 +126,11 @@ def _prefill(
         batch["mm_encoder_outputs"] = {"image": images}
     position_APL = _positions(inner, prompts)
     out = model(**batch, position_ids=_squeezed(position_APL), use_cache=True, logits_to_keep=1)
-    name = "past_key_values" if "past_key_values" in out else "cache_params"  # Mamba's word for it
+    # "cache_params" is Mamba's word for it; some models have none
+    name = next((name for name in ("past_key_values", "cache_params") if out.get(name) is not None), "")
     # after the prompt all axes go on from the largest position used in it
     next_AP = (position_APL.amax((0, 2)) + 1).expand(len(position_APL), -1)
-    return _Prefill(out[name], name, out.logits[:, -1], batch["attention_mask"], next_AP)
+    return _Prefill(out[name] if name else None, name, out.logits[:, -1], batch["attention_mask"], next_AP)
 
 
 def _decode(
@@ -141,6 +144,8 @@ def _decode(
     """R = P x G rows by the model's own forward. Returns their tokens [R, T] and lengths [R]."""
     device = policy.device
     start = _prefill(policy.model, prompts, features, policy.pad_id)
+    if start.cache is None:
+        return decode_uncached(policy, prompts, group_size, sampling, noise_RT)
     if group_size > 1:
         # by `reorder_cache`, which recurrent states follow too; their layers lack `batch_repeat_interleave`
         start.cache.reorder_cache(torch.arange(len(prompts), device=device).repeat_interleave(group_size))

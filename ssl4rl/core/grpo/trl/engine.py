@@ -21,16 +21,16 @@ from transformers.trainer_callback import PrinterCallback
 
 from ssl4rl.core import registry
 from ssl4rl.core.grpo.model.policy import Policy
-from ssl4rl.core.grpo.model.pretrained import is_adapter, no_deprecations
+from ssl4rl.core.grpo.model.pretrained import device_named, is_adapter, no_deprecations
 from ssl4rl.core.grpo.model.processors import one_line
-from ssl4rl.core.grpo.opening import Data, Found, finished, load, open_run
+from ssl4rl.core.grpo.opening import Data, Found, finished, load, open_run, prepare
 from ssl4rl.core.grpo.ranks import Ranks, open_ranks
 from ssl4rl.core.grpo.record.console import Interrupted, Progress, Say, introduce, progress_bar, silent, stop_after_step
 from ssl4rl.core.grpo.record.held_out import evaluate_if_due
 from ssl4rl.core.grpo.record.records import log_rollouts, summarise
 from ssl4rl.core.grpo.record.run_dir import RunDir
 from ssl4rl.core.grpo.trainer import Trainer
-from ssl4rl.core.grpo.trl.config import grpo_arguments, refuse, rows_per_device
+from ssl4rl.core.grpo.trl.config import REFUSALS, grpo_arguments, refuse, refuse_values, rows_per_device
 from ssl4rl.core.grpo.trl.data import RewardColumns, Rows
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
@@ -52,6 +52,7 @@ def _train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> di
     summary = finished(recipe, ranks, say)
     if summary is not None:
         return summary
+    refuse_values(recipe, on_cpu=device_named(device).type == "cpu", processes=ranks.size)
     opened = open_run(recipe, ranks, device, say, _latest)
     run, trainer, state = opened.run, opened.trainer, opened.state
     done, first = 0, 0
@@ -162,7 +163,7 @@ class _Session:
                     processing_class=processor,
                     callbacks=[_Log(self, first, stopping, progress)],
                 )
-        except (ValueError, TypeError, AttributeError, ImportError, NotImplementedError) as error:
+        except REFUSALS as error:
             raise Ssl4rlError(f"engine trl: TRL refuses this: {one_line(error)}") from error
         for callback in (ProgressCallback, PrinterCallback):
             self.theirs.remove_callback(callback)
@@ -199,7 +200,7 @@ class _Session:
         if self.sharded:  # no rank holds a whole model
             self.theirs.save_model(str(run.final))
             self.ranks.by_first(lambda: None)
-            self.trainer.policy = load(self.recipe, str(run.final), self.device)
+            self.trainer.policy = load(self.recipe, prepare(self.recipe, str(run.final)), self.device)
         self.evaluate(last=True)
         seconds = self.clock()
 
@@ -209,7 +210,8 @@ class _Session:
                     self.policy.model.delete_adapter("ref")
                 self.policy.save(run.final)
             shutil.rmtree(run.folder / "reference", ignore_errors=True)
-            summary = summarise(run, self.trainer, self.data.unusable, seconds) | {"shared_prompts": False}
+            summary = summarise(run, self.trainer, self.data.unusable, seconds)
+            summary |= {"shared_prompts": False, "changed_data": self.data.changes}
             run.write_summary(summary)
             return summary
 
@@ -339,7 +341,7 @@ class _Log(TrainerCallback):  # type: ignore[misc]
             "step": session.trainer.step,
             "first": self.first,
             "too_long": session.trainer.stream.too_long,
-            "unusable": session.data.unusable.to_json(),
+            **session.data.state(),
         }
         if session.ranks.first:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
