@@ -25,6 +25,7 @@ from ssl4rl.core.grpo.logps.head import logits_logps
 from ssl4rl.core.grpo.logps.prefix import Group, inner_model, prompt_positions
 from ssl4rl.core.grpo.model.policy import Encoded, Policy
 from ssl4rl.core.grpo.sampling.cascade import Cascade
+from ssl4rl.core.grpo.sampling.replies import Replies
 from ssl4rl.core.grpo.sampling.sampler import Sampling, sample, sample_of_rows
 from ssl4rl.core.grpo.sampling.static import StaticCascade
 
@@ -83,18 +84,18 @@ def generate(
             rows = [uniforms(start + p, g) for p in range(len(chunk)) for g in range(group_size)]
             noise = torch.from_numpy(np.stack(rows)).to(policy.device)
         known = [None] * len(chunk) if features is None else features[start : start + per_batch]
-        tokens_RT, length_R = decode(policy, chunk, known, group_size, sampling, noise)
-        done.extend(_completions(policy, tokens_RT, length_R, group_size))
+        replies = decode(policy, chunk, known, group_size, sampling, noise)
+        done.extend(_completions(policy, replies, group_size))
     model.train(was_training)
     return done
 
 
-def _completions(policy: Policy, tokens_RT: Tensor, length_R: Tensor, group_size: int) -> list[list[Completion]]:
-    """Rows as completions; those with the same tokens are one object, decoded to text once."""
-    tokens_RT = tokens_RT.cpu()
+def _completions(policy: Policy, replies: Replies, group_size: int) -> list[list[Completion]]:
+    """Those with the same tokens are one object, decoded to text once."""
+    tokens_NT = replies.tokens_NT.cpu()
     made: dict[tuple[int, ...], Completion] = {}
     flat = []
-    for row_T, ids, length in zip(tokens_RT, tokens_RT.tolist(), length_R.tolist(), strict=True):
+    for row_T, ids, length in zip(tokens_NT, tokens_NT.tolist(), replies.length_N.tolist(), strict=True):
         key = tuple(ids[:length])
         if key not in made:
             made[key] = Completion(row_T[:length], policy.decode(row_T[:length]), key[-1] not in policy.eos_ids)
@@ -137,8 +138,8 @@ def _decode(
     group_size: int,
     sampling: Sampling,
     noise_RT: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """R = P x G rows by the model's own forward. Returns their tokens [R, T] and lengths [R]."""
+) -> Replies:
+    """R = P x G rows by the model's own forward."""
     device = policy.device
     start = _prefill(policy.model, prompts, features, policy.pad_id)
     if group_size > 1:
@@ -148,22 +149,18 @@ def _decode(
     mask_RL = start.mask_PL.repeat_interleave(group_size, 0)
     next_AR1 = start.next_AP.repeat_interleave(group_size, 1).unsqueeze(-1)
 
-    eos = torch.tensor(policy.eos_ids, device=device)
-    tokens = torch.full((len(logits_RV), sampling.max_new_tokens), policy.pad_id, dtype=torch.long, device=device)
-    length_R = torch.full((len(logits_RV),), sampling.max_new_tokens, device=device)
-    alive_R = torch.ones(len(logits_RV), dtype=torch.bool, device=device)
-    for t in range(sampling.max_new_tokens):
-        logits_RV[:, policy.banned_ids] = -torch.inf
+    R, T = len(logits_RV), sampling.max_new_tokens
+    replies = Replies(policy, R, T, device)
+    number_R, alive_R = torch.arange(R, device=device), torch.ones(R, dtype=torch.bool, device=device)
+    for t in range(T):
+        replies.ban(logits_RV)
         token_R = sample(logits_RV.float(), sampling, None if noise_RT is None else noise_RT[:, t])
-        tokens[:, t] = torch.where(alive_R, token_R, policy.pad_id)
-        ended_R = alive_R & torch.isin(token_R, eos)
-        length_R[ended_R] = t + 1
-        alive_R &= ~ended_R
-        if t + 1 == sampling.max_new_tokens or not alive_R.any():
+        alive_R = replies.write(t, number_R, token_R, alive_R)
+        if t + 1 == T or not alive_R.any():
             break
         mask_RL = torch.nn.functional.pad(mask_RL, (0, 1), value=1)
         step = policy.model(
-            input_ids=tokens[:, t : t + 1],
+            input_ids=replies.tokens_NT[:, t : t + 1],
             # a state alone has nothing to mask
             attention_mask=mask_RL if start.cache_name == "past_key_values" else None,
             position_ids=_squeezed(next_AR1 + t),
@@ -171,7 +168,7 @@ def _decode(
             **{start.cache_name: start.cache},
         )
         logits_RV = step.logits[:, -1]
-    return tokens, length_R
+    return replies
 
 
 def _decode_shared(
@@ -181,31 +178,27 @@ def _decode_shared(
     group_size: int,
     sampling: Sampling,
     noise_NT: Tensor | None,
-) -> tuple[Tensor, Tensor]:
+) -> Replies:
     """The same for N = P x G completions, on the R <= N rows of a `Cascade`."""
     device = policy.device
     inner = inner_model(policy.model)
     cascade, logits_RV, next_AP = _prefill_shared(policy.model, prompts, features, policy.pad_id)
 
-    eos, banned = (torch.tensor(ids, dtype=torch.long, device=device) for ids in (policy.eos_ids, policy.banned_ids))
-    N = len(prompts) * group_size
-    tokens = torch.full((N, sampling.max_new_tokens), policy.pad_id, dtype=torch.long, device=device)
-    length_N = torch.full((N,), sampling.max_new_tokens, device=device)
-    alive_A = torch.arange(N, device=device)  # the completions that go on, and the row of each
-    row_A = alive_A // group_size
-    for t in range(sampling.max_new_tokens):
-        logits_RV.index_fill_(1, banned, -torch.inf)
-        noise_A = None if noise_NT is None else noise_NT[alive_A, t]
+    N, T = len(prompts) * group_size, sampling.max_new_tokens
+    replies = Replies(policy, N, T, device)
+    number_A = torch.arange(N, device=device)  # the completions that go on, and the row of each
+    row_A = number_A // group_size
+    for t in range(T):
+        replies.ban(logits_RV)
+        noise_A = None if noise_NT is None else noise_NT[number_A, t]
         token_A = sample_of_rows(logits_RV.float(), row_A, sampling, noise_A)
-        tokens[alive_A, t] = token_A
-        ended_A = torch.isin(token_A, eos)
-        length_N[alive_A[ended_A]] = t + 1
-        alive_A, row_A, token_A = (x[~ended_A] for x in (alive_A, row_A, token_A))
-        if t + 1 == sampling.max_new_tokens or not len(alive_A):
+        alive_A = replies.write(t, number_A, token_A, torch.ones_like(token_A, dtype=torch.bool))
+        number_A, row_A, token_A = (x[alive_A] for x in (number_A, row_A, token_A))
+        if t + 1 == T or not len(number_A):
             break
         token_R, row_A = _branch(cascade, row_A, token_A, logits_RV.shape[1])
         logits_RV = cascade.step(inner, token_R, next_AP[:, cascade.prompt_R] + t)
-    return tokens, length_N
+    return replies
 
 
 def _decode_static(
@@ -215,27 +208,21 @@ def _decode_static(
     group_size: int,
     sampling: Sampling,
     noise_NT: Tensor | None,
-) -> tuple[Tensor, Tensor]:
+) -> Replies:
     """The same on a `StaticCascade` with a row for each completion; Python asks the device for news now and then."""
     device = policy.device
     inner = inner_model(policy.model)
     cascade, logits_PV, next_AP = _prefill_shared(policy.model, prompts, features, policy.pad_id, static=True)
     assert isinstance(cascade, StaticCascade)
-    eos_E, banned = (torch.tensor(ids, dtype=torch.long, device=device) for ids in (policy.eos_ids, policy.banned_ids))
     N, T = len(prompts) * group_size, sampling.max_new_tokens
-    tokens = torch.full((N, T), policy.pad_id, dtype=torch.long, device=device)
-    length_N = torch.full((N,), T, device=device)
-    number_R = torch.arange(N, device=device)  # each row's completion
-    alive_R = torch.ones(N, dtype=torch.bool, device=device)
+    replies = Replies(policy, N, T, device)
+    number_R, alive_R = torch.arange(N, device=device), torch.ones(N, dtype=torch.bool, device=device)
     cascade.select(number_R // group_size)
     logits_RV = logits_PV[cascade.prompt_R]
     for t in range(T):
-        logits_RV.index_fill_(1, banned, -torch.inf)
+        replies.ban(logits_RV)
         token_R = sample(logits_RV.float(), sampling, None if noise_NT is None else noise_NT[number_R, t])
-        tokens[number_R, t] = torch.where(alive_R, token_R, policy.pad_id)
-        ended_R = alive_R & (token_R[:, None] == eos_E).any(1)
-        length_N[number_R] = torch.where(ended_R, t + 1, length_N[number_R])
-        alive_R = alive_R & ~ended_R
+        alive_R = replies.write(t, number_R, token_R, alive_R)
         if t + 1 == T or ((cascade.full or t % _NEWS == 0) and not alive_R.any()):
             break
         if cascade.full:
@@ -243,7 +230,7 @@ def _decode_static(
             cascade.select(kept_R)
             number_R, token_R, alive_R = number_R[kept_R], token_R[kept_R], alive_R[kept_R]
         logits_RV = cascade.step(inner, token_R, next_AP[:, cascade.prompt_R] + t)
-    return tokens, length_N
+    return replies
 
 
 def _prefill_shared(
