@@ -8,16 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ssl4rl.core.types import Ssl4rlError, nearest
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+def _switched(value: Any) -> Any:
+    """YAML reads `on` and `off` as booleans."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_switched)]
 
 
 class LoraSection(_Section):
@@ -168,6 +176,8 @@ class TrainSection(_Section):
 
     `processes`: how many there must be, for a launcher that might start fewer; by default as many as there are.
     `shard`: what each of several processes holds a share of: nothing, or AdamW's state (the same weights, less memory).
+    `shared`: completions share their prompt's computation if the model passes a check by numbers (auto), without that
+    check (on), or never (off).
     `cuda_graphs`: sample in steps of one shape, which a GPU replays; without a GPU the same steps, not replayed.
     `keep_start`: keep the policy as it is after the format warm-up, in `start/`.
     `gradient_agreement_every`: every so many steps, how far the tasks' gradients point the same way (0 is never).
@@ -184,7 +194,8 @@ class TrainSection(_Section):
     threads: int | None = Field(None, ge=1)
     processes: int | None = Field(None, ge=1)
     shard: Literal["none", "optimizer"] = "none"
-    cuda_graphs: bool = False
+    shared: Switch = "auto"
+    cuda_graphs: Switch = "off"
     keep_start: bool = False
     log_rollouts: int = Field(2, ge=0)
     gradient_agreement_every: int = Field(0, ge=0)

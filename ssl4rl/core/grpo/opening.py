@@ -107,12 +107,13 @@ def open_run(
     checkpoint, state = (latest(run, ranks) if recipe.resume else None) or (None, None)
     policy = load(recipe, str(checkpoint) if checkpoint else None, device)
     longest = check_lengths(data.train, policy.encoder, recipe.prompt.max_tokens)
-    attention, static = ranks.by_first(lambda: fast_ways(policy, data.train, recipe.train.cuda_graphs, say))
-    if attention is not None:
-        install(inner_model(policy.model), attention)  # the first rank alone has found it out
-    shared = attention is not None
-    backend = Native(policy, recipe.train.rollout_rows, shared, static)
+    ways = ranks.by_first(lambda: fast_ways(policy, data.train, recipe.train, say))
+    shared = ways.attention is not None
+    if ways.attention is not None:
+        install(inner_model(policy.model), ways.attention)  # the first rank alone has found it out
+    backend = Native(policy, recipe.train.rollout_rows, shared, ways.static)
     trainer = Trainer(recipe, policy, data.train, shared=shared, backend=backend, ranks=ranks)
+    trainer.preflight = ways.report
     ranks.share_weights(trainer.learner.parameters)
     run.open()
     if state is not None:

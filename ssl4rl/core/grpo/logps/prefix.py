@@ -13,7 +13,7 @@ Equal completions of a prompt, common where answers are short, are computed once
 one is the sum over its repeats (``Group.distinct``).
 
 Tokens through the layers fall from G (L + C) to L + U C for U different completions. Both functions return the same
-numbers and gradients up to rounding for models that ``preflight.why_unshareable`` accepts; for the others only
+numbers and gradients up to rounding for models that ``structure.why_unshareable`` accepts; for the others only
 ``unshared_logps`` is right.
 """
 
@@ -133,7 +133,7 @@ def shared_logps(
         raise ValueError(f"image_features has {len(features)} entries for {len(groups)} groups")
     parts = [
         _row_logps(inner, groups[row], features[row], temperature=temperature, entropy=entropy)
-        for row in _rows(groups, row_tokens)
+        for row in rows_of(groups, row_tokens)
     ]
     logp_N, entropy_N = (torch.cat(values) if values[0] is not None else None for values in zip(*parts, strict=True))
     return _padded(groups, logp_N, entropy_N)
@@ -195,7 +195,7 @@ def _features(inner: PreTrainedModel, groups: Sequence[Group]) -> list[ImageFeat
     return [next(made) if group.features is None else group.features for group in groups]
 
 
-def _rows(groups: Sequence[Group], row_tokens: int) -> Iterator[slice]:
+def rows_of(groups: Sequence[Group], row_tokens: int) -> Iterator[slice]:
     """Consecutive groups of at most ``row_tokens`` tokens together, or a single larger one."""
     first = total = 0
     for p, group in enumerate(groups):

@@ -9,7 +9,7 @@ from ssl4rl.core.grpo.model.policy import Policy
 
 
 class Replies:
-    """N completions of at most T tokens. ``tokens_NT``: long, padding behind the end; ``length_N``: long, T until known.
+    """N completions of at most T tokens. ``tokens_NT``: long, padding after the end; ``length_N``: long, T at first.
 
     ``device``: where the decoder wants to know who goes on.
     """
