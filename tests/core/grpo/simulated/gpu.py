@@ -30,39 +30,36 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.core.grpo.simulated import precision
+from tests.core.grpo.simulated.kernels import attention
 
 CUDA0 = torch.device("cuda", 0)
-WAITS = set(
-    [
-        "_local_scalar_dense",
-        "nonzero",
-        "masked_select",
-        "_unique2",
-        "unique_consecutive",
-        "unique_dim",
-        "bincount",
-        "equal",
-        "is_nonzero",
-        "histc",
-        "repeat_interleave.Tensor",
-    ]
-)
-INDEXING = set(["index", "_unsafe_index", "index_put_", "index_put", "_index_put_impl_", "_unsafe_index_put"])
-FREE = set(
-    [
-        "empty",
-        "new_empty",
-        "empty_strided",
-        "empty_like",
-        "detach",
-        "_local_scalar_dense",
-        "new_empty_strided",
-        "lift_fresh",
-        "is_same_size",
-        "_unsafe_view",
-        "alias",
-    ]
-)
+WAITS = {
+    "_local_scalar_dense",
+    "nonzero",
+    "masked_select",
+    "_unique2",
+    "unique_consecutive",
+    "unique_dim",
+    "bincount",
+    "equal",
+    "is_nonzero",
+    "histc",
+    "repeat_interleave.Tensor",
+}
+INDEXING = {"index", "_unsafe_index", "index_put_", "index_put", "_index_put_impl_", "_unsafe_index_put"}
+FREE = {
+    "empty",
+    "new_empty",
+    "empty_strided",
+    "empty_like",
+    "detach",
+    "_local_scalar_dense",
+    "new_empty_strided",
+    "lift_fresh",
+    "is_same_size",
+    "_unsafe_view",
+    "alias",
+}
 _registered: list[Any] = []
 
 
@@ -307,51 +304,6 @@ def _wrapped(func: Any, args: Any, kwargs: Any, out: Any, on_device: bool) -> An
     return tuple(made) if len(returns) > 1 else made[0]
 
 
-_sdpa = torch.nn.functional.scaled_dot_product_attention
-
-
-def attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:
-    """SDPA as its meaning, one launch, in the dtype that autocast wants."""
-    given = [x for x in (query, key, value, attn_mask) if x is not None]
-    if not any(isinstance(x, SimTensor) for x in given):
-        return _sdpa(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
-    if not all(isinstance(x, SimTensor) for x in given):
-        raise RuntimeError("Expected all tensors to be on the same device: scaled_dot_product_attention")
-    if torch.is_autocast_enabled("cuda"):
-        query, key, value = (x.to(torch.get_autocast_dtype("cuda")) for x in (query, key, value))
-    if not query.dtype == key.dtype == value.dtype:
-        raise RuntimeError(f"Expected one dtype, got {query.dtype}, {key.dtype}, {value.dtype}")
-    gpu = SimGpu.active
-    gpu.launches["scaled_dot_product_attention"] += gpu.counting
-    before, gpu.counting = gpu.counting, False
-    with torch.autocast("cuda", enabled=False):
-        n = query.shape[1] // key.shape[1]
-        key, value = (x.repeat_interleave(n, 1) if n > 1 else x for x in (key, value))
-        score = (query.float() @ key.float().mT) * (query.shape[-1] ** -0.5 if scale is None else scale)
-        if is_causal:
-            seen = torch.ones(score.shape[-2:], dtype=torch.bool, device=query.device).tril()
-            score = score.masked_fill(~seen, -torch.inf)
-        if attn_mask is not None:
-            score = (
-                score.masked_fill(~attn_mask, -torch.inf)
-                if attn_mask.dtype == torch.bool
-                else score + attn_mask.float()
-            )
-        weight = torch.where((score > -torch.inf).any(-1, keepdim=True), score.softmax(-1), 0)  # no key seen: 0
-        out = (weight @ value.float()).to(query.dtype)
-    gpu.counting = before
-    return out
-
-
 _enter, _exit = torch.autocast.__enter__, torch.autocast.__exit__
 
 
@@ -375,6 +327,7 @@ def _autocast_off(self: Any, *error: Any) -> Any:
 def simulated() -> Iterator[SimGpu]:
     """Within this torch believes that there is one GPU."""
     _sim()
+    gpu = SimGpu()
     nothing = contextlib.nullcontext
     cuda = {
         "is_available": lambda: True,
@@ -401,14 +354,14 @@ def simulated() -> Iterator[SimGpu]:
         stack.enter_context(mock.patch("torch.clear_autocast_cache", precision.casts.clear))
         stack.enter_context(mock.patch.object(torch.autocast, "__enter__", _autocast_on))
         stack.enter_context(mock.patch.object(torch.autocast, "__exit__", _autocast_off))
-        stack.enter_context(mock.patch("torch.nn.functional.scaled_dot_product_attention", attention))
+        stack.enter_context(mock.patch("torch.nn.functional.scaled_dot_product_attention", attention(gpu)))
         swapped = torch.__future__.get_swap_module_params_on_conversion()
         torch.__future__.set_swap_module_params_on_conversion(True)  # keeps tied weights tied
         stack.callback(torch.__future__.set_swap_module_params_on_conversion, swapped)
         lifted = torch._C._only_lift_cpu_tensors()
         torch._C._set_only_lift_cpu_tensors(True)
         stack.callback(torch._C._set_only_lift_cpu_tensors, lifted)
-        gpu = stack.enter_context(SimGpu())
+        stack.enter_context(gpu)
         stack.enter_context(Moves())
         stack.callback(precision.casts.clear)
         yield gpu

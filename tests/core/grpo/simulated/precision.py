@@ -62,7 +62,7 @@ casts: dict[int, tuple[Tensor, Tensor]] = {}
 
 
 def register(on_device: Callable[[Any], bool]) -> list[torch.library.Library]:
-    """Makes autocast act on the spare backend; to be kept alive by the caller. `on_device`: whether a value is there."""
+    """Makes autocast act on the spare backend; the caller keeps it alive. `on_device`: whether a value is there."""
     rest = torch.library.Library("_", "IMPL", "AutocastPrivateUse1")
     rest.fallback(torch.library.fallthrough_kernel)
     listed = torch.library.Library("aten", "IMPL", "AutocastPrivateUse1")

@@ -1,4 +1,4 @@
-"""The native engine on a GPU that is not there (`gpu`): device faults, waits in the decoders, what a CUDA graph refuses."""
+"""The native engine on a GPU that is not there (`gpu`): device faults, waits in the decoders, what a graph refuses."""
 
 from __future__ import annotations
 
