@@ -178,7 +178,8 @@ class TrainSection(_Section):
     `shard`: what each of several processes holds a share of: nothing, or AdamW's state (the same weights, less memory).
     `shared`: completions share their prompt's computation if the model passes a check by numbers (auto), without that
     check (on), or never (off).
-    `cuda_graphs`: sample in steps of one shape, which a GPU replays; without a GPU the same steps, not replayed.
+    `cuda_graphs`: sample in steps of one shape, which a GPU replays (auto: on a GPU, if that passes the check too);
+    "on" without a GPU takes the same steps, not replayed.
     `keep_start`: keep the policy as it is after the format warm-up, in `start/`.
     `gradient_agreement_every`: every so many steps, how far the tasks' gradients point the same way (0 is never).
     """
@@ -195,7 +196,7 @@ class TrainSection(_Section):
     processes: int | None = Field(None, ge=1)
     shard: Literal["none", "optimizer"] = "none"
     shared: Switch = "auto"
-    cuda_graphs: Switch = "off"
+    cuda_graphs: Switch = "auto"
     keep_start: bool = False
     log_rollouts: int = Field(2, ge=0)
     gradient_agreement_every: int = Field(0, ge=0)

@@ -107,7 +107,7 @@ def fast_ways(policy: Policy, dataset: TaskDataset, train: TrainSection, say: Ca
     Raises:
         Ssl4rlError: `train.shared` is on, and the model's structure speaks against it.
     """
-    graphs = train.cuda_graphs == "on"
+    graphs = train.cuda_graphs == "on" or (train.cuda_graphs == "auto" and policy.device.type == "cuda")
     with autocast(policy):
         result = _decided(policy, dataset, train)
         wrong = None

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.weak import WeakTensorKeyDictionary
 from transformers import PreTrainedModel
 
 from ssl4rl.core.grpo.logps.attention import install
@@ -261,8 +262,22 @@ def _row_positions(inner: PreTrainedModel, groups: Sequence[Group]) -> Tensor:
     return position_AS if len(position_AS) == 1 else position_AS.unsqueeze(1)
 
 
+_positions: MutableMapping[Tensor, tuple[Any, torch.device, Tensor]] = WeakTensorKeyDictionary()
+
+
 def prompt_positions(inner: PreTrainedModel, prompt_ids: Tensor, media: Mapping[str, Tensor]) -> Tensor:
-    """Positions of one prompt's tokens: long [1, L], or [3, L] (time, height, width) under M-RoPE."""
+    """Positions of one prompt's tokens: long [1, L], or [3, L] (time, height, width) under M-RoPE.
+
+    Worked out once a prompt, by the identity of its ``prompt_ids``: under M-RoPE a GPU would be waited for each time.
+    """
+    config, device, found_AL = _positions.get(prompt_ids, (None, None, prompt_ids))
+    if config is not inner.config or device != inner.device:
+        found_AL = _worked_out_positions(inner, prompt_ids, media)
+        _positions[prompt_ids] = inner.config, inner.device, found_AL
+    return found_AL
+
+
+def _worked_out_positions(inner: PreTrainedModel, prompt_ids: Tensor, media: Mapping[str, Tensor]) -> Tensor:
     base, L = inner.base_model, len(prompt_ids)
     if not hasattr(base, "get_rope_index"):
         return torch.arange(L, device=inner.device).unsqueeze(0)
