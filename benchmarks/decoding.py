@@ -1,4 +1,4 @@
-"""What a decoding step costs: kernels and host waits on a simulated GPU, and CPU time, with a LoRA adapter apart or merged.
+"""What a decoding step costs: kernels and waits on a simulated GPU, CPU time, with a LoRA adapter apart or merged.
 
     python benchmarks/decoding.py [--layers 36] [--tokens 14] [--rounds 3] [--json benchmarks/results/decoding.json]
 
@@ -42,7 +42,7 @@ WAYS = {"shared": "sample_of_rows", "static": "sample"}  # and what each calls o
 
 def sample(policy: Policy, prompts: list[Encoded], tokens: int, how: str, merging: bool) -> None:
     uniform = torch.rand(2, 3, tokens, generator=torch.Generator().manual_seed(0), dtype=torch.float64).numpy()
-    apart = nullcontext() if merging else mock.patch.object(rollout, "merged", lambda model: nullcontext())
+    apart = nullcontext() if merging else mock.patch.object(rollout, "merged", return_value=nullcontext())
     with apart, autocast(policy):
         settings = Sampling(max_new_tokens=tokens)
         static = how == "static"

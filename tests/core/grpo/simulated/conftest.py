@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ssl4rl.core.grpo.logps import attention
 from ssl4rl.core.grpo.logps.flexible import row_mask
+from ssl4rl.core.grpo.sampling import static
 
 
 @pytest.fixture(autouse=True)
@@ -25,3 +26,15 @@ def flexible_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
             return (score.softmax(-1) @ v.float()).to(q.dtype)[0].transpose(0, 1)
 
     monkeypatch.setattr(attention, "flexible_attention", reference)
+
+
+@pytest.fixture(autouse=True)
+def recorded_and_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step for a CUDA graph is recorded, which refuses what CUDA would, and then run instead of replayed."""
+
+    def recorded(run: Any, device: Any) -> Any:
+        with torch.cuda.graph(torch.cuda.CUDAGraph()):
+            run()
+        return run
+
+    monkeypatch.setattr(static, "recorded", recorded)
