@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ssl4rl.core.recipe_files import Overrides, override, plain, read_tree
 from ssl4rl.core.types import Ssl4rlError, nearest, shortened
@@ -22,6 +22,14 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+
+def _switched(value: Any) -> Any:
+    """YAML reads `on` and `off` as booleans."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_switched)]
 
 
 class LoraSection(_Section):
@@ -187,7 +195,10 @@ class TrainSection(_Section):
 
     `processes`: how many there must be, for a launcher that might start fewer; by default as many as there are.
     `shard`: what each of several processes holds a share of: nothing, or AdamW's state (the same weights, less memory).
-    `cuda_graphs`: sample in steps of one shape, which a GPU replays; without a GPU the same steps, not replayed.
+    `shared`: completions share their prompt's computation if the model passes a check by numbers (auto), without that
+    check (on), or never (off).
+    `cuda_graphs`: sample in steps of one shape, which a GPU replays (auto: on a GPU, if that passes the check too);
+    "on" without a GPU takes the same steps, not replayed.
     `keep_start`: keep the policy as it is after the format warm-up, in `start/`.
     `log_to`: tensorboard, wandb, trackio, or a logger of one's own, "./my.py:Class" (`core/grpo/record/loggers.py`).
     `changed_data`: what a resumed run does whose pictures, graph, held-out items or tasks' versions are no longer those
@@ -206,7 +217,8 @@ class TrainSection(_Section):
     threads: int | None = Field(None, ge=1, le=4096)
     processes: int | None = Field(None, ge=1)
     shard: Literal["none", "optimizer"] = "none"
-    cuda_graphs: bool = False
+    shared: Switch = "auto"
+    cuda_graphs: Switch = "auto"
     keep_start: bool = False
     log_rollouts: int = Field(2, ge=0)
     log_to: list[str] = []

@@ -148,7 +148,7 @@ def test_a_recipes_first_line_stands_for_itself(name: str) -> None:
         ({"grpo": {"gruop_size": 4}}, "unknown key 'grpo.gruop_size'; did you mean 'group_size'?"),
         ({"grpo.group_size": 1}, "grpo.group_size: input should be greater than or equal to 2, got 1"),
         ({"tasks.1.level": "x"}, "override \"tasks.1.level='x'\": '1' is no position in a list of 1; allowed: 0 to 0"),
-        ({"optim.betas": [0.5, 0.9], "optim.betas.0.x": 1}, "optim.betas.0: input should be a valid number"),
+        ({"optim.betas": [0.5, 0.9], "optim.betas.0.x": 1}, "'optim.betas.0' is 0.5 and holds no keys"),
         ({"train": 20}, "train: input should be a valid dictionary or instance of TrainSection, got 20"),
     ],
 )

@@ -156,12 +156,13 @@ def open_run(
     prepared = prepare(recipe, str(checkpoint) if checkpoint else None)
     longest = check_lengths(data.train, prepared.encoder, recipe.prompt.max_tokens)
     policy = load(recipe, prepared, device)
-    attention, static = ranks.by_first(lambda: fast_ways(policy, data.train, recipe.train.cuda_graphs, say))
-    if attention is not None:
-        install(inner_model(policy.model), attention)  # the first rank alone has found it out
-    shared = attention is not None
-    backend = Native(policy, recipe.train.rollout_rows, shared, static)
+    ways = ranks.by_first(lambda: fast_ways(policy, data.train, recipe.train, say))
+    shared = ways.attention is not None
+    if ways.attention is not None:
+        install(inner_model(policy.model), ways.attention)  # the first rank alone has found it out
+    backend = Native(policy, recipe.train.rollout_rows, shared, ways.static)
     trainer = Trainer(recipe, policy, data.train, shared=shared, backend=backend, rewards=rewards, ranks=ranks)
+    trainer.preflight = ways.report
     ranks.share_weights(trainer.learner.parameters)
     run.open()
     if state is not None:

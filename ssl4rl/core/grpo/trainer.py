@@ -76,6 +76,7 @@ class Trainer:
         )
         self.rewards = rewards or rewards_of(recipe, dataset)
         self.backend = backend or Native(policy, recipe.train.rollout_rows, shared)
+        self.preflight: dict[str, Any] = {}  # why prompts are shared or not, where that was found out
         self.curriculum = open_curriculum(recipe.curriculum, dataset, recipe.train.steps)
         self._fixed_features = fixed_features(policy.model)
         self._apart = has_dropout(policy.model)

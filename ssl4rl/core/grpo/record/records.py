@@ -71,6 +71,7 @@ def summarise(run: RunDir, trainer: Trainer, unusable: Unusable, seconds: float)
         "model": recipe.model.path,
         "engine": recipe.engine,
         "shared_prompts": trainer.learner.shared,
+        "preflight": trainer.preflight,
         "seconds": round(seconds, 1),
         "steps": trainer.step - recipe.warmup.steps,
         "warmup_steps": recipe.warmup.steps,

@@ -28,6 +28,7 @@ _KEPT_ON_RESUME = (
         "train.keep_start",
         "train.processes",
         "train.shard",
+        "train.shared",
         "train.cuda_graphs",
         "train.log_to",
         "train.changed_data",

@@ -65,7 +65,7 @@ _UNABLE: dict[str, tuple[tuple[Any, ...], str]] = {
     "grpo.refill": ((0,), "cannot sample further prompts within a step"),
     "grpo.advantage_scale": (("group", "batch", "none"), "scales by no task"),
     "train.gradient_agreement_every": ((0,), "sees no gradients by task"),
-    "train.cuda_graphs": ((False,), "samples with transformers or vLLM"),
+    "train.cuda_graphs": (("off", "auto"), "samples with transformers or vLLM"),
     "train.shard": (("none",), "shards by trl.fsdp or trl.deepspeed"),
     "curriculum.strategy": (("fixed", "uniform"), "draws its prompts before the run"),
 }

@@ -351,7 +351,7 @@ def test_rows_fill_the_budget() -> None:
     groups = [
         Group(torch.ones(n + 1, dtype=torch.long), {}, [torch.ones(10, dtype=torch.long)]) for n in (10, 20, 90, 5, 5)
     ]
-    rows = [(row.start, row.stop) for row in prefix_module._rows(groups, 50)]
+    rows = [(row.start, row.stop) for row in prefix_module.rows_of(groups, 50)]
     assert rows == [(0, 2), (2, 3), (3, 5)]
 
 

@@ -132,7 +132,7 @@ def test_micro_batches_divide_an_update(tmp_path: Path) -> None:
             {"train": {"shard": "optimizer"}},
             r"train\.shard='optimizer': engine trl shards by trl\.fsdp .*; allowed: none",
         ),
-        ({"train": {"cuda_graphs": True}}, r"train\.cuda_graphs=True: engine trl samples with .*; allowed: False"),
+        ({"train": {"cuda_graphs": True}}, r"train\.cuda_graphs='on': engine trl samples with .*; allowed: off"),
         ({"trl": {"use_vlm": True}}, r"trl\.use_vlm: .* did you mean 'use_vllm'\?"),
         ({"trl": {"learning_rate": 1.0}}, r"trl\.learning_rate: the recipe's optim\.lr sets it"),
         ({"model": {"device": "cuda:1"}}, r"model\.device='cuda:1': .*CUDA_VISIBLE_DEVICES"),
