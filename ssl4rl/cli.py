@@ -1,7 +1,7 @@
 """The command line: parse, call, print. Every command imports what it needs when it runs, so that help is quick.
 
 Exit status: 0 done; 2 for what the user can mend, with one line on stderr; 1 for a fault of ours, with a traceback,
-and for a leak that `audit` found; 130 interrupted.
+and for a leak that `audit` found; 130 interrupted, 143 and 129 where SIGTERM or SIGHUP did it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TextIO
@@ -138,7 +139,7 @@ def audit_command(task: str, as_json: bool, **options: Any) -> int:
 def train_command(recipe: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Train a model on a recipe, measure it before and after on held-out items, and write a report.
 
-    Ctrl-C stops after the step in progress; the same command with resume=true goes on.
+    Ctrl-C, SIGTERM or SIGHUP stops after the step in progress; the same command with resume=true goes on.
     """
     from ssl4rl.core.recipe import load_recipe
 
@@ -157,7 +158,7 @@ def train_command(recipe: str, overrides: tuple[str, ...], as_json: bool) -> Non
     pages = _write_report(report, [settings.folder], None)
     run = read_run(settings.folder)
     if as_json:
-        click.echo((settings.folder / "summary.json").read_text().rstrip())
+        click.echo((settings.folder / "summary.json").read_text(encoding="utf-8").rstrip())
         return
     click.echo(f"\n{report_text.table(run)}\n\n{report_text.curve(run, sys.stdout.encoding)}\n")
     for path in (*pages, settings.folder / "final"):
@@ -277,12 +278,13 @@ def _hush() -> None:
 
 
 def _beside_a_bar(out: TextIO) -> Callable[[str], None]:
-    """Writes lines above the progress bar, if there is one."""
+    """Writes lines above the progress bar, if there is one. A run does not end because nobody reads them any more."""
     from tqdm import tqdm
 
     def say(line: str) -> None:
-        tqdm.write(line, file=out)
-        out.flush()
+        with suppress(OSError):
+            tqdm.write(line, file=out)
+            out.flush()
 
     return say
 
@@ -310,8 +312,9 @@ def run(arguments: list[str]) -> int:
         return _complain(*_usage(error))
     except (click.Abort, KeyboardInterrupt) as stop:
         why = stop.__cause__ if isinstance(stop, click.Abort) else stop
-        click.echo(f"ssl4rl: {str(why or '') or 'interrupted'}", err=True)
-        return 130
+        with suppress(OSError):  # a terminal that was closed shows nothing
+            click.echo(f"ssl4rl: {str(why or '') or 'interrupted'}", err=True)
+        return int(getattr(why, "status", 130))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
         return 0

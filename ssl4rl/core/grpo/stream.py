@@ -7,7 +7,6 @@ one used.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.model.policy import Encoded, Encoder
 from ssl4rl.core.grpo.ranks import ALONE, Ranks
+from ssl4rl.core.grpo.workers import tie
 from ssl4rl.core.types import Example, Ssl4rlError
 
 _CHUNK = 16
@@ -118,7 +118,7 @@ class PromptStream:
             num_workers=workers,
             prefetch_factor=4,
             collate_fn=_as_is,
-            worker_init_fn=_ignore_interrupt,
+            worker_init_fn=tie,
             # or opening it would move the global one, and with it dropout, on a resumed run
             generator=torch.Generator(),
         )
@@ -126,11 +126,6 @@ class PromptStream:
             for prompt in chunk:
                 tensors = {name: torch.from_numpy(array) for name, array in prompt.encoded.media.items()}
                 yield replace(prompt, encoded=Encoded(torch.from_numpy(prompt.encoded.prompt_ids), tensors))
-
-
-def _ignore_interrupt(worker: int) -> None:
-    """Ctrl-C reaches the whole process group; the run wants to finish its step, and needs its workers for that."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_is(chunk: Any) -> Any:
