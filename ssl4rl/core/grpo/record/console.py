@@ -75,7 +75,7 @@ class Stopping:
 
     def interrupted(self, done: str, what_resuming_does: str = "goes on from here") -> Interrupted:
         """To be raised once everything is written. `done`: how far the run has come."""
-        number = self._heard[0][0] if self._heard else int(signal.SIGINT)  # else another rank heard it
+        number = int(self._heard[0][0] if self._heard else signal.SIGINT)  # else another rank heard it
         by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
         return Interrupted(f"{done.replace('stopped', f'stopped{by}', 1)}; resume=true {what_resuming_does}", number)
 
