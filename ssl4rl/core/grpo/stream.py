@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.model.policy import Encoded, Encoder
 from ssl4rl.core.grpo.ranks import ALONE, Ranks
-from ssl4rl.core.grpo.workers import tie
+from ssl4rl.core.grpo.workers import starting, tie
 from ssl4rl.core.types import Example, Ssl4rlError
 
 _CHUNK = 16
@@ -122,7 +122,9 @@ class PromptStream:
             # or opening it would move the global one, and with it dropout, on a resumed run
             generator=torch.Generator(),
         )
-        for chunk in loader:
+        with starting():
+            chunks = iter(loader)
+        for chunk in chunks:
             for prompt in chunk:
                 tensors = {name: torch.from_numpy(array) for name, array in prompt.encoded.media.items()}
                 yield replace(prompt, encoded=Encoded(torch.from_numpy(prompt.encoded.prompt_ids), tensors))

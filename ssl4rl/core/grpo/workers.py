@@ -12,11 +12,24 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+_STOPS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LOOK_S = 1.0
 _tied: set[int] = set()
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """To start workers in: a signal that would stop them before they are tied waits until they are."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def tie(worker: int = 0) -> None:
@@ -30,7 +43,8 @@ def tie(worker: int = 0) -> None:
         return
     _tied.add(os.getpid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    heard = {signal.SIGTERM, signal.SIGHUP} if hasattr(signal, "sigtimedwait") else set()
+    heard = _STOPS - {signal.SIGINT} if hasattr(signal, "sigtimedwait") else set()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS - heard)
     signal.pthread_sigmask(signal.SIG_BLOCK, heard)  # the watch takes them
     _ask_kernel()
     threading.Thread(target=_watch, args=(parent, heard), name="watch of the parent", daemon=True).start()

@@ -88,7 +88,7 @@ def stop_after_step(ranks: Ranks) -> Iterator[Stopping]:
     What was ignored when the process began (`nohup`) stays ignored; Ctrl-C alone is heard all the same.
     """
     stopping = Stopping(ranks)
-    before: dict[int, Any] = {}
+    before: dict[signal.Signals, Any] = {}
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
@@ -99,8 +99,8 @@ def stop_after_step(ranks: Ranks) -> Iterator[Stopping]:
     try:
         yield stopping
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for known, handler in before.items():
+            signal.signal(known, handler)
 
 
 @contextmanager
