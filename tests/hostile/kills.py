@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.core.grpo.runs import same
-from tests.hostile.whole_runs import fork_command, orphans, recipe_file, wait
+from tests.hostile.whole_runs import fork_command, import_ahead, orphans, recipe_file, wait
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -42,20 +42,25 @@ class Kill:
         return self.equal and not self.traceback and not self.orphans
 
 
-def undisturbed(folder: Path) -> tuple[Path, float]:
-    """The run's folder and how many seconds it took."""
-    started = time.monotonic()
-    child = fork_command(["train", str(recipe_file(folder)), "train.workers=1"], folder / "said.txt")
-    assert wait(child) == 0, (folder / "said.txt").read_text()
-    return folder / "runs" / "run", time.monotonic() - started
+def undisturbed(folder: Path) -> tuple[Path, list[float]]:
+    """A run's folder, and how many seconds it took without a worker and with one."""
+    import_ahead()
+    lengths_s = []
+    for workers in (0, 1):
+        started = time.monotonic()
+        arguments = ["train", str(recipe_file(folder)), f"train.workers={workers}", "overwrite=true"]
+        child = fork_command(arguments, folder / "said.txt")
+        assert wait(child) == 0, (folder / "said.txt").read_text()
+        lengths_s.append(time.monotonic() - started)
+    return folder / "runs" / "run", lengths_s
 
 
-def kill(folder: Path, number: int, straight: Path, length_s: float, seed: int) -> Kill:
+def kill(folder: Path, number: int, straight: Path, lengths_s: list[float], seed: int) -> Kill:
     """Kill `number` of those that `seed` plans, of a new run in `folder`, and its resumption to the end."""
     rng = random.Random(f"{seed}/{number}")
     chosen, workers = SIGNALS[number % len(SIGNALS)], number // len(SIGNALS) % 2
     group = chosen != signal.SIGKILL and rng.random() < 0.5
-    after_s = rng.uniform(0.02, length_s)
+    after_s = rng.uniform(0.02, lengths_s[workers])
     arguments = ["train", str(recipe_file(folder)), f"train.workers={workers}"]
     said = folder / "said.txt"
     child = fork_command(arguments, said)
@@ -81,13 +86,13 @@ def main() -> int:
     options = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="kills"))
     (root / "straight").mkdir()
-    straight, length_s = undisturbed(root / "straight")
-    print(f"undisturbed: {length_s:.1f} s")
+    straight, lengths_s = undisturbed(root / "straight")
+    print("undisturbed: " + ", ".join(f"{s:.1f} s with {workers} workers" for workers, s in enumerate(lengths_s)))
     found = []
     for number in range(options.n):
         folder = root / str(number)
         folder.mkdir()
-        one = kill(folder, number, straight, length_s, options.seed)
+        one = kill(folder, number, straight, lengths_s, options.seed)
         found.append(one)
         to = "group" if one.group else "process"
         went_on = "was finished" if one.step is None else f"went on from step {one.step}"

@@ -4,6 +4,7 @@ another import of torch."""
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import signal
 import sys
@@ -20,6 +21,17 @@ from ssl4rl import cli
 from tests.core.grpo.runs import recipe
 
 torch.set_num_threads(1)
+_AHEAD = (
+    *("ssl4rl.core.grpo.native", "ssl4rl.embedded.models", "ssl4rl.tools.report.report", "ssl4rl.tools.report.text"),
+    *("transformers.models.llama.modeling_llama", "torch._dynamo", "matplotlib.figure", "jinja2", "tqdm"),
+    "matplotlib.backends.backend_agg",
+)
+
+
+def import_ahead() -> None:
+    """What a run imports, so that the processes forked from here need not."""
+    for name in _AHEAD:
+        importlib.import_module(name)
 
 
 def recipe_file(folder: Path, **sections: Any) -> Path:
@@ -64,14 +76,21 @@ def fork_command(arguments: Sequence[str], said: Path) -> int:
         os._exit(status)
 
 
+def status_of(child: int) -> int | None:
+    """The exit status as a shell tells it; None while it runs. Not to be asked again once it has ended."""
+    done, status = os.waitpid(child, os.WNOHANG)
+    if not done:
+        return None
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if code < 0 else code
+
+
 def wait(child: int, limit_s: float = 300.0) -> int:
-    """The exit status as a shell tells it; a process that outlives the limit is killed and raises."""
+    """Its exit status; a process that outlives the limit is killed and raises."""
     end = time.monotonic() + limit_s
     while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            code = os.waitstatus_to_exitcode(status)
-            return 128 - code if code < 0 else code
+        if (status := status_of(child)) is not None:
+            return status
         time.sleep(0.02)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
