@@ -193,7 +193,7 @@ def eval_command(model: str, tasks: tuple[str, ...], as_json: bool, **options: A
     from ssl4rl.tools import evaluate_model
 
     _hush()
-    results = evaluate_model.evaluate_model(model, tasks, **options)
+    results = evaluate_model.evaluate_model(model, tasks, say=_aside, **options)
     click.echo(evaluate_model.to_json(model, results) if as_json else evaluate_model.to_text(results))
 
 
@@ -227,7 +227,9 @@ def probe_command(
     from ssl4rl.tools.probe import probe
 
     _hush()
-    found = probe.probe(model, tasks, level=levels if len(levels) > 1 else next(iter(levels), None), **options)
+    found = probe.probe(
+        model, tasks, level=levels if len(levels) > 1 else next(iter(levels), None), say=_aside, **options
+    )
     click.echo(probe.to_json(found) if as_json else probe.to_text(found))
     if out:
         click.echo(probe_page.write(found, out), err=as_json)
@@ -275,6 +277,11 @@ def _hush() -> None:
     logging.disable_progress_bar()
     if downloads:
         enable_progress_bars()
+
+
+def _aside(line: str) -> None:
+    """A line beside what a command prints."""
+    click.echo(f"ssl4rl: {line}", err=True)
 
 
 def _beside_a_bar(out: TextIO) -> Callable[[str], None]:

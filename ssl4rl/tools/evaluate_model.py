@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +14,9 @@ from typing import Any
 from ssl4rl.core import registry
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.model.policy import load_policy
+from ssl4rl.core.grpo.record.console import silent
 from ssl4rl.core.grpo.record.evaluate import Evaluation, evaluate
+from ssl4rl.core.grpo.record.files import SUMS, checkpoints_in, damage
 from ssl4rl.core.mixture import create_dataset
 from ssl4rl.core.source import Part
 from ssl4rl.core.types import Ssl4rlError
@@ -71,6 +73,7 @@ def evaluate_model(
     system: str | None = None,
     before: bool = False,
     save: bool = False,
+    say: Callable[[str], None] = silent,
 ) -> list[Result]:
     """Evaluates a model on `n` examples of each task.
 
@@ -80,12 +83,13 @@ def evaluate_model(
         style, max_new_tokens, system, held_out: None is what the run's recipe says where the model is a run's, else
             "think", 256, no system message and 0.2.
         before: the run's model as it was before GRPO: its `start/`, else the model that the recipe names.
+        say: is told where a damaged run's last good checkpoint stands in for its final model.
         save: append a line for each task to evals.jsonl in the run's folder, for the report's table of transfer.
 
     Raises:
         Ssl4rlError: anything the caller can mend.
     """
-    place = _place(model, before=before)
+    place = _place(model, before, say)
     if place.run is None and (before or save):
         raise Ssl4rlError(
             f"--{'before' if before else 'save'}: {model!r} is not in a run's folder, which has a recipe.yaml; "
@@ -145,23 +149,71 @@ class _Place:
     weights: str = ""
 
 
-def _place(model: str, before: bool = False) -> _Place:
-    """Finds the weights, and the run that they belong to."""
+def _place(model: str, before: bool = False, say: Callable[[str], None] = silent) -> _Place:
+    """Finds the weights, and the run that they belong to. Of a run without a final model, or whose final model is
+    damaged, they are those of the last good checkpoint, which `say` is told.
+
+    Raises:
+        Ssl4rlError: the run has no recipe that says how questions were put, or the weights are not what was written.
+    """
     given = Path(model)
     if not given.is_dir():
         return _Place(model)
-    folder = next((up for up in (given, *given.resolve().parents[:3]) if (up / "recipe.yaml").is_file()), None)
+    folder = next((up for up in (given, *given.resolve().parents[:3]) if _is_run(up)), None)
     if folder is None:
         return _Place(model)
     run = read_run(folder)
+    _check_recipe(run)
     if before:
         start = folder / "start"
-        return _Place(str(start), run, "start") if start.is_dir() else _Place(run.model, run, "model")
+        return _Place(_whole(start), run, "start") if start.is_dir() else _Place(run.model, run, "model")
     if folder == given:
-        return _Place(str(given / "final"), run, "final") if (given / "final").is_dir() else _Place(model, run)
-    inside = given / "policy" if (given / "policy").is_dir() else given
+        final = folder / "final"
+        wrong = damage(final)
+        if wrong is None:
+            return _Place(str(final), run, "final")
+        path = _last_good(folder)
+        if path is None:
+            raise Ssl4rlError(f"{folder}: {wrong}, and there is no good checkpoint; `ssl4rl train` writes them")
+        say(f"{folder}: {wrong}; these are the weights of {path.relative_to(folder)}")
+        return _Place(str(_policy_in(path)), run, path.relative_to(folder).as_posix())
+    inside = _policy_in(given)
+    _whole(inside if (inside / SUMS).is_file() else inside.parent)
     name = inside.resolve().relative_to(folder.resolve()).as_posix().removesuffix("/policy")
     return _Place(str(inside) if inside != given else model, run, name)
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("recipe.yaml", "metrics.jsonl"))
+
+
+def _policy_in(checkpoint: Path) -> Path:
+    return checkpoint / "policy" if (checkpoint / "policy").is_dir() else checkpoint
+
+
+def _last_good(folder: Path) -> Path | None:
+    """The run's newest checkpoint with its weights as they were written."""
+    for _, path in reversed(checkpoints_in(folder / "checkpoints")):
+        if damage(path) is None and any(_policy_in(path).glob("*.safetensors")):
+            return path
+    return None
+
+
+def _whole(folder: Path) -> str:
+    """The folder; refused where it is not what was written."""
+    if wrong := damage(folder):
+        raise Ssl4rlError(f"{folder}: {wrong}; without its {SUMS} it is taken as it is")
+    return str(folder)
+
+
+def _check_recipe(run: Run) -> None:
+    """Without it the questions would be put in another way than in training, and nobody would know."""
+    asked = (run.setting("prompt", "style", ""), run.setting("sampling", "max_new_tokens", 0))
+    if not all(asked):
+        raise Ssl4rlError(
+            f"{run.folder}: recipe.yaml is missing or damaged, so it is not known how questions were put; `ssl4rl train` "
+            "with resume=true writes it anew, and a copy of final/ elsewhere is measured as any model"
+        )
 
 
 def _save(run: Run, place: _Place, result: Result, asked: Mapping[str, Any]) -> None:
@@ -184,9 +236,9 @@ def _save(run: Run, place: _Place, result: Result, asked: Mapping[str, Any]) -> 
         raise Ssl4rlError(f"cannot write {str(run.folder / EVALS)!r}: {error.strerror}") from error
 
 
-def of_a_run(model: str) -> tuple[str, dict[str, Any]]:
-    """Where the weights lie, and how the run that made them put its questions."""
-    place = _place(model)
+def of_a_run(model: str, say: Callable[[str], None] = silent) -> tuple[str, dict[str, Any]]:
+    """Where the weights lie, and how the run that made them put its questions; `say` is told of damage."""
+    place = _place(model, say=say)
     return place.path, _as_asked(place.run)
 
 

@@ -1,7 +1,7 @@
 """Damage to a finished and to an unfinished run, and what every command that reads a run makes of it.
 
-`python -m tests.hostile.runs [--only WORD]`: a table, a line for each damage and command: what it went on from, or its one line. An
-exception, or a run that goes on to other weights than an undisturbed one's, counts against us.
+`python -m tests.hostile.runs [--only WORD]`: a line for each damage and command: what it went on from, or its one line.
+An exception, or a run that goes on to other weights than an undisturbed one's, counts against us.
 """
 
 from __future__ import annotations
@@ -84,12 +84,12 @@ def _wrong_shapes(state: dict[str, Any]) -> dict[str, Any]:
 
 def strays(folder: Path) -> None:
     """What people, backups and desktops leave."""
-    inside = folder / "checkpoints"
+    inside, last = folder / "checkpoints", newest(folder)
     for name in ("step_000099 (copy)", "step_abc", "step_", "old", "tmp-checkpoint-7"):
         (inside / name).mkdir()
     for name in (".DS_Store", "step_000098", "notes.txt", ".step_000097.partial"):
         (inside / name).write_text("x")
-    (newest(folder) / "policy" / ".DS_Store").write_text("x")
+    (last / "policy" / ".DS_Store").write_text("x")
     os.symlink("/nowhere/at/all", inside / "step_000096")
 
 
@@ -174,7 +174,7 @@ def damage_table() -> dict[str, Callable[[Path], None]]:
         "checkpoints a file": replaced_by(text("x"), "checkpoints"),
         "strays among checkpoints": strays,
         "empty step_999999": lambda folder: (folder / "checkpoints" / "step_999999").mkdir(),
-        "copy as step_000008": lambda folder: (
+        "a copy as step_000012": lambda folder: (
             shutil.copytree(newest(folder), folder / "checkpoints/step_000012") and None
         ),
         "metrics.jsonl cut short": lambda folder: cut(folder / "metrics.jsonl"),
@@ -192,7 +192,7 @@ def damage_table() -> dict[str, Callable[[Path], None]]:
         "summary.json binary": lambda folder: garble(folder / "summary.json"),
         "summary.json a list": lambda folder: text("[]")(folder / "summary.json"),
         "summary.json wrong kinds": lambda folder: text(
-            '{"steps": "9", "seconds": null, "before": 3, "after": [], "tasks": 1, "unusable": "x", "task": 5, "data": 7}'
+            '{"steps": "9", "seconds": null, "before": 3, "after": [], "tasks": 1, "unusable": 8, "task": 5, "data": 7}'
         )(folder / "summary.json"),
         "summary.json nested deep": lambda folder: text(deep)(folder / "summary.json"),
         "summary.json a pipe": replaced_by(os.mkfifo, "summary.json"),
@@ -321,7 +321,7 @@ def try_damage(
 
 
 def full_disks(file: Path, root: Path) -> list[Outcome]:
-    """A new run on a disk that is full from the start, at the first checkpoint, and where logs cannot be written; then room."""
+    """A new run on a disk that is full at once, in a log or in a checkpoint, then with room; and where nobody may write."""
     found = []
     straight = weights(root / "finished" / "run" / "final")
     for name, limit in (("disk full at once", 0), ("disk full in a log", 700), ("disk full in a checkpoint", 40_000)):
@@ -361,8 +361,8 @@ def main() -> int:
     faults = [one for one in found if one.fault]
     damages = len({one.damage for one in found})
     print(
-        f"{damages} damages, {len(found)} attempts: exceptions {sum('EXCEPTION' in one.fault for one in faults)}, other "
-        f"faults {sum('EXCEPTION' not in one.fault for one in faults)}"
+        f"{damages} damages, {len(found)} attempts: exceptions {sum('EXCEPTION' in one.fault for one in faults)}, "
+        f"other faults {sum('EXCEPTION' not in one.fault for one in faults)}"
     )
     shutil.rmtree(root)
     return 1 if faults else 0

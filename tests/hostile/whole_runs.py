@@ -41,7 +41,11 @@ def recipe_file(folder: Path, **sections: Any) -> Path:
         **{
             "path": "embedded:tiny_llama",
             "text": True,
-            "warmup": {"steps": 1, "prompts_per_step": 4},
+            "warmup": {
+                "steps": 1,
+                "prompts_per_step": 4,
+                "rehearsal": 0.2,
+            },  # rehearsed, so that every step moves the weights
             "train": {"steps": 8, "checkpoint_every": 2, "keep_checkpoints": 2, "log_rollouts": 1, "threads": 1},
             "eval": {"n": 8, "every": 4, "n_during": 4},
             **sections,

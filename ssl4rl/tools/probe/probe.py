@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
 from typing import Any
@@ -13,6 +13,7 @@ from ssl4rl.core import registry
 from ssl4rl.core.curriculum import Outcome
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.model.policy import Policy, load_policy
+from ssl4rl.core.grpo.record.console import silent
 from ssl4rl.core.grpo.record.evaluate import wilson
 from ssl4rl.core.grpo.sampling.backend import Native
 from ssl4rl.core.grpo.sampling.sampler import Sampling
@@ -69,6 +70,7 @@ def probe(
     max_new_tokens: int | None = None,
     temperature: float = 1.0,
     system: str | None = None,
+    say: Callable[[str], None] = silent,
 ) -> Probe:
     """Samples `group` completions of `n` examples of every task and level.
 
@@ -78,11 +80,12 @@ def probe(
         level: one level, several from easy to hard, or "all,image_px=32": all of them with that parameter; None is all.
         style, max_tokens, max_new_tokens, system: None is the run's where the model is a run's, else "think", 1024,
             256 and none.
+        say: is told where a damaged run's last good checkpoint stands in for its final model.
 
     Raises:
         Ssl4rlError: an unknown name, or nothing could be measured at all.
     """
-    path, asked = of_a_run(model)
+    path, asked = of_a_run(model, say)
     chosen = {"style": style, "max_tokens": max_tokens, "max_new_tokens": max_new_tokens, "system": system}
     asked |= {name: value for name, value in chosen.items() if value is not None}
     sources = Sources()

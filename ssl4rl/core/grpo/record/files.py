@@ -120,7 +120,7 @@ def damage(folder: Path) -> str | None:
         except OSError as error:
             return f"{name} cannot be read: {error.strerror}"
         if found != wanted:
-            return f"{name} is not what was written (delete {SUMS} to use it all the same)"
+            return f"{name} is not what was written"
     return None
 
 

@@ -13,6 +13,7 @@ import yaml
 
 from ssl4rl.core.grpo.record.checkpoint import read_state, save_state
 from ssl4rl.core.grpo.record.files import (
+    SUMS,
     checkpoints_in,
     damage,
     is_evaluation,
@@ -203,8 +204,8 @@ class RunDir:
             return path, state
         if wrong:
             raise Ssl4rlError(
-                f"{self.folder}: no checkpoint can be used ({'; '.join(wrong)}); overwrite=true deletes the run and "
-                "starts anew, name=... starts beside it"
+                f"{self.folder}: no checkpoint can be used ({'; '.join(wrong[:2])}); overwrite=true deletes the run and "
+                f"starts anew, name=... starts beside it (one without {SUMS} is not compared with what was written)"
             )
         self._cut_back(-1)
         return None

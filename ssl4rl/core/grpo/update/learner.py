@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -158,7 +158,24 @@ class Learner:
         return {"optimizer": self.optimizer.state_dict(), "reference": reference}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from `state`; the policy must have been loaded from the same checkpoint."""
-        self.optimizer.load_state_dict(state["optimizer"])
-        if state["reference"] is not None:
-            self.reference = Reference(self.policy, state["reference"])
+        """Goes on from `state`; the policy must have been loaded from the same checkpoint.
+
+        Raises:
+            Ssl4rlError: it is of another model, or none of ours.
+        """
+        try:
+            self._check_shapes(state["optimizer"]["state"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if state["reference"] is not None:
+                self.reference = Reference(self.policy, state["reference"])
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            why = " ".join(str(error).split())[:160]
+            raise Ssl4rlError(f"state.pt does not fit the policy beside it: {type(error).__name__} {why}") from error
+
+    def _check_shapes(self, known: Mapping[int, Mapping[str, Any]]) -> None:
+        """PyTorch takes moments of any shape, and fails or goes wrong in the first step."""
+        for place, state in known.items():
+            for name, value in state.items():
+                if name.startswith("exp_avg") and value.shape != self.parameters[place].shape:
+                    wanted = tuple(self.parameters[place].shape)
+                    raise ValueError(f"{name} of parameter {place} is {tuple(value.shape)}, the parameter {wanted}")
