@@ -227,9 +227,8 @@ def probe_command(
     from ssl4rl.tools.probe import probe
 
     _hush()
-    found = probe.probe(
-        model, tasks, level=levels if len(levels) > 1 else next(iter(levels), None), say=_aside, **options
-    )
+    level = levels if len(levels) > 1 else next(iter(levels), None)
+    found = probe.probe(model, tasks, level=level, say=_aside, **options)
     click.echo(probe.to_json(found) if as_json else probe.to_text(found))
     if out:
         click.echo(probe_page.write(found, out), err=as_json)

@@ -89,7 +89,7 @@ def evaluate_model(
     Raises:
         Ssl4rlError: anything the caller can mend.
     """
-    place = _place(model, before, say)
+    place = _place(model, before)
     if place.run is None and (before or save):
         raise Ssl4rlError(
             f"--{'before' if before else 'save'}: {model!r} is not in a run's folder, which has a recipe.yaml; "
@@ -113,6 +113,8 @@ def evaluate_model(
     ]
     options = place.run.setting("model", "processor", {}) if place.run and place.weights == "model" else None
     policy = load_policy(path, name=model, trainable=False, system=asked["system"], options=options)
+    if place.note:
+        say(place.note)
     results = []
     for dataset in datasets:
         started = time.perf_counter()
@@ -142,16 +144,17 @@ def _named(task: str, level: str | None) -> tuple[str, str | None]:
 @dataclass(frozen=True)
 class _Place:
     """Where weights lie. `weights`: which ones of the `run` they are: final, start, model (what the recipe names), or
-    a folder in the run's."""
+    a folder in the run's. `note`: which others they stand in for, and why."""
 
     path: str
     run: Run | None = None
     weights: str = ""
+    note: str = ""
 
 
-def _place(model: str, before: bool = False, say: Callable[[str], None] = silent) -> _Place:
+def _place(model: str, before: bool = False) -> _Place:
     """Finds the weights, and the run that they belong to. Of a run without a final model, or whose final model is
-    damaged, they are those of the last good checkpoint, which `say` is told.
+    damaged, they are those of the last good checkpoint.
 
     Raises:
         Ssl4rlError: the run has no recipe that says how questions were put, or the weights are not what was written.
@@ -175,8 +178,8 @@ def _place(model: str, before: bool = False, say: Callable[[str], None] = silent
         path = _last_good(folder)
         if path is None:
             raise Ssl4rlError(f"{folder}: {wrong}, and there is no good checkpoint; `ssl4rl train` writes them")
-        say(f"{folder}: {wrong}; these are the weights of {path.relative_to(folder)}")
-        return _Place(str(_policy_in(path)), run, path.relative_to(folder).as_posix())
+        name = path.relative_to(folder).as_posix()
+        return _Place(str(_policy_in(path)), run, name, f"{folder}: {wrong}; these are the weights of {name}")
     inside = _policy_in(given)
     _whole(inside if (inside / SUMS).is_file() else inside.parent)
     name = inside.resolve().relative_to(folder.resolve()).as_posix().removesuffix("/policy")
@@ -211,8 +214,8 @@ def _check_recipe(run: Run) -> None:
     asked = (run.setting("prompt", "style", ""), run.setting("sampling", "max_new_tokens", 0))
     if not all(asked):
         raise Ssl4rlError(
-            f"{run.folder}: recipe.yaml is missing or damaged, so it is not known how questions were put; `ssl4rl train` "
-            "with resume=true writes it anew, and a copy of final/ elsewhere is measured as any model"
+            f"{run.folder}: recipe.yaml is missing or damaged, so it is not known how questions were put; `ssl4rl "
+            "train` with resume=true writes it anew, and a copy of final/ elsewhere is measured as any model"
         )
 
 
@@ -236,10 +239,10 @@ def _save(run: Run, place: _Place, result: Result, asked: Mapping[str, Any]) -> 
         raise Ssl4rlError(f"cannot write {str(run.folder / EVALS)!r}: {error.strerror}") from error
 
 
-def of_a_run(model: str, say: Callable[[str], None] = silent) -> tuple[str, dict[str, Any]]:
-    """Where the weights lie, and how the run that made them put its questions; `say` is told of damage."""
-    place = _place(model, say=say)
-    return place.path, _as_asked(place.run)
+def of_a_run(model: str) -> tuple[str, dict[str, Any], str]:
+    """Where the weights lie, how the run that made them put its questions, and a line about damage, or ""."""
+    place = _place(model)
+    return place.path, _as_asked(place.run), place.note
 
 
 def _as_asked(run: Run | None) -> dict[str, Any]:

@@ -74,7 +74,8 @@ class Run:
     @property
     def data(self) -> str:
         """The sources it trained on."""
-        named = (self.summary or {}).get("data") or [self.recipe.get("data")]
+        told = (self.summary or {}).get("data")
+        named = told if isinstance(told, list) else [self.recipe.get("data")]
         return ", ".join(str(uri) for uri in named if uri) or "the tasks' own data"
 
     @property

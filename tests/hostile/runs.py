@@ -321,10 +321,10 @@ def try_damage(
 
 
 def full_disks(file: Path, root: Path) -> list[Outcome]:
-    """A new run on a disk that is full at once, in a log or in a checkpoint, then with room; and where nobody may write."""
+    """A new run on a disk that is full at once, in a log or a checkpoint, then with room; and places to keep off."""
     found = []
     straight = weights(root / "finished" / "run" / "final")
-    for name, limit in (("disk full at once", 0), ("disk full in a log", 700), ("disk full in a checkpoint", 40_000)):
+    for name, limit in (("disk full at once", 0), ("disk full in a log", 2_500), ("disk full in a checkpoint", 40_000)):
         folder = root / "full" / "run"
         shutil.rmtree(folder.parent, ignore_errors=True)
         arguments = ["train", str(file), f"out={folder.parent}"]

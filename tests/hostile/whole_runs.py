@@ -35,7 +35,10 @@ def import_ahead() -> None:
 
 
 def recipe_file(folder: Path, **sections: Any) -> Path:
-    """A tiny run that reads text, as the graph quickstart does: one step of warm-up, then a few of GRPO."""
+    """A tiny run that reads text, as the graph quickstart does: one step of warm-up, then a few of GRPO.
+
+    It rehearses, so that every step moves the weights.
+    """
     made = recipe(
         folder / "runs",
         **{
@@ -45,7 +48,7 @@ def recipe_file(folder: Path, **sections: Any) -> Path:
                 "steps": 1,
                 "prompts_per_step": 4,
                 "rehearsal": 0.2,
-            },  # rehearsed, so that every step moves the weights
+            },
             "train": {"steps": 8, "checkpoint_every": 2, "keep_checkpoints": 2, "log_rollouts": 1, "threads": 1},
             "eval": {"n": 8, "every": 4, "n_during": 4},
             **sections,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def _train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> di
     where = f"{policy.device}" if ranks.size == 1 else f"{ranks.size} processes, the first on {policy.device}"
     say(f"{policy.name}: {total:,} parameters, {trained:,} trained, on {where}; prompts up to {opened.longest} tokens")
     started = time.perf_counter() - run.seconds_so_far()
-    with stop_after_step(ranks) as stopping, progress_bar(trainer, bar) as progress:
+    with closing(trainer.stream), stop_after_step(ranks) as stopping, progress_bar(trainer, bar) as progress:
         _loop(run, trainer, data, say, progress, stopping, started)
     run_seconds = time.perf_counter() - started
 

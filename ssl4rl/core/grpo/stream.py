@@ -7,7 +7,7 @@ one used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -89,6 +89,10 @@ class PromptStream:
             mine += fits
         return mine
 
+    def close(self) -> None:
+        """Ends the workers now. Else they last until Python collects this, which may be in a later worker's memory."""
+        self._prompts.close()
+
     def _draw(self) -> Prompt:
         """This rank's next prompt, of the component that its index falls to now."""
         prompt = next(self._prompts)
@@ -106,11 +110,11 @@ class PromptStream:
             yield [(index, self._dataset.pick(index, self.weights)) for index in range(start, end, step)]
             start += size * step
 
-    def _when_asked(self, start: int) -> Iterator[Prompt]:
+    def _when_asked(self, start: int) -> Generator[Prompt, None, None]:
         for ((index, component),) in self._plan(start, 1):
             yield encode(self._dataset, self._encoder, index, component)
 
-    def _ahead(self, start: int, workers: int) -> Iterator[Prompt]:
+    def _ahead(self, start: int, workers: int) -> Generator[Prompt, None, None]:
         loader = DataLoader(
             _Runs(self._dataset, self._encoder),
             sampler=self._plan(start, _CHUNK),  # runs here, a few chunks before their prompts are taken

@@ -85,7 +85,7 @@ def probe(
     Raises:
         Ssl4rlError: an unknown name, or nothing could be measured at all.
     """
-    path, asked = of_a_run(model, say)
+    path, asked, note = of_a_run(model)
     chosen = {"style": style, "max_tokens": max_tokens, "max_new_tokens": max_new_tokens, "system": system}
     asked |= {name: value for name, value in chosen.items() if value is not None}
     sources = Sources()
@@ -94,6 +94,8 @@ def probe(
     if all(isinstance(one, Row) for one in opened):
         raise Ssl4rlError(next(one.why for one in opened if isinstance(one, Row)))
     policy = load_policy(path, name=model, trainable=False, system=asked["system"])
+    if note:
+        say(note)
     sampling = Sampling(temperature=temperature, max_new_tokens=asked["max_new_tokens"])
     started = time.perf_counter()
     rows = [

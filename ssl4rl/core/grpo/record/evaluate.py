@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,18 +107,18 @@ def evaluate(
     """
     backend = backend or Native(policy)
     sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
-    stream = PromptStream(dataset, policy.encoder, workers=workers, ranks=ranks)
     found: list[tuple[int, Answered]] = []
-    while prompts := stream.take(min(_BATCH, at_once) * ranks.size):
-        between()
+    with closing(PromptStream(dataset, policy.encoder, workers=workers, ranks=ranks)) as stream:
+        while prompts := stream.take(min(_BATCH, at_once) * ranks.size):
+            between()
 
-        def uniforms(p: int, g: int, prompts: list[Prompt] = prompts) -> Any:
-            return keyed_rng("evaluate", dataset.seed, prompts[p].index, g).random(max_new_tokens)
+            def uniforms(p: int, g: int, prompts: list[Prompt] = prompts) -> Any:
+                return keyed_rng("evaluate", dataset.seed, prompts[p].index, g).random(max_new_tokens)
 
-        groups = backend.complete([prompt.encoded for prompt in prompts], 1, sampling, uniforms)
-        for prompt, (completion,) in zip(prompts, groups, strict=True):
-            score = dataset.score_answer(completion.text, prompt.example, truncated=completion.truncated)
-            example = prompt.example if ranks.size == 1 else light(prompt.example)
-            found.append((prompt.index, Answered(example, completion, score, dataset.chance(prompt.example))))
+            groups = backend.complete([prompt.encoded for prompt in prompts], 1, sampling, uniforms)
+            for prompt, (completion,) in zip(prompts, groups, strict=True):
+                score = dataset.score_answer(completion.text, prompt.example, truncated=completion.truncated)
+                example = prompt.example if ranks.size == 1 else light(prompt.example)
+                found.append((prompt.index, Answered(example, completion, score, dataset.chance(prompt.example))))
     everywhere = [pair for part in ranks.gather(found) for pair in part]
     return Evaluation([answer for _, answer in sorted(everywhere, key=lambda pair: pair[0])])

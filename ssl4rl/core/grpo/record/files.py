@@ -44,8 +44,8 @@ def writing(path: Path) -> Iterator[None]:
 
 def _unwritten(path: Path, why: str) -> str:
     return (
-        f"cannot write {str(path)!r}: {why}; what was written before is as it was, and once there is room and leave to "
-        "write, resume=true goes on from the last checkpoint"
+        f"cannot write {str(path)!r}: {why}; what is there already is whole, and once there is room and leave to "
+        "write, resume=true goes on from it"
     )
 
 

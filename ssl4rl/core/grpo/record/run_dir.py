@@ -31,6 +31,7 @@ from ssl4rl.core.grpo.record.lock import LOCK
 from ssl4rl.core.recipe import Recipe, make_recipe
 from ssl4rl.core.types import Ssl4rlError
 
+RECIPE = "recipe.yaml"
 _KEPT_ON_RESUME = (
     *(
         "train.steps",
@@ -66,16 +67,12 @@ class RunDir:
         self.metrics, self.rollouts = self.folder / "metrics.jsonl", self.folder / "rollouts.jsonl"
         self.checkpoints, self.final = self.folder / "checkpoints", self.folder / "final"
         self.start, self.summary = self.folder / "start", self.folder / "summary.json"
-        self._recipe, self._stored = recipe, self.folder / "recipe.yaml"
-        self._recipe_known = True
+        self._recipe, self._stored = recipe, self.folder / RECIPE
         self._whole: set[Path] = set()  # checkpoints read or written by this process
         if not writes or not self._holds_a_run:
             return
         if recipe.resume:
-            stored = read_yaml(read_text(self._stored))
-            self._recipe_known = stored is not None
-            if stored is not None:
-                _same_recipe(stored, recipe.dump(), self.folder)
+            self._check_recipe()
         elif not recipe.overwrite:
             raise Ssl4rlError(
                 f"{self.folder} already holds a run; resume=true continues it, overwrite=true deletes it and "
@@ -86,6 +83,22 @@ class RunDir:
     def _holds_a_run(self) -> bool:
         """A folder where no step was ever logged is none: its run was refused or killed before it began."""
         return self.metrics.exists() or self.summary.exists() or bool(checkpoints_in(self.checkpoints))
+
+    def _check_recipe(self) -> None:
+        """Compares with the stored recipe; with the newest checkpoint's where that is damaged."""
+        now = self._recipe.dump()
+        kept = [read_yaml(read_text(path / RECIPE)) for _, path in reversed(checkpoints_in(self.checkpoints))]
+        known = next((recipe for recipe in kept if recipe is not None), None)
+        stored = read_yaml(read_text(self._stored))
+        difference = None if stored is None else _difference(stored, now)
+        if stored is None or (difference and known is not None and not _difference(known, now)):
+            self.notes.append(f"{RECIPE} is damaged; it is written anew")
+            difference = None if known is None else _difference(known, now)
+        if difference:
+            raise Ssl4rlError(
+                f"{self.folder} was started with {difference}; resume with the same recipe, or start another run with "
+                "name=..."
+            )
 
     def open(self) -> None:
         """Makes the folder and writes the recipe; `overwrite` deletes what was there. For when nothing was refused."""
@@ -99,7 +112,7 @@ class RunDir:
             if not self._recipe.resume:
                 remove(self.rollouts)  # of a run whose log was deleted
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-        write_text(self._stored, yaml.safe_dump(self._recipe.dump(), sort_keys=False, allow_unicode=True))
+        self.write_recipe(self.folder)
 
     def finished(self) -> dict[str, Any] | None:
         """The summary, if the run is complete as far as the recipe now wants it to go."""
@@ -149,9 +162,13 @@ class RunDir:
             with writing(log), log.open("a") as file:
                 file.write(json.dumps(record) + "\n")
 
+    def write_recipe(self, folder: Path) -> None:
+        """Writes the recipe; into checkpoints too, for when this folder's own is damaged later."""
+        write_text(folder / RECIPE, yaml.safe_dump(self._recipe.dump(), sort_keys=False, allow_unicode=True))
+
     def kept(self) -> dict[str, Any]:
-        """What a checkpoint holds of this folder, for when the logs or the recipe are damaged later."""
-        return {"recipe": self._recipe.dump(), "evaluations": self.evaluations()}
+        """What a checkpoint's state holds of this folder, for when the log is damaged later."""
+        return {"evaluations": self.evaluations()}
 
     def save(self, step: int, policy: Any, state: Mapping[str, Any], keep: int) -> None:
         """Writes checkpoints/step_N whole or not at all, then drops the oldest beyond `keep`."""
@@ -161,6 +178,7 @@ class RunDir:
         with whole_folder(done) as partial:
             policy.save(partial / "policy")
             save_state(partial, {**state, **self.kept()})
+            self.write_recipe(partial)
         self._whole.add(done)
         with writing(self.checkpoints):
             for _, old in [one for one in checkpoints_in(self.checkpoints) if one[0] < step][: -keep + 1 or None]:
@@ -188,8 +206,7 @@ class RunDir:
                 damaged.
 
         Raises:
-            Ssl4rlError: there are some and all are damaged; or it is of a run with other settings, and recipe.yaml
-                could not tell.
+            Ssl4rlError: there are some, and all are damaged.
         """
         wrong: list[str] = []
         for _, path in reversed(checkpoints_in(self.checkpoints)):
@@ -204,18 +221,16 @@ class RunDir:
             return path, state
         if wrong:
             raise Ssl4rlError(
-                f"{self.folder}: no checkpoint can be used ({'; '.join(wrong[:2])}); overwrite=true deletes the run and "
-                f"starts anew, name=... starts beside it (one without {SUMS} is not compared with what was written)"
+                f"{self.folder}: no checkpoint can be used ({'; '.join(wrong[:2])}); overwrite=true deletes the run "
+                f"and starts anew, name=... starts beside it (one without {SUMS} is not compared with what was written)"
             )
+        if self._holds_a_run:
+            self.notes.append("there is no checkpoint; it begins anew")
         self._cut_back(-1)
         return None
 
     def _accept(self, path: Path, state: Mapping[str, Any], wrong: list[str]) -> None:
         """Makes the folder one whose last checkpoint is the one at `path`."""
-        if not self._recipe_known and isinstance(state.get("recipe"), dict):
-            _same_recipe(state["recipe"], self._recipe.dump(), self.folder)
-        if not self._recipe_known:
-            self.notes.append("recipe.yaml could not be read; it is written anew")
         if wrong:
             self.notes.append(f"damaged and set aside: {'; '.join(wrong)}")
         self._whole.add(path)
@@ -287,14 +302,13 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix[:-1]: tree}
 
 
-def _same_recipe(stored: Any, now: Any, folder: Path) -> None:
+def _difference(stored: Any, now: Any) -> str | None:
+    """The first key that keeps a run from being resumed, with both values; None if there is none."""
     old, new = _flat(_whole_recipe(stored)), _flat(now)
     for key in sorted(old.keys() | new.keys()):
         if key not in _KEPT_ON_RESUME and old.get(key) != new.get(key):
-            raise Ssl4rlError(
-                f"{folder} was started with {key}={old.get(key)!r}, now it is {new.get(key)!r}; resume with the same "
-                "recipe, or start another run with name=..."
-            )
+            return f"{key}={old.get(key)!r}, now it is {new.get(key)!r}"
+    return None
 
 
 def _whole_recipe(stored: Any) -> Any:

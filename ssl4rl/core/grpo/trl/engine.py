@@ -339,5 +339,6 @@ class _Log(TrainerCallback):  # type: ignore[misc]
         if session.ranks.first:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             (folder / _OURS).write_text(json.dumps({**record, **session.run.kept()}))
+            session.run.write_recipe(folder)
             if not session.sharded:  # else other ranks may still be writing
                 write_sums(folder)
