@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from tests.fakes import FAKES
 from tests.hostile.whole_runs import recipe_file
 
 UNFINISHED_AFTER = 7  # of nine steps; checkpoints of steps 4 and 6 are there
+STATES = ("finished", "unfinished")
 COMMANDS = ("train", "report", "eval", "probe")
 _RAN = "hurt-canary"
 
@@ -294,16 +295,22 @@ def prepared(root: Path) -> tuple[Path, dict[str, Path]]:
 
 
 def try_damage(
-    name: str, apply: Callable[[Path], None], file: Path, runs: dict[str, Path], root: Path
+    name: str,
+    apply: Callable[[Path], None],
+    file: Path,
+    runs: dict[str, Path],
+    root: Path,
+    states: Sequence[str] = STATES,
+    commands: Sequence[str] = COMMANDS,
 ) -> list[Outcome]:
     """Every command on a fresh copy of each damaged run."""
     found = []
     straight = weights(runs["finished"] / "final")
-    for state, original in runs.items():
-        for one in COMMANDS:
+    for state in states:
+        for one in commands:
             folder = root / "copy" / "run"
             shutil.rmtree(folder.parent, ignore_errors=True)
-            shutil.copytree(original, folder, symlinks=True)
+            shutil.copytree(runs[state], folder, symlinks=True)
             canary = root / "canary"
             os.environ[_RAN] = str(canary)
             apply(folder)

@@ -290,10 +290,16 @@ def _which(evaluation: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def finished_summary(recipe: Recipe) -> tuple[dict[str, Any] | None, list[str]]:
-    """The summary of a run that is to be resumed and has no step left, and the run's notes; refuses a folder that is in
-    the way."""
+    """The summary of a run that is to be resumed and has no step left, and what was found damaged; refuses a folder
+    that is in the way."""
     run = RunDir(recipe)
-    return (run.finished() if recipe.resume else None), run.notes
+    known = list(run.notes)
+    summary = run.finished() if recipe.resume else None
+    if summary is None:
+        return None, run.notes[len(known) :]  # what comes before is said when the run is opened
+    if known:
+        run.write_recipe(run.folder)
+    return summary, run.notes
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
