@@ -1,4 +1,4 @@
-"""A sample of what `make hostile` does to runs: damages, kills; two runs in one folder; a worker that outlives nobody."""
+"""A sample of what `make hostile` does to runs: damage, kills, two runs in one folder, workers without a parent."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def _train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> di
     where = f"{policy.device}" if ranks.size == 1 else f"{ranks.size} processes, the first on {policy.device}"
     say(f"{policy.name}: {total:,} parameters, {trained:,} trained, on {where}; prompts up to {opened.longest} tokens")
     started = time.perf_counter() - run.seconds_so_far()
-    with closing(trainer.stream), stop_after_step(ranks) as stopping, progress_bar(trainer, bar) as progress:
+    with stop_after_step(ranks) as stopping, progress_bar(trainer, bar) as progress, closing(trainer.stream):
         _loop(run, trainer, data, say, progress, stopping, started)
     run_seconds = time.perf_counter() - started
 
