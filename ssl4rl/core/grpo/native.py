@@ -98,9 +98,11 @@ def _loop(
         if not stopping():  # else it was asked for during the evaluation
             _step(run, trainer, data, say, progress, clock)
         stop = stopping()
-        if stop or trainer.step % recipe.train.checkpoint_every == 0:
+        bad = trainer.bad_steps >= recipe.optim.max_bad_steps
+        if stop or bad or trainer.step % recipe.train.checkpoint_every == 0:
             state = {**trainer.state(), "unusable": data.unusable.to_json()}
             run.save(trainer.step, trainer.policy, state, recipe.train.keep_checkpoints)
+        trainer.check_bad_steps()
         if stop:
             raise stopping.interrupted(f"stopped after step {trainer.step} of {trainer.total_steps}")
 
@@ -109,6 +111,10 @@ def _step(run: RunDir, trainer: Trainer, data: Data, say: Say, progress: Progres
     """One step and its lines in the logs."""
     metrics, rollouts = trainer.run_step()
     run.log({**metrics, "seconds": clock()})
+    if "skipped" in metrics:
+        keys = metrics["skipped_keys"]
+        prompts = f"; its prompts: {keys[0]} and {len(keys) - 1} more, in metrics.jsonl" if keys else ""
+        say(f"step {trainer.step}: the gradient is not finite, so the weights are left as they are{prompts}")
     if rollouts is not None:
         if trainer.step == trainer.recipe.warmup.steps + 1:
             introduce(trainer, rollouts, say)

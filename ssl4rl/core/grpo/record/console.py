@@ -115,7 +115,8 @@ def progress_bar(trainer: Trainer, show: bool) -> Iterator[Progress]:
         def update(metrics: dict[str, Any]) -> None:
             if metrics["phase"] == "warmup":
                 bar.set_description_str("format warm-up")
-                bar.set_postfix_str(f"loss {metrics['loss']:.3f}", refresh=False)
+                loss = metrics["loss"]
+                bar.set_postfix_str(f"loss {'nan' if loss is None else f'{loss:.3f}'}", refresh=False)
             else:
                 bar.set_description_str("GRPO")
                 bar.set_postfix_str(

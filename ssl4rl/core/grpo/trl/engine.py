@@ -118,6 +118,7 @@ class _Session:
             metrics, _ = self.trainer.run_step()
             self.run.log({**metrics, "seconds": self.clock()})
             progress(metrics)
+            self.trainer.check_bad_steps()
             if stopping():
                 raise stopping.interrupted(
                     f"stopped after step {self.trainer.step} of {self.recipe.warmup.steps} of the format warm-up, "

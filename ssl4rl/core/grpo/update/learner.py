@@ -38,6 +38,8 @@ class Learner:
     shard: str = "none"
     ranks: Ranks = ALONE
     reference: Reference | None = None
+    skipped: int = 0
+    """Updates so far whose gradient was not finite."""
     optimizer: torch.optim.AdamW | ShardedAdamW = field(init=False)
 
     def __post_init__(self) -> None:
@@ -133,19 +135,17 @@ class Learner:
                 batch.reference_PGT = logps_now()
         return batch
 
-    def update(self, lr: float, step: int) -> float:
-        """One optimiser step; returns the gradient norm before clipping. `step`: which one, for the error.
+    def update(self, lr: float) -> float:
+        """One optimiser step; returns the gradient norm before clipping.
 
-        Raises:
-            Ssl4rlError: the gradient is not finite; the weights are as they were.
+        A gradient that is not finite changes nothing, neither weights nor moments, and counts in `skipped`.
         """
         self.ranks.sum_gradients(self.parameters)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.optim.max_grad_norm)
         if not norm.isfinite():
-            raise Ssl4rlError(
-                f"step {step}: the gradient is not finite, so the weights are left as they are; a lower "
-                f"optim.lr (now {lr:g}) or model.dtype=float32 may help"
-            )
+            self.optimizer.zero_grad(set_to_none=True)
+            self.skipped += 1
+            return float(norm)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
