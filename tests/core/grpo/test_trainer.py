@@ -55,7 +55,7 @@ def gradients(trainer: Trainer, rollouts: Rollouts, monkeypatch: pytest.MonkeyPa
     """What each of the step's updates would apply, one flat vector an update; no update moves the weights."""
     seen: list[Tensor] = []
 
-    def look(self: Learner, lr: float, step: int) -> float:
+    def look(self: Learner, lr: float) -> float:
         flat = [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in self.parameters]
         seen.append(torch.cat(flat))
         self.optimizer.zero_grad()

@@ -32,6 +32,7 @@ from ssl4rl.core.recipe import Recipe, make_recipe
 from ssl4rl.core.types import Ssl4rlError
 
 RECIPE = "recipe.yaml"
+_KEPT = "run.yaml"  # in a checkpoint; by a recipe.yaml a run's own folder is known
 _KEPT_ON_RESUME = (
     *(
         "train.steps",
@@ -87,7 +88,7 @@ class RunDir:
     def _check_recipe(self) -> None:
         """Compares with the stored recipe; with the newest checkpoint's where that is damaged."""
         now = self._recipe.dump()
-        kept = [read_yaml(read_text(path / RECIPE)) for _, path in reversed(checkpoints_in(self.checkpoints))]
+        kept = [read_yaml(read_text(path / _KEPT)) for _, path in reversed(checkpoints_in(self.checkpoints))]
         known = next((recipe for recipe in kept if recipe is not None), None)
         stored = read_yaml(read_text(self._stored))
         difference = None if stored is None else _difference(stored, now)
@@ -164,7 +165,10 @@ class RunDir:
 
     def write_recipe(self, folder: Path) -> None:
         """Writes the recipe; into checkpoints too, for when this folder's own is damaged later."""
-        write_text(folder / RECIPE, yaml.safe_dump(self._recipe.dump(), sort_keys=False, allow_unicode=True))
+        write_text(
+            folder / (RECIPE if folder == self.folder else _KEPT),
+            yaml.safe_dump(self._recipe.dump(), sort_keys=False, allow_unicode=True),
+        )
 
     def kept(self) -> dict[str, Any]:
         """What a checkpoint's state holds of this folder, for when the log is damaged later."""
