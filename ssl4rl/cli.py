@@ -2,7 +2,7 @@
 that help is quick.
 
 Exit status: 0 done; 2 for what the user can mend, with one line on stderr; 1 for a fault of ours, with a traceback,
-and for a leak that `audit` found; 130 interrupted.
+and for a leak that `audit` found; 130 interrupted, 143 and 129 where SIGTERM or SIGHUP did it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import warnings
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -165,8 +166,8 @@ def audit_command(task: str, as_json: bool, **options: Any) -> int:
 def train_command(recipe: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Train a model on a recipe, measure it before and after on held-out items, and write a report.
 
-    RECIPE is a file, or the name of one that ships with the package (list --recipes). Ctrl-C stops after the step in
-    progress; the same command with resume=true goes on.
+    RECIPE is a file, or the name of one that ships with the package (list --recipes). Ctrl-C, SIGTERM or SIGHUP stops
+    after the step in progress; the same command with resume=true goes on.
     """
     from ssl4rl.core.recipe import load_recipe
     from ssl4rl.tools.train import beside_a_bar
@@ -204,7 +205,7 @@ def eval_command(model: str, tasks: tuple[str, ...], as_json: bool, **options: A
     MODEL is a folder, a hub id, embedded:NAME or a run (runs/NAME, runs/NAME/final), whose recipe then says how
     questions are put.
     """
-    _show(ssl4rl.evaluate(model, tasks, **options), as_json)
+    _show(ssl4rl.evaluate(model, tasks, say=_aside, **options), as_json)
 
 
 @cli.command("probe")
@@ -232,7 +233,8 @@ def probe_command(
 
     MODEL is a folder, a hub id, embedded:NAME or a run (runs/NAME, runs/NAME/final).
     """
-    found = ssl4rl.probe(model, tasks, level=levels if len(levels) > 1 else next(iter(levels), None), **options)
+    level = levels if len(levels) > 1 else next(iter(levels), None)
+    found = ssl4rl.probe(model, tasks, level=level, say=_aside, **options)
     _show(found, as_json)
     if out:
         click.echo(found.save(out), err=as_json)
@@ -261,9 +263,14 @@ def _json(record: Any) -> str:
     return json.dumps(record, indent=2, ensure_ascii=ascii_only)
 
 
+def _aside(line: str) -> None:
+    """A line beside what a command prints."""
+    click.echo(f"ssl4rl: {line}", err=True)
+
+
 def _complain_of_curve(found: Reported) -> None:
     if found.no_curve:
-        click.echo(f"ssl4rl: {found.no_curve}", err=True)
+        _aside(found.no_curve)
 
 
 # export and bench come here: one function each, its imports inside.
@@ -313,8 +320,9 @@ def run(arguments: list[str]) -> int:
         why = stop.__cause__ if isinstance(stop, _Passed) else stop
         if isinstance(why, EOFError):
             raise why from None
-        click.echo(f"ssl4rl: {str(why or '') or 'interrupted'}", err=True)
-        return 130
+        with suppress(OSError):  # a terminal that was closed shows nothing
+            click.echo(f"ssl4rl: {str(why or '') or 'interrupted'}", err=True)
+        return int(getattr(why, "status", 130))
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             return _closed_pipe()

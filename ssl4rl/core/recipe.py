@@ -180,7 +180,10 @@ class WarmupSection(_Section):
 
 
 class OptimSection(_Section):
-    """AdamW. `warmup_steps` of linear warm-up, then constant or cosine down to a tenth."""
+    """AdamW. `warmup_steps` of linear warm-up, then constant or cosine down to a tenth.
+
+    An update whose gradient is not finite is skipped; `max_bad_steps` steps with one in a row end the run.
+    """
 
     lr: float = Field(1e-6, gt=0)
     betas: tuple[Share, Share] = (0.9, 0.999)
@@ -188,6 +191,7 @@ class OptimSection(_Section):
     max_grad_norm: float = Field(1.0, gt=0)
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = Field(0, ge=0)
+    max_bad_steps: int = Field(5, ge=1)
 
 
 class TrainSection(_Section):

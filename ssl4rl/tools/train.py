@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -66,12 +67,16 @@ class Trained(Shown):
 
 
 def beside_a_bar(line: str, out: TextIO | None = None) -> None:
-    """Prints a line to `out` (stdout), above the progress bar if there is one."""
+    """Prints a line to `out` (stdout), above the progress bar if there is one.
+
+    A run does not end because nobody reads its lines any more.
+    """
     from tqdm import tqdm
 
     out = out or sys.stdout
-    tqdm.write(line, file=out)
-    out.flush()
+    with suppress(OSError):
+        tqdm.write(line, file=out)
+        out.flush()
 
 
 def train(

@@ -6,7 +6,8 @@ before time is spent.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ssl4rl.core.grpo.preflight import fast_ways
 from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.record.console import Say
 from ssl4rl.core.grpo.record.data_seen import data_seen, differences
+from ssl4rl.core.grpo.record.lock import locked
 from ssl4rl.core.grpo.record.loggers import check_loggers
 from ssl4rl.core.grpo.record.records import Unusable
 from ssl4rl.core.grpo.record.run_dir import RunDir, finished_summary
@@ -37,10 +39,24 @@ from ssl4rl.core.types import Ssl4rlError
 
 def finished(recipe: Recipe, ranks: Ranks, say: Say) -> dict[str, Any] | None:
     """The summary of a run that is to be resumed and has no step left, which is said; refuses a folder in the way."""
-    summary = ranks.by_first(lambda: finished_summary(recipe))
+    summary, notes = ranks.by_first(lambda: finished_summary(recipe))
+    for note in notes:
+        say(f"{recipe.folder}: {note}")
     if summary is not None:
         say(f"{recipe.folder} is finished; nothing to resume")
     return summary
+
+
+@contextmanager
+def alone(recipe: Recipe, ranks: Ranks) -> Iterator[None]:
+    """Within this no other run trains in the recipe's folder; the ranks of this one do.
+
+    Raises:
+        Ssl4rlError: another does, or the folder cannot be written to.
+    """
+    with ExitStack() as stack:
+        ranks.by_first(lambda: stack.enter_context(locked(recipe.folder)))
+        yield
 
 
 @dataclass
@@ -165,6 +181,8 @@ def open_run(
     trainer.preflight = ways.report
     ranks.share_weights(trainer.learner.parameters)
     run.open()
+    for note in run.notes:
+        say(f"{run.folder}: {note}")
     if state is not None:
         say(f"resuming {run.folder} after step {state['step']}")
     return Opened(run, data, trainer, longest, checkpoint, state)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -32,6 +33,7 @@ from ssl4rl.core.grpo.update.update import Batch, Stats, frozen_features
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.reward import Rewards
 from ssl4rl.core.task import keyed_rng
+from ssl4rl.core.types import Ssl4rlError
 
 
 def rewards_of(recipe: Recipe, dataset: TaskDataset) -> Rewards:
@@ -77,6 +79,7 @@ class Trainer:
         self.rewards = rewards or rewards_of(recipe, dataset)
         self.backend = backend or Native(policy, recipe.train.rollout_rows, shared)
         self.preflight: dict[str, Any] = {}  # why prompts are shared or not, where that was found out
+        self.bad_steps = 0  # in a row, up to now
         self.curriculum = open_curriculum(recipe.curriculum, dataset, recipe.train.steps)
         self._fixed_features = fixed_features(policy.model)
         self._apart = has_dropout(policy.model)
@@ -114,14 +117,29 @@ class Trainer:
         torch.manual_seed(int(keyed_rng("step", self.recipe.train.seed, self.step, *place).integers(2**62)))
         self.policy.model.train()
         self.stream.weights = self.weights
-        started = time.perf_counter()
+        started, skipped = time.perf_counter(), self.learner.skipped
         if self.warming_up:
             metrics, rollouts = self._warm_up(), None
         else:
             metrics, rollouts = self._grpo()
         self.step += 1
+        if self.learner.skipped > skipped:
+            self.bad_steps += 1
+            keys = [str(prompt.example.key) for prompt in (rollouts.prompts if rollouts else ())]
+            metrics = {**_finite(metrics), "skipped": self.learner.skipped - skipped, "skipped_keys": keys}
+        else:
+            self.bad_steps = 0
         metrics["step_s"] = round(time.perf_counter() - started, 4)
         return {"step": self.step, **metrics}, rollouts
+
+    def check_bad_steps(self) -> None:
+        """Raises Ssl4rlError where `optim.max_bad_steps` steps in a row had a gradient that was not finite."""
+        if self.bad_steps >= self.recipe.optim.max_bad_steps:
+            raise Ssl4rlError(
+                f"step {self.step}: the gradient was not finite in {self.bad_steps} steps in a row "
+                f"(optim.max_bad_steps), so the weights are as they were before them; a lower optim.lr (now "
+                f"{self.recipe.optim.lr:g}) or model.dtype=float32 may help"
+            )
 
     def _random_answer(self, prompt: Prompt) -> Tensor:
         """A well-formed completion with an answer drawn from the valid ones: it teaches the format, not the task."""
@@ -147,7 +165,7 @@ class Trainer:
         prompts = self.stream.take(settings.prompts_per_step)
         groups = [self._group(p, [self._random_answer(p)], None) for p in prompts]
         loss = self.learner.supervise(groups, 1.0)
-        norm = self.learner.update(settings.lr, self.step + 1)
+        norm = self.learner.update(settings.lr)
         return {"phase": "warmup", "loss": round(loss, 6), "grad_norm": round(norm, 6), "lr": settings.lr}
 
     def _grpo(self) -> tuple[dict[str, Any], Rollouts]:
@@ -238,7 +256,7 @@ class Trainer:
                 part = self._rehearse(rollouts)
             else:
                 continue
-            norm = self.learner.update(lr, self.step + 1)
+            norm = self.learner.update(lr)
             for name in vars(stats):
                 setattr(stats, name, getattr(stats, name) + getattr(part, name) / updates)
         return stats, norm
@@ -288,3 +306,8 @@ class Trainer:
         self.learner.restore(state)
         self.open_stream(state["next_index"])
         self.stream.too_long = state["too_long"]
+
+
+def _finite(metrics: dict[str, Any]) -> dict[str, Any]:
+    """None for a number that JSON does not have."""
+    return {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in metrics.items()}

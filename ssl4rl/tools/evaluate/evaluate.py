@@ -8,7 +8,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -155,6 +155,7 @@ def evaluate(
     system: str | None = None,
     before: bool = False,
     save: bool = False,
+    say: Callable[[str], None] = print,
 ) -> Evaluated:
     """Measures a model on `n` examples of each task.
 
@@ -170,6 +171,7 @@ def evaluate(
         temperature: 0 is greedy.
         before: the run's model as it was before GRPO: its `start/`, else the model that the recipe names.
         save: append a line for each task to evals.jsonl in the run's folder, for the report's table of transfer.
+        say: is told where a damaged run's last good checkpoint stands in for its final model.
 
     Raises:
         Ssl4rlError: an unknown name, a number out of range, a source or model that cannot be opened, torch missing.
@@ -179,6 +181,8 @@ def evaluate(
     need("train", "torch", "transformers")
     model = os.fspath(model)
     place = find_weights(model, before=before)
+    if place.note:
+        say(place.note)
     if place.run is None and (before or save):
         raise Ssl4rlError(
             f"{'before' if before else 'save'}: {model!r} is not in a run's folder, which has a recipe.yaml; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,6 +126,7 @@ def probe(
     max_new_tokens: int | None = None,
     temperature: float = 1.0,
     system: str | None = None,
+    say: Callable[[str], None] = print,
 ) -> Probe:
     """Says what a model can learn now: samples `group` completions of `n` examples of every task and level.
 
@@ -137,6 +138,7 @@ def probe(
         split: "train", "held_out" or "all".
         style, max_tokens, max_new_tokens, system: None is the run's where the model is a run's, else "think", 1024 (of
             a prompt), 256 (of a completion) and none.
+        say: is told where a damaged run's last good checkpoint stands in for its final model.
 
     Raises:
         Ssl4rlError: an unknown name, a number out of range, or nothing could be measured at all.
@@ -147,7 +149,7 @@ def probe(
         raise Ssl4rlError(f"temperature is {temperature}; allowed: above 0, so that completions differ")
     need("train", "torch", "transformers")
     model, data = os.fspath(model), uri(data)
-    path, asked = of_a_run(model)
+    path, asked, note = of_a_run(model)
     chosen = {"style": style, "max_tokens": max_tokens, "max_new_tokens": max_new_tokens, "system": system}
     asked |= {name: value for name, value in chosen.items() if value is not None}
     sources = Sources()
@@ -155,6 +157,8 @@ def probe(
     opened = [one for name in known for one in _open(name, level, data, split, seed, asked, sources)]
     if all(isinstance(one, Row) for one in opened):
         raise Ssl4rlError(next(one.why for one in opened if isinstance(one, Row)))
+    if note:
+        say(note)
     with quiet():
         from ssl4rl.tools.probe.measure import measure_all
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -54,7 +55,7 @@ def gradients(trainer: Trainer, rollouts: Rollouts, monkeypatch: pytest.MonkeyPa
     """What each of the step's updates would apply, one flat vector an update; no update moves the weights."""
     seen: list[Tensor] = []
 
-    def look(self: Learner, lr: float, step: int) -> float:
+    def look(self: Learner, lr: float) -> float:
         flat = [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in self.parameters]
         seen.append(torch.cat(flat))
         self.optimizer.zero_grad()
@@ -206,14 +207,60 @@ def test_the_gradient_goes_uphill(tmp_path: Path, policy: Policy) -> None:
     assert after[0] - after[1] > before[0] - before[1] + 1e-3
 
 
-def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path: Path, policy: Policy) -> None:
+def test_a_gradient_that_is_not_finite_changes_nothing(tmp_path: Path, policy: Policy) -> None:
     t = trainer(tmp_path, policy)
     before = [p.clone() for p in t.learner.parameters]
     rewards = REWARDS.clone()
     rewards[0, 0] = torch.inf
-    with pytest.raises(Ssl4rlError, match="step 1: the gradient is not finite"):
-        t._learn(replace(t.sample(t.stream.take(4)), reward_PG=rewards), 1e-3)
+    _, norm = t._learn(replace(t.sample(t.stream.take(4)), reward_PG=rewards), 1e-3)
+    assert math.isnan(norm)
+    assert t.learner.skipped == 1
     assert all(torch.equal(a, b) for a, b in zip(before, t.learner.parameters, strict=True))
+    assert not t.learner.optimizer.state
+    assert all(p.grad is None for p in t.learner.parameters)
+
+
+def spoilt(updates: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """At these updates, counted from 1, one number of the gradient is infinite."""
+    update, done = Learner.update, []
+
+    def spoil(self: Learner, lr: float) -> float:
+        done.append(lr)
+        if len(done) in updates:
+            next(p.grad for p in self.parameters if p.grad is not None).flatten()[0] = torch.inf
+        return update(self, lr)
+
+    monkeypatch.setattr(Learner, "update", spoil)
+
+
+def test_a_step_whose_gradient_is_not_finite_is_skipped_and_its_keys_are_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoilt({2}, monkeypatch)
+    settings = recipe(tmp_path, warmup={"rehearsal": 0.1})
+    said = run(settings)
+    (line,) = (line for line in said if line.startswith("step 2: "))
+    assert line == (
+        "step 2: the gradient is not finite, so the weights are left as they are; its prompts: vision/rotation@1[90deg,"
+        "image_px=32,original=false] seed=0 index=2 attempt=0 and 1 more, in metrics.jsonl"
+    )
+    steps = {record["step"]: record for record in metrics(settings.folder) if record["phase"] == "train"}
+    assert [step for step, record in steps.items() if "skipped" in record] == [2]
+    assert (steps[2]["skipped"], len(steps[2]["skipped_keys"]), steps[2]["grad_norm"]) == (1, 2, None)
+
+
+def test_too_many_bad_steps_end_the_run_with_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A good one in between starts the count anew."""
+    length = {"steps": 9, "checkpoint_every": 100}
+    settings = recipe(tmp_path, optim={"max_bad_steps": 2}, warmup={"rehearsal": 0.1}, train=length)
+    with monkeypatch.context() as patch:
+        spoilt({1, 3, 5, 6}, patch)
+        with pytest.raises(Ssl4rlError, match=r"^step 6: the gradient was not finite in 2 steps in a row"):
+            run(settings)
+    assert [path.name for path in (settings.folder / "checkpoints").iterdir()] == ["step_000006"]
+    said = run(resumed(settings))
+    assert f"resuming {settings.folder} after step 6" in said
+    assert [record["step"] for record in metrics(settings.folder) if record["phase"] == "train"] == [*range(1, 10)]
 
 
 @pytest.mark.parametrize("kind", ["gemma3", "mistral_window", "mamba"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,25 +97,28 @@ def evaluate(
     backend: Backend | None = None,
     at_once: int = 512,
     ranks: Ranks = ALONE,
+    between: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """One completion of every example of a bounded dataset (greedy at temperature 0), scored.
 
     `backend`: who samples; None is the policy itself. `at_once`: prompts at a time, 64 at most. Several
-    ranks divide the examples, and each gets the whole evaluation; all must call it.
+    ranks divide the examples, and each gets the whole evaluation; all must call it. `between`: called before each
+    batch (ranks may have different numbers of them); what it raises ends the evaluation.
     """
     backend = backend or Native(policy)
     sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
-    stream = PromptStream(dataset, policy.encoder, workers=workers, ranks=ranks)
     found: list[tuple[int, Answered]] = []
-    while prompts := stream.take(min(_BATCH, at_once) * ranks.size):
+    with closing(PromptStream(dataset, policy.encoder, workers=workers, ranks=ranks)) as stream:
+        while prompts := stream.take(min(_BATCH, at_once) * ranks.size):
+            between()
 
-        def uniforms(p: int, g: int, prompts: list[Prompt] = prompts) -> Any:
-            return keyed_rng("evaluate", dataset.seed, prompts[p].index, g).random(max_new_tokens)
+            def uniforms(p: int, g: int, prompts: list[Prompt] = prompts) -> Any:
+                return keyed_rng("evaluate", dataset.seed, prompts[p].index, g).random(max_new_tokens)
 
-        groups = backend.complete([prompt.encoded for prompt in prompts], 1, sampling, uniforms)
-        for prompt, (completion,) in zip(prompts, groups, strict=True):
-            score = dataset.score_answer(completion.text, prompt.example, truncated=completion.truncated)
-            example = prompt.example if ranks.size == 1 else light(prompt.example)
-            found.append((prompt.index, Answered(example, completion, score, dataset.chance(prompt.example))))
+            groups = backend.complete([prompt.encoded for prompt in prompts], 1, sampling, uniforms)
+            for prompt, (completion,) in zip(prompts, groups, strict=True):
+                score = dataset.score_answer(completion.text, prompt.example, truncated=completion.truncated)
+                example = prompt.example if ranks.size == 1 else light(prompt.example)
+                found.append((prompt.index, Answered(example, completion, score, dataset.chance(prompt.example))))
     everywhere = [pair for part in ranks.gather(found) for pair in part]
     return Evaluation([answer for _, answer in sorted(everywhere, key=lambda pair: pair[0])])

@@ -13,6 +13,7 @@ from ssl4rl.core.grpo.model.policy import Encoder, Policy
 from ssl4rl.core.grpo.sampling.rollout import Completion
 from ssl4rl.core.grpo.sampling.sampled import Rollouts, scored
 from ssl4rl.core.grpo.stream import Prompt, encode
+from ssl4rl.core.grpo.workers import tie
 from ssl4rl.core.prompt import messages
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.reward import Rewards
@@ -52,6 +53,7 @@ class Rows:
 
     def __call__(self, batch: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
         """Columns prompt (chat messages, or text for a model without a template), index, and images where shown."""
+        tie()  # TRL's loader has no other place where a worker could be told
         rows = batch["row"]
         self._kept = {row: self._kept.get(row) or self.prompt(row) for row in dict.fromkeys(rows)}
         made = [self._kept[row] for row in rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -38,6 +38,8 @@ class Learner:
     shard: str = "none"
     ranks: Ranks = ALONE
     reference: Reference | None = None
+    skipped: int = 0
+    """Updates so far whose gradient was not finite."""
     optimizer: torch.optim.AdamW | ShardedAdamW = field(init=False)
 
     def __post_init__(self) -> None:
@@ -133,19 +135,17 @@ class Learner:
                 batch.reference_PGT = logps_now()
         return batch
 
-    def update(self, lr: float, step: int) -> float:
-        """One optimiser step; returns the gradient norm before clipping. `step`: which one, for the error.
+    def update(self, lr: float) -> float:
+        """One optimiser step; returns the gradient norm before clipping.
 
-        Raises:
-            Ssl4rlError: the gradient is not finite; the weights are as they were.
+        A gradient that is not finite changes nothing, neither weights nor moments, and counts in `skipped`.
         """
         self.ranks.sum_gradients(self.parameters)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.optim.max_grad_norm)
         if not norm.isfinite():
-            raise Ssl4rlError(
-                f"step {step}: the gradient is not finite, so the weights are left as they are; a lower "
-                f"optim.lr (now {lr:g}) or model.dtype=float32 may help"
-            )
+            self.optimizer.zero_grad(set_to_none=True)
+            self.skipped += 1
+            return float(norm)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
@@ -158,7 +158,24 @@ class Learner:
         return {"optimizer": self.optimizer.state_dict(), "reference": reference}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from `state`; the policy must have been loaded from the same checkpoint."""
-        self.optimizer.load_state_dict(state["optimizer"])
-        if state["reference"] is not None:
-            self.reference = Reference(self.policy, state["reference"])
+        """Goes on from `state`; the policy must have been loaded from the same checkpoint.
+
+        Raises:
+            Ssl4rlError: it is of another model, or none of ours.
+        """
+        try:
+            self._check_shapes(state["optimizer"]["state"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if state["reference"] is not None:
+                self.reference = Reference(self.policy, state["reference"])
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            why = " ".join(str(error).split())[:160]
+            raise Ssl4rlError(f"state.pt does not fit the policy beside it: {type(error).__name__} {why}") from error
+
+    def _check_shapes(self, known: Mapping[int, Mapping[str, Any]]) -> None:
+        """PyTorch takes moments of any shape, and fails or goes wrong in the first step."""
+        for place, state in known.items():
+            for name, value in state.items():
+                if name.startswith("exp_avg") and value.shape != self.parameters[place].shape:
+                    wanted = tuple(self.parameters[place].shape)
+                    raise ValueError(f"{name} of parameter {place} is {tuple(value.shape)}, the parameter {wanted}")
