@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl4rl.core.grpo.run import train
-from ssl4rl.core.recipe import Recipe, load_recipe
+from ssl4rl.core.recipe.recipe import Recipe, load_recipe
 
 
 @dataclass

@@ -25,7 +25,7 @@ from learning import Run, finished, tasks_of
 
 from ssl4rl import probe
 from ssl4rl.core import registry
-from ssl4rl.core.recipe import load_recipe
+from ssl4rl.core.recipe.recipe import load_recipe
 
 OFF = 2
 

@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from ssl4rl.core.grpo.opening import open_run
 from ssl4rl.core.grpo.ranks import open_ranks
 from ssl4rl.core.grpo.trainer import Trainer
-from ssl4rl.core.recipe import load_recipe
+from ssl4rl.core.recipe.recipe import load_recipe
 
 PHASES = ("rollout", "update")
 

@@ -26,7 +26,7 @@ from ssl4rl.core.grpo.model.policy import Encoder, Policy
 from ssl4rl.core.grpo.model.pretrained import Lora, prepare
 from ssl4rl.core.grpo.update import learner
 from ssl4rl.core.prompt import messages
-from ssl4rl.core.recipe import make_recipe
+from ssl4rl.core.recipe.recipe import make_recipe
 from ssl4rl.core.source import Split
 
 PROMPTS = 4

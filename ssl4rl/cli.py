@@ -169,7 +169,7 @@ def train_command(recipe: str, overrides: tuple[str, ...], as_json: bool) -> Non
     RECIPE is a file, or the name of one that ships with the package (list --recipes). Ctrl-C, SIGTERM or SIGHUP stops
     after the step in progress; the same command with resume=true goes on.
     """
-    from ssl4rl.core.recipe import load_recipe
+    from ssl4rl.core.recipe.recipe import load_recipe
     from ssl4rl.tools.train import beside_a_bar
 
     settings = load_recipe(recipe, overrides)

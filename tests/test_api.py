@@ -14,7 +14,7 @@ import pytest
 
 import ssl4rl
 from ssl4rl import Ssl4rlError, cli
-from ssl4rl.core.recipe import make_recipe
+from ssl4rl.core.recipe.recipe import make_recipe
 from ssl4rl.tools import asked
 from ssl4rl.tools.shown import Shown
 from ssl4rl.tools.train import Trained

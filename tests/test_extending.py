@@ -11,7 +11,7 @@ import pytest
 import ssl4rl
 from ssl4rl.core import registry
 from ssl4rl.core.grpo.run import train
-from ssl4rl.core.recipe import Recipe, make_recipe
+from ssl4rl.core.recipe.recipe import Recipe, make_recipe
 from ssl4rl.core.types import Ssl4rlError
 
 PLUGIN = '''

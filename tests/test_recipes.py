@@ -21,8 +21,8 @@ from ssl4rl.core.grpo.model.policy import Policy, load_policy
 from ssl4rl.core.grpo.opening import open_data
 from ssl4rl.core.grpo.sampling.rollout import collate
 from ssl4rl.core.grpo.stream import check_lengths, encode
-from ssl4rl.core.recipe import Recipe, load_recipe
-from ssl4rl.core.recipe_files import shipped
+from ssl4rl.core.recipe.files import shipped
+from ssl4rl.core.recipe.recipe import Recipe, load_recipe
 from ssl4rl.core.types import Example, Score
 from ssl4rl.core.verify import Verifier
 from tests.core.grpo.runs import metrics, photographs, weights

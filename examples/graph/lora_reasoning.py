@@ -10,7 +10,7 @@ it runs, with --prompts 2 --tokens 32; expect it to answer these questions at ch
 import argparse
 
 from ssl4rl.core.grpo.run import train
-from ssl4rl.core.recipe import make_recipe
+from ssl4rl.core.recipe.recipe import make_recipe
 
 
 def main(arguments=None):

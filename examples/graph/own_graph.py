@@ -13,7 +13,7 @@ import argparse
 
 import ssl4rl
 from ssl4rl.core.grpo.run import train
-from ssl4rl.core.recipe import make_recipe
+from ssl4rl.core.recipe.recipe import make_recipe
 
 
 def main(arguments=None):

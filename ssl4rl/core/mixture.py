@@ -16,7 +16,7 @@ from ssl4rl.core.types import Ssl4rlError, nearest
 from ssl4rl.core.verify import STYLES, Style
 
 if TYPE_CHECKING:  # a recipe's types cost 0.1 s to import, which `ssl4rl list` should not pay
-    from ssl4rl.core.recipe import Recipe
+    from ssl4rl.core.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)

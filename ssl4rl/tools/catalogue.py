@@ -12,7 +12,7 @@ from typing import Any
 
 from ssl4rl.core import registry
 from ssl4rl.core.mixture import create_dataset
-from ssl4rl.core.recipe_files import headline, shipped
+from ssl4rl.core.recipe.files import headline, shipped
 from ssl4rl.core.task import Level, Task, keyed_rng
 from ssl4rl.core.types import Example, Ssl4rlError
 from ssl4rl.core.verify import Verifier

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from ssl4rl.core.recipe import Recipe, load_recipe
+from ssl4rl.core.recipe.recipe import Recipe, load_recipe
 from ssl4rl.tools.asked import Place, need, quiet
 from ssl4rl.tools.report import text
 from ssl4rl.tools.report.report import Reported, report

@@ -14,8 +14,8 @@ import ssl4rl
 ROOT = Path(ssl4rl.__file__).parent
 
 ORDER = """
-types limits plain_yaml uri verify task source registry dataset prompt reward
-recipe_files recipe strategies curriculum mixture |
+types limits uri verify task source registry dataset prompt reward
+recipe strategies curriculum mixture |
 grpo.ranks grpo.workers grpo.model grpo.stream grpo.logps grpo.sampling grpo.update grpo.trainer grpo.preflight
 grpo.record grpo.opening grpo.native grpo.trl grpo.run
 """

@@ -3,7 +3,7 @@ import pytest
 import ssl4rl
 from ssl4rl import Ssl4rlError
 from ssl4rl.core.mixture import Sources, TaskSpec, open_mixture, open_recipe
-from ssl4rl.core.recipe import make_recipe
+from ssl4rl.core.recipe.recipe import make_recipe
 from tests.fakes import FAKES
 
 LETTER, PAIR = f"{FAKES}:letter", f"{FAKES}:pair"

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from ssl4rl.core.grpo.model.policy import load_policy
 from ssl4rl.core.grpo.run import train
-from ssl4rl.core.recipe import make_recipe
+from ssl4rl.core.recipe.recipe import make_recipe
 from ssl4rl.core.types import Example
 
 pytestmark = [

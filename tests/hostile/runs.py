@@ -25,7 +25,7 @@ import torch
 
 from ssl4rl import cli
 from ssl4rl.core.grpo.record.files import SUMS, write_sums
-from ssl4rl.core.recipe import load_recipe
+from ssl4rl.core.recipe.recipe import load_recipe
 from tests.core.grpo.runs import run_until, weights
 from tests.fakes import FAKES
 from tests.hostile.whole_runs import recipe_file

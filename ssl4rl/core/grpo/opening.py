@@ -32,7 +32,7 @@ from ssl4rl.core.grpo.sampling.backend import Native
 from ssl4rl.core.grpo.stream import check_lengths
 from ssl4rl.core.grpo.trainer import Trainer, rewards_of
 from ssl4rl.core.mixture import Sources, open_recipe
-from ssl4rl.core.recipe import Recipe
+from ssl4rl.core.recipe.recipe import Recipe
 from ssl4rl.core.source import Source
 from ssl4rl.core.types import Ssl4rlError
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ssl4rl.core.grpo.record.console import Say
-from ssl4rl.core.recipe import Recipe
+from ssl4rl.core.recipe.recipe import Recipe
 
 
 def train(recipe: Recipe, say: Say = print, bar: bool = True) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from ssl4rl.core.grpo.update.learner import Learner
 from ssl4rl.core.grpo.update.mixing import observe
 from ssl4rl.core.grpo.update.schedule import learning_rate
 from ssl4rl.core.grpo.update.update import Batch, Stats, frozen_features
-from ssl4rl.core.recipe import Recipe
+from ssl4rl.core.recipe.recipe import Recipe
 from ssl4rl.core.reward import Rewards
 from ssl4rl.core.task import keyed_rng
 from ssl4rl.core.types import Ssl4rlError

@@ -11,7 +11,7 @@ from typing import Any
 from ssl4rl.core import registry
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.mixture import open_recipe
-from ssl4rl.core.recipe import make_recipe
+from ssl4rl.core.recipe.recipe import make_recipe
 from ssl4rl.core.types import VERDICTS, Key, Ssl4rlError
 from ssl4rl.tools.catalogue import show_chance
 from ssl4rl.tools.page import blocks, drawings, visible

@@ -19,7 +19,7 @@ from ssl4rl.core.grpo.sampling.sampled import Rollouts
 from ssl4rl.core.grpo.stream import Prompt
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.grpo.update.update import Batch
-from ssl4rl.core.recipe import Recipe
+from ssl4rl.core.recipe.recipe import Recipe
 from tests.core.grpo.runs import recipe, run
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ssl4rl.core.grpo.record.run_dir import RunDir
 from ssl4rl.core.grpo.run import train
-from ssl4rl.core.recipe import Recipe, make_recipe
+from ssl4rl.core.recipe.recipe import Recipe, make_recipe
 from tests.fakes import FAKES
 
 TIMES = ("seconds", "step_s", "time", "tokens_per_s")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ssl4rl.core.grpo.opening import open_data
-from ssl4rl.core.recipe import Recipe, make_recipe
+from ssl4rl.core.recipe.recipe import Recipe, make_recipe
 from ssl4rl.core.types import Ssl4rlError
 
 

@@ -24,7 +24,7 @@ from ssl4rl.core.grpo.stream import Prompt
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.grpo.update.learner import Learner
 from ssl4rl.core.grpo.update.loss import KINDS
-from ssl4rl.core.recipe import Recipe
+from ssl4rl.core.recipe.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
 from tests.core.grpo.runs import FAKES, metrics, recipe, resumed, run, run_until, same, start, weights
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ssl4rl import Ssl4rlError, cli
-from ssl4rl.core.recipe import make_recipe
+from ssl4rl.core.recipe.recipe import make_recipe
 from ssl4rl.tools import asked
 from ssl4rl.tools.probe import probe
 from ssl4rl.tools.probe.advice import Row, advise, hints, recipe_lines

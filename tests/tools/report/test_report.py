@@ -12,7 +12,7 @@ from PIL import Image
 
 from ssl4rl import Ssl4rlError
 from ssl4rl.core.mixture import open_recipe
-from ssl4rl.core.recipe import make_recipe
+from ssl4rl.core.recipe.recipe import make_recipe
 from ssl4rl.tools import charts
 from ssl4rl.tools.report import mixture_view, report
 from ssl4rl.tools.report import text as report_text

@@ -29,7 +29,7 @@ from ssl4rl.core.grpo.record.files import (
 )
 from ssl4rl.core.grpo.record.lock import LOCK
 from ssl4rl.core.grpo.record.loggers import Logger, open_loggers
-from ssl4rl.core.recipe import Recipe, make_recipe
+from ssl4rl.core.recipe.recipe import Recipe, make_recipe
 from ssl4rl.core.types import Ssl4rlError
 
 RECIPE = "recipe.yaml"

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ssl4rl.core.grpo.model.processors import one_line
-from ssl4rl.core.recipe import Recipe
+from ssl4rl.core.recipe.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 
 _OWNED = {

@@ -15,7 +15,7 @@ from ssl4rl.core.grpo.sampling.sampled import Rollouts, scored
 from ssl4rl.core.grpo.stream import Prompt, encode
 from ssl4rl.core.grpo.workers import tie
 from ssl4rl.core.prompt import messages
-from ssl4rl.core.recipe import Recipe
+from ssl4rl.core.recipe.recipe import Recipe
 from ssl4rl.core.reward import Rewards
 from ssl4rl.core.types import Example, Ssl4rlError
 

@@ -33,7 +33,7 @@ from ssl4rl.core.grpo.record.run_dir import RunDir
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.grpo.trl.config import REFUSALS, grpo_arguments, refuse, refuse_values, rows_per_device
 from ssl4rl.core.grpo.trl.data import RewardColumns, Rows
-from ssl4rl.core.recipe import Recipe
+from ssl4rl.core.recipe.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
 
 _OURS = "ssl4rl.json"  # beside TRL's own files in each checkpoint

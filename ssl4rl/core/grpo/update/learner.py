@@ -16,7 +16,7 @@ from ssl4rl.core.grpo.ranks import ALONE, Ranks
 from ssl4rl.core.grpo.update.mixing import gradient_agreement
 from ssl4rl.core.grpo.update.sharded import ShardedAdamW, open_optimizer
 from ssl4rl.core.grpo.update.update import Batch, Logps, Stats, accumulate, frozen_logps, logps_in_rows, supervise
-from ssl4rl.core.recipe import GrpoSection, OptimSection, SamplingSection
+from ssl4rl.core.recipe.recipe import GrpoSection, OptimSection, SamplingSection
 from ssl4rl.core.types import Ssl4rlError
 
 

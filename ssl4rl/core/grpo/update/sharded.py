@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ssl4rl.core.grpo.ranks import Ranks
-from ssl4rl.core.recipe import OptimSection
+from ssl4rl.core.recipe.recipe import OptimSection
 from ssl4rl.core.types import Ssl4rlError
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's names for what has a parameter's shape

@@ -13,7 +13,7 @@ from ssl4rl.core.grpo.logps.features import ImageFeatures
 from ssl4rl.core.grpo.logps.prefix import Group, TokenLogps, image_features, shared_logps, unshared_logps
 from ssl4rl.core.grpo.model.policy import Policy, autocast
 from ssl4rl.core.grpo.update.loss import kl_k3, policy_loss, token_weights
-from ssl4rl.core.recipe import GrpoSection
+from ssl4rl.core.recipe.recipe import GrpoSection
 
 Logps = Callable[[Any, Sequence[Group], float], TokenLogps]
 """(model, groups, temperature) -> log-probs: with shared prompts, or the unshared twin."""

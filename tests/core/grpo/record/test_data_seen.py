@@ -11,7 +11,7 @@ import pytest
 
 from ssl4rl.core.grpo.record.data_seen import data_seen, differences
 from ssl4rl.core.mixture import create_dataset
-from ssl4rl.core.recipe import Recipe
+from ssl4rl.core.recipe.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.tools.run_log import read_run
 from tests.core.grpo.runs import metrics, photographs, recipe, resumed, run, run_until

@@ -16,7 +16,7 @@ from ssl4rl.core.grpo.preflight import Preflight, preflight
 from ssl4rl.core.grpo.run import train
 from ssl4rl.core.grpo.sampling import rollout
 from ssl4rl.core.grpo.sampling.sampler import Sampling
-from ssl4rl.core.recipe import Recipe
+from ssl4rl.core.recipe.recipe import Recipe
 from tests.core.grpo.cases import groups_of
 from tests.core.grpo.runs import recipe
 from tests.core.grpo.simulated.gpu import SimGpu, SimTensor, simulated

@@ -28,7 +28,7 @@ from ssl4rl.core.grpo.trl.config import _OWNED, grpo_arguments, refuse, rows_per
 from ssl4rl.core.grpo.trl.data import Rows
 from ssl4rl.core.grpo.update.advantage import group_advantages
 from ssl4rl.core.grpo.update.update import Batch, accumulate
-from ssl4rl.core.recipe import Recipe, load_recipe
+from ssl4rl.core.recipe.recipe import Recipe, load_recipe
 from ssl4rl.core.types import Ssl4rlError
 from tests.core.grpo.runs import metrics, recipe, resumed, run, start, weights
 

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssl4rl.core.plain_yaml import number, read_yaml
+from ssl4rl.core.recipe.plain_yaml import number, read_yaml
 from ssl4rl.core.types import Ssl4rlError
 
 LISTS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ssl4rl.core.recipe import load_recipe, make_recipe
-from ssl4rl.core.recipe_files import SHIPPED, headline, shipped
+from ssl4rl.core.recipe.files import SHIPPED, headline, shipped
+from ssl4rl.core.recipe.recipe import load_recipe, make_recipe
 from ssl4rl.core.types import Ssl4rlError, shortened
 
 RECIPE = """

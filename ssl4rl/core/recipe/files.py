@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssl4rl.core.plain_yaml import MAX_BYTES, number, read_yaml
+from ssl4rl.core.recipe.plain_yaml import MAX_BYTES, number, read_yaml
 from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 
-SHIPPED = Path(__file__).parents[1] / "recipes"
+SHIPPED = Path(__file__).parents[2] / "recipes"
 """The recipes that come with the package."""
 
 Overrides = Sequence[str] | Mapping[str, Any]

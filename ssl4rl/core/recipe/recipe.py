@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ssl4rl.core.recipe_files import Overrides, override, plain, read_tree
+from ssl4rl.core.recipe.files import Overrides, override, plain, read_tree
 from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 
 Share = Annotated[float, Field(ge=0, lt=1)]

@@ -1,0 +1,3 @@
+"""A run's settings. In go a path, a name or plain values, with overrides, out comes a typed `Recipe`. Start at
+`recipe.py`, the keys with their types and ranges; `files.py` finds and reads, `plain_yaml.py` bounds what YAML may say.
+"""
