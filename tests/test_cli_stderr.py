@@ -91,7 +91,7 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     ),
     "a long source": (
         lambda place: ["probe", "embedded:tiny_vlm", "--data", "x" * 5000],
-        "ssl4rl: 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxx': File name too long",
+        "ssl4rl: 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
     ),
     "a foreign source": (
         lambda place: ["probe", "embedded:tiny_vlm", "--data", "scenes:", "--task", "graph/hops"],

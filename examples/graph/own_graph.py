@@ -4,7 +4,7 @@
     python examples/graph/own_graph.py data/Cora --task graph/masked_edge --level tiny
 
 The first asks for a node's label, one of --values, from its text and its neighbours'; the second reads a folder that
-PyG wrote. Prints how the data were read and two questions, then trains a small Llama, made on the spot. Chance is
+PyG wrote. Prints how the data were read and two questions, then trains a small Llama, made on the spot; chance is
 1 / values, 0.25 for masked edges; a step of 32 prompts takes under a second on a CPU core. In the first minute masked
 edges teach but the answer's form; on Debian's packages a logistic regression on words reaches 0.91 to 0.97 of 4 labels.
 """

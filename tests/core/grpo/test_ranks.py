@@ -16,6 +16,7 @@ import yaml
 
 from ssl4rl.core.grpo.logps.attention import COPYING
 from ssl4rl.core.grpo.opening import open_run
+from ssl4rl.core.grpo.preflight import Ways
 from ssl4rl.core.grpo.ranks import ALONE, Ranks, open_ranks
 from ssl4rl.core.grpo.sampling.backend import Native
 from ssl4rl.core.types import Ssl4rlError
@@ -160,7 +161,7 @@ class Second(Ranks):
     """The other of two ranks, which hears what the first one found: the fast attention is wrong here."""
 
     def by_first(self, decide: Any) -> Any:
-        return COPYING, True
+        return Ways(COPYING, True, {})
 
     def share_weights(self, parameters: Any) -> None:
         pass

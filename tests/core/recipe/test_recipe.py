@@ -126,7 +126,7 @@ def test_an_unknown_name_is_one_line(name: str, line: str, tmp_path: Path, monke
 
 
 def test_recipes_ship_with_the_package_and_lie_there_alone() -> None:
-    top = Path(__file__).parents[2] / "recipes"
+    top = Path(__file__).parents[3] / "recipes"
     if top.exists():  # in a clone, for `ssl4rl train recipes/NAME.yaml`; an sdist leaves the link out
         assert top.is_symlink()
         assert top.resolve() == SHIPPED.resolve()
@@ -251,7 +251,7 @@ def test_levels_may_have_parameters(path: Path) -> None:
 def test_hostile_overrides_are_one_line(path: Path, override: str, line: str) -> None:
     with pytest.raises(Ssl4rlError) as error:
         load_recipe(path, [override])
-    assert str(error.value).replace(str(path), "PATH") == line
+    assert str(error.value).replace(shortened(str(path)), "PATH") == line
 
 
 def test_hostile_files_are_one_line(tmp_path: Path, path: Path) -> None:

@@ -383,9 +383,10 @@ def native_gradient(made: Recipe, policy: Any, dataset: Any) -> dict[str, Tensor
 def test_prompts_too_long_give_their_place_to_later_ones(tmp_path: Path) -> None:
     words = ",".join("x" * n + "y" * (n % 3) for n in range(1, 60))
     made = trl_recipe(tmp_path, text=True).model_copy(update={"data": f"words:{words}"})
-    from ssl4rl.core.grpo.opening import load
+    from ssl4rl.core.grpo.opening import load, prepare
 
-    policy = load(made.model_copy(update={"model": made.model.model_copy(update={"path": "embedded:tiny_vlm"})}), None)
+    named = made.model_copy(update={"model": made.model.model_copy(update={"path": "embedded:tiny_vlm"})})
+    policy = load(named, prepare(named, None))
     dataset = open_data(made).train
     lengths = [len(encode(dataset, policy.encoder, index).encoded.prompt_ids) for index in range(12)]
     limit = sorted(lengths[:6])[3]
