@@ -113,6 +113,9 @@ def test_reply_reading(tmp_path: Path) -> None:
     assert {row["verifier"] for row in found["megabyte"]["slowest"]} <= {
         *("Choice", "Integer", "Angle", "Permutation", "Box", "NodeSet", "EdgeSet", "Path", "Text", "Several")
     }
+
+
+@pytest.mark.slow
 def test_decoding(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     run("decoding.py", "--layers", "3", "--tokens", "8", "--rounds", "1", "--json", str(out))

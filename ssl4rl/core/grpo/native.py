@@ -8,10 +8,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ssl4rl.core.grpo.opening import Data, Found, alone, finished, open_run
-from ssl4rl.core.grpo.ranks import Ranks, open_ranks
+from ssl4rl.core.grpo.opening import Data, Found, open_run
+from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.record.checkpoint import read_state
-from ssl4rl.core.grpo.record.console import Progress, Say, Stopping, introduce, progress_bar, silent, stop_after_step
+from ssl4rl.core.grpo.record.console import Progress, Say, Stopping, introduce, progress_bar, stop_after_step
 from ssl4rl.core.grpo.record.held_out import evaluate_if_due
 from ssl4rl.core.grpo.record.records import log_rollouts, summarise
 from ssl4rl.core.grpo.record.run_dir import RunDir
@@ -19,18 +19,8 @@ from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.recipe.recipe import Recipe
 
 
-def train_natively(recipe: Recipe, say: Say = print, bar: bool = True) -> dict[str, Any]:
-    """`run.train` for `engine: native`."""
-    with open_ranks(recipe.train.processes, recipe.model.device) as (ranks, device):
-        heard = say if ranks.first else silent
-        summary = finished(recipe, ranks, heard)
-        if summary is not None:
-            return summary
-        with alone(recipe, ranks):
-            return _train(recipe, ranks, device, heard, bar and ranks.first)
-
-
-def _train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dict[str, Any]:
+def train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dict[str, Any]:
+    """`run.train` once the processes stand and the folder is this run's alone."""
     opened = open_run(recipe, ranks, device, say, _latest)
     run, trainer, data, policy = opened.run, opened.trainer, opened.data, opened.trainer.policy
     if opened.state is not None:

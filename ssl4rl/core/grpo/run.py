@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ssl4rl.core.grpo.record.console import Say
+from ssl4rl.core.grpo.opening import alone, finished
+from ssl4rl.core.grpo.ranks import open_ranks
+from ssl4rl.core.grpo.record.console import Say, silent
 from ssl4rl.core.recipe.recipe import Recipe
 
 
@@ -25,9 +27,18 @@ def train(recipe: Recipe, say: Say = print, bar: bool = True) -> dict[str, Any]:
     Of several processes (`ranks`) all return the summary, and the first one writes, speaks and shows the bar.
     """
     if recipe.engine == "trl":
-        from ssl4rl.core.grpo.trl.engine import train_with_trl
+        from ssl4rl.core.grpo.trl import engine
 
-        return train_with_trl(recipe, say, bar)
-    from ssl4rl.core.grpo.native import train_natively
+        engine.check(recipe)
+        go = engine.train
+    else:
+        from ssl4rl.core.grpo import native
 
-    return train_natively(recipe, say, bar)
+        go = native.train
+    with open_ranks(recipe.train.processes, recipe.model.device) as (ranks, device):
+        say, bar = say if ranks.first else silent, bar and ranks.first
+        summary = finished(recipe, ranks, say)
+        if summary is not None:
+            return summary
+        with alone(recipe, ranks):
+            return go(recipe, ranks, device, say, bar)

@@ -80,7 +80,8 @@ class _Tracker:
     def log(self, record: Mapping[str, Any]) -> None:
         numbers = {name: value for name, value in flat(record) if _is_number(value) and name != "step"}
         phase = str(record.get("phase", "train"))
-        self._tracker.log({f"{phase}/{name}": value for name, value in numbers.items()}, step=int(record["step"]))
+        named = {name if name.startswith(f"{phase}/") else f"{phase}/{name}": value for name, value in numbers.items()}
+        self._tracker.log(named, step=int(record["step"]))
 
     def finish(self) -> None:
         self._tracker.finish()

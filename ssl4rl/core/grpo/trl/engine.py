@@ -23,9 +23,9 @@ from ssl4rl.core import registry
 from ssl4rl.core.grpo.model.policy import Policy
 from ssl4rl.core.grpo.model.pretrained import device_named, is_adapter, no_deprecations
 from ssl4rl.core.grpo.model.processors import one_line
-from ssl4rl.core.grpo.opening import Data, Found, alone, finished, load, open_run, prepare
-from ssl4rl.core.grpo.ranks import Ranks, open_ranks
-from ssl4rl.core.grpo.record.console import Progress, Say, Stopping, introduce, progress_bar, silent, stop_after_step
+from ssl4rl.core.grpo.opening import Data, Found, load, open_run, prepare
+from ssl4rl.core.grpo.ranks import Ranks
+from ssl4rl.core.grpo.record.console import Progress, Say, Stopping, introduce, progress_bar, stop_after_step
 from ssl4rl.core.grpo.record.files import is_step, parse, read_text, write_sums, writing
 from ssl4rl.core.grpo.record.held_out import evaluate_if_due
 from ssl4rl.core.grpo.record.records import log_rollouts, summarise
@@ -39,22 +39,16 @@ from ssl4rl.core.types import Ssl4rlError
 _OURS = "ssl4rl.json"  # beside TRL's own files in each checkpoint
 
 
-def train_with_trl(recipe: Recipe, say: Say = print, bar: bool = True) -> dict[str, Any]:
-    """Runs a recipe with TRL to its end; `run.train` for `engine: trl`, with the same arguments, errors and folder."""
+def check(recipe: Recipe) -> None:
+    """Before anything is opened. Raises Ssl4rlError: TRL is not here, or cannot do what the recipe says."""
     try:
         refuse(recipe)
     except ImportError as error:
         raise Ssl4rlError(f"engine trl needs TRL: pip install 'ssl4rl[train]' ({one_line(error)})") from error
-    with open_ranks(recipe.train.processes, recipe.model.device) as (ranks, device):
-        heard = say if ranks.first else silent
-        summary = finished(recipe, ranks, heard)
-        if summary is not None:
-            return summary
-        with alone(recipe, ranks):
-            return _train(recipe, ranks, device, heard, bar and ranks.first)
 
 
-def _train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dict[str, Any]:
+def train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dict[str, Any]:
+    """`run.train` for `engine: trl`, once the processes stand and the folder is this run's alone."""
     refuse_values(recipe, on_cpu=device_named(device).type == "cpu", processes=ranks.size)
     opened = open_run(recipe, ranks, device, say, _latest)
     run, trainer, state = opened.run, opened.trainer, opened.state
