@@ -113,3 +113,11 @@ def test_reply_reading(tmp_path: Path) -> None:
     assert {row["verifier"] for row in found["megabyte"]["slowest"]} <= {
         *("Choice", "Integer", "Angle", "Permutation", "Box", "NodeSet", "EdgeSet", "Path", "Text", "Several")
     }
+def test_decoding(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    run("decoding.py", "--layers", "3", "--tokens", "8", "--rounds", "1", "--json", str(out))
+    found = json.loads(out.read_text())
+    kernels = {(row["decoder"], row["adapter"]): row["kernels_a_token"] for row in found["rows"]}
+    assert kernels["static", "merged"] < kernels["static", "apart"]
+    assert {row["waits_a_token"] for row in found["rows"] if row["decoder"] == "static"} == {0.0}
+    assert set(found["cpu_seconds_a_step"]) == {"apart", "merged"}
