@@ -12,11 +12,12 @@ export VIRTUAL_ENV :=
 export PYTHONPATH :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help test demo lint format setup clean
+.PHONY: help test hostile demo lint format setup clean
 
 help:
 	@echo "make demo    two small models learn on this machine's CPU: a picture task and a graph task"
 	@echo "make test    the tests, three to four minutes on two cores (TEST_PROCESSES=8 on more)"
+	@echo "make hostile damaged runs, kills at random moments, hostile replies and files: about forty minutes, with counts"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  let ruff rewrite the layout"
 	@echo "make clean   remove $(VENV) and caches (runs stay)"
@@ -33,9 +34,17 @@ setup: $(STAMP)
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
+# runs, replies and files made to break it; each prints its counts, and all run even if one fails
+hostile: $(STAMP)
+	@failed=; for one in runs "kills -n 50" soak replies files; do \
+		test -f tests/hostile/$${one%% *}.py || { echo "== tests.hostile.$$one: not here"; continue; }; \
+		echo "== tests.hostile.$$one"; \
+		OMP_NUM_THREADS=1 $(BIN)/python -m tests.hostile.$$one || failed="$$failed $${one%% *}"; \
+	done; test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
+
 demo: $(STAMP)
-	$(BIN)/ssl4rl train recipes/quickstart_vision.yaml resume=true
-	$(BIN)/ssl4rl train recipes/quickstart_graph.yaml resume=true
+	$(BIN)/ssl4rl train quickstart_vision resume=true
+	$(BIN)/ssl4rl train quickstart_graph resume=true
 	$(BIN)/ssl4rl report runs/quickstart_vision runs/quickstart_graph --out runs/report.html
 
 lint: $(STAMP)

@@ -23,9 +23,9 @@ from typing import Any
 
 from learning import Run, finished, tasks_of
 
+from ssl4rl import probe
 from ssl4rl.core import registry
 from ssl4rl.core.recipe import load_recipe
-from ssl4rl.tools.probe.probe import probe
 
 OFF = 2
 

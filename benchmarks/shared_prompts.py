@@ -36,7 +36,8 @@ def measure(recipe: str, steps: int, keys: list[str]) -> dict[str, Any]:
             named = settings.model_copy(update={"name": way})
             opened = open_run(named, ranks, device, lambda text: None, lambda run, ranks: None)
             trainers[way] = opened.trainer
-            opened.trainer.shared = way == "shared"
+            for part in (opened.trainer.learner, opened.trainer.backend):
+                part.shared = way == "shared"
             while opened.trainer.warming_up:
                 opened.trainer.run_step()
         seconds: dict[str, list[dict[str, float]]] = {way: [] for way in trainers}

@@ -24,6 +24,7 @@ from ssl4rl import Choice, Example, Media, Score, Source, Task
 from ssl4rl.core.dataset import Component, TaskDataset
 from ssl4rl.core.grpo.model.policy import Encoder, Policy
 from ssl4rl.core.grpo.model.pretrained import Lora, prepare
+from ssl4rl.core.grpo.update import learner
 from ssl4rl.core.prompt import messages
 from ssl4rl.core.recipe import make_recipe
 from ssl4rl.core.source import Split
@@ -171,10 +172,10 @@ class Native:
 
     def step(self) -> dict[str, float]:
         clock, trainer = self.clock, self.trainer
-        reference = clock.wrap("reference", native_trainer.frozen_logps)
-        train = clock.wrap("train", native_trainer.accumulate)
+        reference = clock.wrap("reference", learner.frozen_logps)
+        train = clock.wrap("train", learner.accumulate)
         with (
-            patched(native_trainer, frozen_logps=reference, accumulate=train),
+            patched(learner, frozen_logps=reference, accumulate=train),
             patched(trainer, sample=clock.wrap("generate", trainer.sample)),
         ):
             metrics, _ = clock.wrap("total", trainer.run_step)()

@@ -34,7 +34,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 import trl
-from step_engines import PHASES, PROMPTS, Case, Native, Theirs, native_trainer, patched
+from step_engines import PHASES, PROMPTS, Case, Native, Theirs, learner, patched
 from step_models import MODELS
 
 RESULTS = Path(__file__).parent / "results" / "step_vs_trl.json"
@@ -139,12 +139,12 @@ def peak_here(case: Case, engine: str, device: torch.device, dtype: torch.dtype)
     peak = Peak(device)
     if engine == "native":
         native = Native(case, device, dtype)
-        accumulate = native_trainer.accumulate
+        accumulate = learner.accumulate
 
         def one(policy: Any, logps: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
             return accumulate(policy, logps, batch.cut([0]), *args, **kwargs)
 
-        with patched(native_trainer, accumulate=peak.wrap(native.trainer.policy.model, one)):
+        with patched(learner, accumulate=peak.wrap(native.trainer.policy.model, one)):
             native.step()
         return peak.mib
     with tempfile.TemporaryDirectory() as folder:

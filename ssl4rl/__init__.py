@@ -1,6 +1,8 @@
 """Self-supervised tasks as verifiable rewards for reinforcement learning of vision-language and language models.
 
-Importing this imports neither torch nor PIL; names are loaded when first used.
+Importing this imports neither torch nor PIL; names are loaded when first used. What the command line does, Python does
+by `train`, `evaluate`, `probe`, `preview`, `audit`, `check` and `report`, which it calls: each gives a record with the
+figures, a text (`print`) and a page (`save`, or as the last line of a notebook's cell).
 """
 
 from __future__ import annotations
@@ -31,6 +33,15 @@ if TYPE_CHECKING:
     from ssl4rl.core.verify import Permutation as Permutation
     from ssl4rl.core.verify import Text as Text
     from ssl4rl.core.verify import Verifier as Verifier
+    from ssl4rl.export.rows import rows as rows
+    from ssl4rl.export.rows import score as score
+    from ssl4rl.tools.audit.audit import audit as audit
+    from ssl4rl.tools.check.check import check as check
+    from ssl4rl.tools.evaluate.evaluate import evaluate as evaluate
+    from ssl4rl.tools.preview.preview import preview as preview
+    from ssl4rl.tools.probe.probe import probe as probe
+    from ssl4rl.tools.report.report import report as report
+    from ssl4rl.tools.train import train as train
 
 __version__ = "0.1.0"
 
@@ -41,6 +52,7 @@ _HOME = {
     "core.strategies": ["Strategy"],
     "core.task": ["Task", "keyed_rng"],
     "core.types": ["Example", "Key", "Media", "Score", "Ssl4rlError", "Unusable"],
+    "export.rows": ["rows", "score"],
     "core.verify": [
         "Angle",
         "Box",
@@ -53,6 +65,13 @@ _HOME = {
         "Text",
         "Verifier",
     ],
+    "tools.audit.audit": ["audit"],
+    "tools.check.check": ["check"],
+    "tools.evaluate.evaluate": ["evaluate"],
+    "tools.preview.preview": ["preview"],
+    "tools.probe.probe": ["probe"],
+    "tools.report.report": ["report"],
+    "tools.train": ["train"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted(_MODULE_OF)

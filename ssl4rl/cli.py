@@ -1,22 +1,30 @@
-"""The command line: parse, call, print. Every command imports what it needs when it runs, so that help is quick.
+"""The command line: parse, call, print. What it calls is what `import ssl4rl` offers, loaded when a command runs, so
+that help is quick.
 
 Exit status: 0 done; 2 for what the user can mend, with one line on stderr; 1 for a fault of ours, with a traceback,
-and for a leak that `audit` found; 130 interrupted.
+and for a leak that `audit` found; 130 interrupted, 143 and 129 where SIGTERM or SIGHUP did it.
 """
 
 from __future__ import annotations
 
+import errno
+import json
+import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, TextIO
+import warnings
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ssl4rl import __version__
-from ssl4rl.core.types import Ssl4rlError, nearest
+import ssl4rl
+from ssl4rl.core.types import Ssl4rlError, nearest, shortened
+
+if TYPE_CHECKING:
+    from ssl4rl.tools.report.report import Reported
+    from ssl4rl.tools.shown import Shown
 
 
 class Commands(click.Group):
@@ -32,9 +40,20 @@ class Commands(click.Group):
             raise Ssl4rlError(f"unknown command {args[0]!r}{nearest(args[0], self.commands)}")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command. Click would take an EOFError for Ctrl-C, and write an empty line before either."""
+        try:
+            return super().invoke(ctx)
+        except (EOFError, KeyboardInterrupt) as error:
+            raise _Passed from error
+
+
+class _Passed(Exception):
+    """Carries its cause past click."""
+
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, message="ssl4rl %(version)s")
+@click.version_option(ssl4rl.__version__, message="ssl4rl %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Self-supervised tasks as verifiable rewards for reinforcement learning."""
@@ -51,14 +70,20 @@ _seed = click.option("--seed", default=0, show_default=True, help="Another seed,
 @cli.command("list")
 @click.argument("tasks", nargs=-1, metavar="[TASK]...")
 @click.option("--examples", is_flag=True, help="Make a few examples of each level for a chance that depends on them.")
+@click.option("--recipes", is_flag=True, help="The recipes that ship with the package, in place of tasks.")
 @_as_json
-def list_command(tasks: tuple[str, ...], examples: bool, as_json: bool) -> None:
+def list_command(tasks: tuple[str, ...], examples: bool, recipes: bool, as_json: bool) -> None:
     """Tasks with their levels, chance and one line each.
 
     TASK is a name such as vision/rotation, or a plugin's file, ./my.py:TASKS.
     """
     from ssl4rl.tools import catalogue
 
+    if recipes:
+        if tasks or examples:
+            raise Ssl4rlError("--recipes lists recipes alone; leave out tasks and --examples")
+        click.echo(catalogue.recipes_to_json() if as_json else catalogue.recipes_to_text())
+        return
     entries, broken = catalogue.catalogue(tasks, examples=examples)
     click.echo(catalogue.to_json(entries, broken) if as_json else catalogue.to_text(entries))
     for line in broken:
@@ -76,18 +101,25 @@ def list_command(tasks: tuple[str, ...], examples: bool, as_json: bool) -> None:
 @click.option("--out", metavar="PAGE.html", help="Write a self-contained page.")
 @_as_json
 def preview_command(task: str, out: str | None, as_json: bool, **options: Any) -> None:
-    """Look at a task's examples: in the terminal, as JSON or as a page (--out)."""
-    from ssl4rl.tools.preview import preview
+    """Look at a task's examples: in the terminal, as JSON or as a page (--out).
 
+    TASK is a name such as vision/rotation, or a plugin's file, ./my.py:TASKS for all of its tasks.
+    """
     if out and as_json:
         raise Ssl4rlError("--out and --json exclude each other; name one")
-    shown = preview.collect(task, **options)
-    if out:
-        from ssl4rl.tools.preview import page as preview_page
+    from ssl4rl.core.registry import expand
 
-        click.echo(f"{len(shown.examples)} examples of {shown.task.name} in {preview_page.write(shown, out)}")
+    names = expand(task)
+    if len(names) > 1 and out:
+        raise Ssl4rlError(f"--out shows one task, and {task} has {len(names)}; name one: {', '.join(names)}")
+    several = [ssl4rl.preview(name, **options) for name in names]
+    found = several[0]
+    if len(several) > 1:
+        click.echo(_json([one.to_json() for one in several]) if as_json else "\n\n".join(map(str, several)))
+    elif out:
+        click.echo(f"{len(found.examples)} examples of {found.task.name} in {found.save(out)}")
     else:
-        click.echo(preview.to_json(shown) if as_json else preview.to_text(shown))
+        _show(found, as_json)
 
 
 @cli.command("check")
@@ -102,12 +134,10 @@ def check_command(tasks: tuple[str, ...], as_json: bool, **options: Any) -> None
 
     TASK is a name such as vision/rotation, or a plugin's file, ./my.py:TASKS.
     """
-    from ssl4rl.tools.check import check
-
-    report = check.check(tasks, **options)
-    click.echo(check.to_json(report) if as_json else check.to_text(report))
-    if report.failures:
-        raise Ssl4rlError(report.summary)
+    found = ssl4rl.check(tasks, **options)
+    _show(found, as_json)
+    if not found.ok:
+        raise Ssl4rlError(found.summary)
 
 
 @cli.command("audit")
@@ -124,44 +154,31 @@ def audit_command(task: str, as_json: bool, **options: Any) -> int:
 
     TASK is a name such as vision/rotation, or a plugin's file, ./my.py:TASKS.
     """
-    from ssl4rl.tools.audit import audit
-
-    found = audit.audit(task, **options)
-    click.echo(audit.to_json(found) if as_json else audit.to_text(found))
-    return 1 if any(one.leaks for one in found) else 0
+    found = ssl4rl.audit(task, **options)
+    _show(found, as_json)
+    return 1 if found.leaks else 0
 
 
 @cli.command("train")
-@click.argument("recipe", metavar="RECIPE.yaml")
+@click.argument("recipe", metavar="RECIPE")
 @click.argument("overrides", nargs=-1, metavar="[section.key=value]...")
 @_as_json
 def train_command(recipe: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Train a model on a recipe, measure it before and after on held-out items, and write a report.
 
-    Ctrl-C stops after the step in progress; the same command with resume=true goes on.
+    RECIPE is a file, or the name of one that ships with the package (list --recipes). Ctrl-C, SIGTERM or SIGHUP stops
+    after the step in progress; the same command with resume=true goes on.
     """
     from ssl4rl.core.recipe import load_recipe
+    from ssl4rl.tools.train import beside_a_bar
 
     settings = load_recipe(recipe, overrides)
-    _need("train", "torch", "transformers", "tqdm")
-    from ssl4rl.core.grpo.run import train
-    from ssl4rl.tools.report import report
-    from ssl4rl.tools.report import text as report_text
-    from ssl4rl.tools.run_log import read_run
-
-    out = sys.stderr if as_json else sys.stdout
-    _hush()
-    train(settings, say=_beside_a_bar(out), bar=sys.stderr.isatty())
-    if os.environ.get("RANK", "0") != "0":  # of several processes the first one reports
+    say = partial(beside_a_bar, out=sys.stderr if as_json else sys.stdout)
+    found = ssl4rl.train(settings, say=say, bar=sys.stderr.isatty())
+    if found.report is None:  # of several processes the first one reports
         return
-    pages = _write_report(report, [settings.folder], None)
-    run = read_run(settings.folder)
-    if as_json:
-        click.echo((settings.folder / "summary.json").read_text().rstrip())
-        return
-    click.echo(f"\n{report_text.table(run)}\n\n{report_text.curve(run, sys.stdout.encoding)}\n")
-    for path in (*pages, settings.folder / "final"):
-        click.echo(path)
+    _complain_of_curve(found.report)
+    _show(found, as_json) if as_json else click.echo(f"\n{found.text(sys.stdout.encoding)}")
 
 
 @cli.command("eval")
@@ -188,12 +205,7 @@ def eval_command(model: str, tasks: tuple[str, ...], as_json: bool, **options: A
     MODEL is a folder, a hub id, embedded:NAME or a run (runs/NAME, runs/NAME/final), whose recipe then says how
     questions are put.
     """
-    _need("train", "torch", "transformers")
-    from ssl4rl.tools import evaluate_model
-
-    _hush()
-    results = evaluate_model.evaluate_model(model, tasks, **options)
-    click.echo(evaluate_model.to_json(model, results) if as_json else evaluate_model.to_text(results))
+    _show(ssl4rl.evaluate(model, tasks, say=_aside, **options), as_json)
 
 
 @cli.command("probe")
@@ -221,15 +233,11 @@ def probe_command(
 
     MODEL is a folder, a hub id, embedded:NAME or a run (runs/NAME, runs/NAME/final).
     """
-    _need("train", "torch", "transformers")
-    from ssl4rl.tools.probe import page as probe_page
-    from ssl4rl.tools.probe import probe
-
-    _hush()
-    found = probe.probe(model, tasks, level=levels if len(levels) > 1 else next(iter(levels), None), **options)
-    click.echo(probe.to_json(found) if as_json else probe.to_text(found))
+    level = levels if len(levels) > 1 else next(iter(levels), None)
+    found = ssl4rl.probe(model, tasks, level=level, say=_aside, **options)
+    _show(found, as_json)
     if out:
-        click.echo(probe_page.write(found, out), err=as_json)
+        click.echo(found.save(out), err=as_json)
 
 
 @cli.command("report")
@@ -237,62 +245,62 @@ def probe_command(
 @click.option(
     "--out", metavar="PAGE.html", help="Where to; default: RUN_DIR/report.html, or ./report.html for several."
 )
-def report_command(run_dirs: tuple[str, ...], out: str | None) -> None:
+@_as_json
+def report_command(run_dirs: tuple[str, ...], out: str | None, as_json: bool) -> None:
     """Write the report of a run, finished or not, or of several compared."""
-    from ssl4rl.tools.report import report
-
-    for path in _write_report(report, run_dirs, out):
-        click.echo(path)
-
-
-def _write_report(report: Any, run_dirs: Sequence[str | Path], out: str | None) -> list[Path]:
-    """The page, and the curve's picture beside it (in the run's folder for a single run); a line where it cannot be."""
-    page = report.write_report(run_dirs, out)
-    picture = Path(run_dirs[0]) / "curve.png" if len(run_dirs) == 1 else page.with_suffix(".png")
-    try:
-        return [page, report.write_curve(run_dirs, picture)]
-    except Ssl4rlError as error:
-        click.echo(f"ssl4rl: {error}", err=True)
-        return [page]
+    found = ssl4rl.report(run_dirs, out)
+    _show(found, as_json)
+    _complain_of_curve(found)
 
 
-def _need(extra: str, *modules: str) -> None:
-    """Raises Ssl4rlError where an optional dependency is not installed."""
-    missing = [module for module in modules if find_spec(module) is None]
-    if missing:
-        verb = "is" if len(missing) == 1 else "are"
-        raise Ssl4rlError(f"{', '.join(missing)} {verb} not installed; pip install 'ssl4rl[{extra}]'")
+def _show(found: Shown, as_json: bool) -> None:
+    """Prints a result."""
+    click.echo(_json(found.to_json()) if as_json else str(found))
 
 
-def _hush() -> None:
-    """Switches off transformers' hints and its bars for writing weights; the hub's download bars stay."""
-    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
-    from transformers.utils import logging
-
-    downloads = not are_progress_bars_disabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    if downloads:
-        enable_progress_bars()
+def _json(record: Any) -> str:
+    ascii_only = (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")  # what is JSON stays JSON
+    return json.dumps(record, indent=2, ensure_ascii=ascii_only)
 
 
-def _beside_a_bar(out: TextIO) -> Callable[[str], None]:
-    """Writes lines above the progress bar, if there is one."""
-    from tqdm import tqdm
+def _aside(line: str) -> None:
+    """A line beside what a command prints."""
+    click.echo(f"ssl4rl: {line}", err=True)
 
-    def say(line: str) -> None:
-        tqdm.write(line, file=out)
-        out.flush()
 
-    return say
+def _complain_of_curve(found: Reported) -> None:
+    if found.no_curve:
+        _aside(found.no_curve)
 
 
 # export and bench come here: one function each, its imports inside.
 
 
+_OF_THE_PLACE = {
+    *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOSPC, errno.EDQUOT, errno.ELOOP),
+}
+"""What is wrong with a path or a disk, and so the user's to mend, wherever it was met."""
+_LINE, _TAIL = 480, 160  # characters of a line on stderr, and of its end where the middle is left out
+
+
 def main() -> None:
     """The entry point: runs the command and turns what it raises into an exit status."""
+    _hush_libraries()
     sys.exit(run(sys.argv[1:]))
+
+
+def _hush_libraries() -> None:
+    """Leaves stderr to us: libraries' warnings and logs are for their callers. -W brings them back."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", module=r"ssl4rl\.")
+    logging.getLogger().addHandler(logging.NullHandler())  # or Python prints what nobody handles
+    for variable, value in _QUIET.items():
+        os.environ.setdefault(variable, value)
+
+
+_QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DATASETS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def run(arguments: list[str]) -> int:
@@ -308,17 +316,33 @@ def run(arguments: list[str]) -> int:
         return _complain(str(error))
     except click.ClickException as error:
         return _complain(*_usage(error))
-    except (click.Abort, KeyboardInterrupt) as stop:
-        why = stop.__cause__ if isinstance(stop, click.Abort) else stop
-        click.echo(f"ssl4rl: {str(why or '') or 'interrupted'}", err=True)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
-        return 0
+    except (_Passed, KeyboardInterrupt) as stop:
+        why = stop.__cause__ if isinstance(stop, _Passed) else stop
+        if isinstance(why, EOFError):
+            raise why from None
+        with suppress(OSError):  # a terminal that was closed shows nothing
+            click.echo(f"ssl4rl: {str(why or '') or 'interrupted'}", err=True)
+        return int(getattr(why, "status", 130))
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            return _closed_pipe()
+        if error.errno not in _OF_THE_PLACE:
+            raise
+        return _complain(f"{shortened(str(error.filename or 'a file'))!r}: {error.strerror}")
+
+
+def _closed_pipe() -> int:
+    """Nobody reads on, which is no error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+    return 0
 
 
 def _complain(message: str, command: str = "ssl4rl") -> int:
-    click.echo(f"{command}: {' '.join(message.splitlines())}", err=True)
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(message.splitlines()))
+    room = _LINE - len(command) - 2
+    if len(line) > room:  # what is wrong stands at the front, what to do about it often at the end
+        line = f"{line[: room - _TAIL - 5]} ... {line[-_TAIL:]}"
+    click.echo(f"{command}: {line}", err=True)
     return 2
 
 

@@ -49,7 +49,7 @@ SHORT = ("warmup.steps=1", "warmup.prompts_per_step=2", "grpo.prompts_per_step=2
 
 @pytest.mark.slow
 def test_curricula(tmp_path: Path) -> None:
-    recipe, out, picture = str(ROOT / "recipes" / "curriculum_hops.yaml"), tmp_path / "out.json", tmp_path / "out.png"
+    recipe, out, picture = "curriculum_hops", tmp_path / "out.json", tmp_path / "out.png"
     options = [recipe, "--seeds", "0", "1", "--out", str(tmp_path), "--json", str(out), "--plot", str(picture), *SHORT]
     told = run("curricula.py", *options)
     assert [line.split(" | ")[0] for line in told.splitlines()[-4:]] == [
@@ -66,7 +66,7 @@ def test_curricula(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_mixtures(tmp_path: Path) -> None:
-    recipe, out = str(ROOT / "recipes" / "mixed_scenes.yaml"), tmp_path / "out.json"
+    recipe, out = "mixed_scenes", tmp_path / "out.json"
     every = "train.gradient_agreement_every=1"
     told = run(
         "mixtures.py", recipe, "--out", str(tmp_path), "--json", str(out), *SHORT, "grpo.prompts_per_step=8", every
@@ -79,7 +79,7 @@ def test_mixtures(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_probe_advice(tmp_path: Path) -> None:
-    recipe, out = str(ROOT / "recipes" / "curriculum_questions.yaml"), tmp_path / "out.json"
+    recipe, out = "curriculum_questions", tmp_path / "out.json"
     options = ["--seeds", "0", "--steps", "2", "--more", "1", "-n", "16", "--out", str(tmp_path), "--json", str(out)]
     warmed = [*SHORT, "warmup.steps=40", "warmup.prompts_per_step=64"]  # a level is advised where answers can be read
     told = run("probe_advice.py", recipe, *options, *warmed)
@@ -92,8 +92,32 @@ def test_probe_advice(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_shared_prompts(tmp_path: Path) -> None:
-    recipe, out = str(ROOT / "recipes" / "quickstart_graph.yaml"), tmp_path / "out.json"
+    recipe, out = "quickstart_graph", tmp_path / "out.json"
     run("shared_prompts.py", recipe, "--steps", "1", "--json", str(out), *SHORT)
     (found,) = json.loads(out.read_text())["results"]
     assert set(found["seconds"]) == {"shared", "unshared"}
     assert found["ratio"] > 0
+
+
+@pytest.mark.slow
+def test_reply_reading(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    told = run("reply_reading.py", "--rounds", "1", "--characters", "5000", "--json", str(out))
+    found = json.loads(out.read_text())
+    assert [line.split()[0] for line in told.splitlines() if line[0] != " "] == [
+        "ordinary",
+        "longest_answer",
+        "megabyte",
+    ]
+    assert found["ordinary"]["n"] > 1300
+    assert {row["verifier"] for row in found["megabyte"]["slowest"]} <= {
+        *("Choice", "Integer", "Angle", "Permutation", "Box", "NodeSet", "EdgeSet", "Path", "Text", "Several")
+    }
+def test_decoding(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    run("decoding.py", "--layers", "3", "--tokens", "8", "--rounds", "1", "--json", str(out))
+    found = json.loads(out.read_text())
+    kernels = {(row["decoder"], row["adapter"]): row["kernels_a_token"] for row in found["rows"]}
+    assert kernels["static", "merged"] < kernels["static", "apart"]
+    assert {row["waits_a_token"] for row in found["rows"] if row["decoder"] == "static"} == {0.0}
+    assert set(found["cpu_seconds_a_step"]) == {"apart", "merged"}

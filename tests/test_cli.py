@@ -1,5 +1,6 @@
 """The command line as a person meets it: exit status, one line for what they can mend, JSON, pipes."""
 
+import errno
 import json
 import os
 import signal
@@ -50,7 +51,27 @@ LETTER = f"{FAKES}:letter"
         (["preview", "vision/rotatoin"], "unknown task 'vision/rotatoin'; did you mean 'vision/rotation'?"),
         (["preview", "rotatoin"], "unknown task 'rotatoin'; did you mean 'vision/rotation'?"),
         (["preview", "./none.py:TASKS"], "plugin file './none.py' does not exist"),
-        (["preview", f"{FAKES}:TASKS"], "has no task 'TASKS'; name one of: letter, pair, picture"),
+        (["list", "vision/rotation", "--recipes"], "--recipes lists recipes alone; leave out tasks and --examples"),
+        (["train", "quickstart_vison"], "unknown recipe 'quickstart_vison'; did you mean 'quickstart_vision'?"),
+        (
+            ["preview", f"{FAKES}:TASKS", "--out", "x.html"],
+            f"--out shows one task, and {FAKES}:TASKS has 3; name one: ",
+        ),
+        (
+            ["preview", "vision/rotation", "--data", "nx:karate_club"],
+            "'nx:karate_club': vision tasks cannot read nx:; allowed: folder:, hf:, ",
+        ),
+        (
+            ["preview", "graph/hops", "--data", "scenes:"],
+            "'scenes:': graph tasks cannot read scenes:; allowed: adjlist:, ",
+        ),
+        (
+            ["preview", "graph/hops", "--data", "scene:"],
+            "unknown kind of source 'scene:' in 'scene:'; allowed: adjlist:, ",
+        ),
+        (["preview", "vision/rotation", "--data", "x" * 5000], "' is no path (file name too long)"),
+        (["preview", "./" + "x" * 5000 + ".py:TASKS"], "': File name too long"),
+        (["train", "x" * 5000 + ".yaml"], "cannot be read: File name too long"),
         (["list", "vision/rotatoin"], "unknown task 'vision/rotatoin'; did you mean 'vision/rotation'?"),
         (["check", "vision/rotatoin"], "unknown task 'vision/rotatoin'; did you mean 'vision/rotation'?"),
         (["check", LETTER, "-n", "1"], "ssl4rl check: invalid value for '-n': 1 is not in the range x>=2"),
@@ -105,6 +126,27 @@ def test_list_names_tasks_levels_and_chance(capsys: pytest.CaptureFixture[str]) 
     )
 
 
+def test_list_names_the_recipes_with_their_first_line(capsys: pytest.CaptureFixture[str]) -> None:
+    first = "Trains a small vision-language model, made on the spot, to see which way up a drawn scene is. No download."
+    assert cli.run(["list", "--recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"quickstart_vision     {first}" in lines
+    assert cli.run(["list", "--recipes", "--json"]) == 0
+    (record,) = [one for one in json.loads(capsys.readouterr().out)["recipes"] if one["recipe"] == "quickstart_vision"]
+    assert list(record) == ["recipe", "summary", "path"]
+    assert record["summary"] == first
+    assert Path(record["path"]).read_text().startswith(f"# {first}\n")
+    assert len(lines) == len(list(Path(record["path"]).parent.glob("*.yaml")))
+
+
+def test_json_stays_json_where_the_terminal_lacks_a_character() -> None:
+    arguments = ["x", "preview", LETTER, "-n", "1", "--data", "words:\u4e00,b,c,d", "--split", "all", "--json"]
+    code = f"sys.argv = {arguments!r}; cli.main()"
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command(code), capture_output=True, env=environment, check=True)
+    assert json.loads(done.stdout)["data"] == "words:\u4e00,b,c,d"
+
+
 def test_list_reports_what_cannot_be_loaded_and_goes_on(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +171,65 @@ def test_a_fault_of_ours_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "catalogue", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli.run(["list"])
+
+
+def test_an_eof_error_is_no_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from ssl4rl.tools import catalogue
+
+    def cut_short(*_: object, **__: object) -> None:
+        raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+
+    monkeypatch.setattr(catalogue, "catalogue", cut_short)
+    with pytest.raises(EOFError, match="Compressed file ended"):
+        cli.run(["list"])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from ssl4rl.tools import catalogue
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/x/metrics.jsonl")
+
+    monkeypatch.setattr(catalogue, "catalogue", full)
+    assert cli.run(["list"]) == 2
+    assert capsys.readouterr().err == "ssl4rl: 'runs/x/metrics.jsonl': No space left on device\n"
+
+
+def test_a_long_line_keeps_its_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["preview", "x" * 5000 + "\x1b[31m"]) == 2
+    err = capsys.readouterr().err
+    assert len(err) == 481
+    assert err.startswith("ssl4rl: unknown task 'xxx")
+    assert "x ... " in err
+    assert err.endswith(", vision/masked_patch, vision/contrastive\n")
+
+
+def test_preview_takes_all_tasks_of_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["preview", f"{FAKES}:TASKS", "-n", "1", "--json"]) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert [record["task"] for record in records] == ["fakes/letter", "fakes/pair", "fakes/picture"]
+    assert cli.run(["preview", f"{FAKES}:TASKS", "-n", "1"]) == 0
+    out = capsys.readouterr().out
+    assert [name in out for name in ("fakes/letter@", "fakes/pair@", "fakes/picture@")] == [True] * 3
+
+
+def test_a_plugin_file_may_import_its_neighbour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At once, and later: the lazy import runs when an example is made."""
+    (tmp_path / "neighbour_of_mine.py").write_text("WORD, LATER = 'Say A.', 'A'\n")
+    (tmp_path / "with_neighbour.py").write_text(
+        "from neighbour_of_mine import WORD\n"
+        "from ssl4rl import Choice, Example, Task\n\n\n"
+        "class Say(Task):\n"
+        "    name, version, levels, draws, verifier = 'mine/say', 1, {'easy': {}}, 1, Choice('AB')\n"
+        "    data = 'scenes:'\n\n"
+        "    def make(self, items, level, rng):\n"
+        "        from neighbour_of_mine import LATER\n"
+        "        return Example((WORD,), LATER)\n\n\n"
+        "TASKS = {'say': Say}\n"
+    )
+    assert cli.run(["preview", str(tmp_path / "with_neighbour.py") + ":TASKS", "-n", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["examples"][0]["answer"] == "A"
 
 
 def command(code: str) -> list[str]:
@@ -165,7 +266,7 @@ def test_interrupting_exits_130() -> None:
     time.sleep(1)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
-    assert (process.returncode, err.strip()) == (130, "ssl4rl: interrupted")
+    assert (process.returncode, err) == (130, "ssl4rl: interrupted\n")
 
 
 def test_a_terminal_that_lacks_a_character_is_no_reason_to_stop() -> None:

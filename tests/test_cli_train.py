@@ -14,6 +14,7 @@ import yaml
 from ssl4rl import cli
 from ssl4rl.core.grpo import run as grpo_run
 from ssl4rl.core.grpo.record.console import Interrupted
+from ssl4rl.tools import asked
 
 RECIPE: dict[str, Any] = {
     "name": "tiny",
@@ -131,8 +132,8 @@ def test_an_interrupt_says_how_to_go_on(
 def test_without_torch_there_is_one_line(
     command: list[str], recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find: Callable[[str], Any] = cli.find_spec
-    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "torch" else find(name))
+    find: Callable[[str], Any] = asked.find_spec
+    monkeypatch.setattr(asked, "find_spec", lambda name: None if name == "torch" else find(name))
     assert cli.run([part.format(recipe=recipe) for part in command]) == 2
     assert capsys.readouterr().err == "ssl4rl: torch is not installed; pip install 'ssl4rl[train]'\n"
 

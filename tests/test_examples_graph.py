@@ -30,21 +30,21 @@ def test_short_and_with_numbers(file: Path) -> None:
     assert "chance" in text
 
 
-def test_csv_edge_list(tmp_path: Path) -> None:
+def test_own_tables(tmp_path: Path) -> None:
     nodes = [f"{i},{text} {i},{topic}" for i, (topic, text) in enumerate([*TOPICS.items()] * 20)]
     (tmp_path / "nodes.csv").write_text("\n".join(["id,title,topic", *nodes]))
     edges = [f"{i},{(i + step) % 80}" for i in range(80) for step in (4, 7)]
     (tmp_path / "edges.csv").write_text("\n".join(["source,target", *edges]))
-    files = [str(tmp_path / name) for name in ("edges.csv", "nodes.csv")]
+    data = f"{tmp_path / 'edges.csv'}?nodes=nodes.csv"
     options = ["--label", "topic", "--values", "|".join(TOPICS), "--text", "title"]
     options += ["--steps", "1", "--prompts", "2", "--out", str(tmp_path)]
-    summary = call("csv_edge_list", *files, *options)
+    summary = call("own_graph", data, *options)
     assert (summary["steps"], summary["warmup_steps"], summary["after"]["chance"]) == (1, 1, 0.25)
-    assert AutoModelForCausalLM.from_pretrained(tmp_path / "csv_edge_list" / "final")
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "own_graph" / "final")
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # PyG, where it is imported
-def test_pyg_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_own_pyg_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from torch_geometric.data import Data
 
     ring = torch.arange(60)
@@ -52,9 +52,11 @@ def test_pyg_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     data = Data(edge_index=torch.cat([edges, edges.flip(0)], dim=1), num_nodes=60)
     (tmp_path / "processed").mkdir()
     torch.save((data.to_dict(), None, Data), tmp_path / "processed" / "data.pt")
-    summary = call("pyg_dataset", str(tmp_path), "--steps", "1", "--prompts", "2", "--out", str(tmp_path / "runs"))
+    summary = call("own_graph", str(tmp_path), "--steps", "1", "--prompts", "2", "--out", str(tmp_path / "runs"))
     assert summary["steps"] == 1
-    assert capsys.readouterr().out.count("One edge is hidden.") >= 2
+    printed = capsys.readouterr().out
+    assert printed.startswith("60 nodes, 180 edges, undirected; nodes carry nothing\n")
+    assert printed.count("One edge is hidden.") >= 2
 
 
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")

@@ -22,6 +22,7 @@ from ssl4rl.core.grpo.opening import open_data
 from ssl4rl.core.grpo.sampling.rollout import collate
 from ssl4rl.core.grpo.stream import check_lengths, encode
 from ssl4rl.core.recipe import Recipe, load_recipe
+from ssl4rl.core.recipe_files import shipped
 from ssl4rl.core.types import Example, Score
 from ssl4rl.core.verify import Verifier
 from tests.core.grpo.runs import metrics, photographs, weights
@@ -30,8 +31,7 @@ from tests.tiny_models import build
 # PEFT, where a user calls it, and transformers 5.23
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
 
-FOLDER = Path(__file__).parents[1] / "recipes"
-RECIPES = {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
+RECIPES = shipped()
 ON_SITE = [name for name, path in RECIPES.items() if "embedded:" in path.read_text()]
 REAL = [name for name in RECIPES if name not in ON_SITE]
 FAMILY = {"qwen2_5_vl": "qwen2_5_vl", "qwen3_vl": "qwen3_vl", "smolvlm": "smolvlm"}

@@ -331,10 +331,11 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 
-def build(kind: str, folder: Path, *, seed: int = 0) -> Path:
+def build(kind: str, folder: Path, *, seed: int = 0, layers: int = 2) -> Path:
     """Write a model of ``kind``, one of ``KINDS``, into ``folder`` and return it.
 
-    The weights depend on ``kind`` and ``seed`` only. Raises ValueError on an unknown kind.
+    ``layers``: of the text model. The weights depend on ``kind``, ``seed`` and ``layers`` only. Raises ValueError on an
+    unknown kind.
     """
     if kind not in FAMILIES:
         raise ValueError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
@@ -344,7 +345,10 @@ def build(kind: str, folder: Path, *, seed: int = 0) -> Path:
     if kind == "paligemma":
         # Its processor adds 1,152 location tokens to any tokenizer; they must be counted before the embedding is made.
         tokenizer = _paligemma_tokens(tokenizer)
-    config: PreTrainedConfig = getattr(transformers, family.config)(**family.entries(Ids(tokenizer)))
+    entries = family.entries(Ids(tokenizer))
+    if layers != 2:
+        entries.get("text_config", entries)["num_hidden_layers"] = layers
+    config: PreTrainedConfig = getattr(transformers, family.config)(**entries)
     auto = AutoModelForImageTextToText if kind in VISION else AutoModelForCausalLM
     with torch.random.fork_rng():
         torch.manual_seed(seed)

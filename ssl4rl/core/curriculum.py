@@ -6,6 +6,7 @@ decide the same.
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -129,7 +130,13 @@ def open_curriculum(settings: CurriculumSection, dataset: TaskDataset, steps: in
         Ssl4rlError: an unknown strategy or target, with the nearest; a strategy of one's own that cannot be made.
     """
     arms = arms_of(dataset, settings.target)
-    return Curriculum(arms, _strategy(settings, arms), settings.memory, steps)
+    made = Curriculum(arms, _strategy(settings, arms), settings.memory, steps)
+    try:
+        json.dumps(made.strategy.state(), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        kind = type(made.strategy).__name__
+        raise Ssl4rlError(f"curriculum.strategy: {kind}.state gives what JSON cannot hold: {error}") from error
+    return made
 
 
 def arms_of(dataset: TaskDataset, target: str | None = None) -> list[Arm]:

@@ -6,7 +6,7 @@ import operator
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class Component:
     """One task at one level on one part of a source, and its share of the mixture.
 
     `entry`: which line of the mixture it comes from; the levels of one line share it, in order from easy to hard.
+    `named`: how the task was named, "vision/rotation" or "./my.py:TASKS".
     """
 
     task: Task[Any]
@@ -36,6 +37,7 @@ class Component:
     split: Split[Any]
     weight: float = 1.0
     entry: int = 0
+    named: str = ""
 
     @property
     def name(self) -> str:
@@ -77,13 +79,32 @@ class TaskDataset(Sequence[Example]):
             raise TypeError("this dataset is unbounded (size=None); it has no length")
         return self.size
 
-    def __getitem__(self, index: int) -> Example:  # type: ignore[override]  # no slices: an example at a time
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        """The example at an index, or a list of those in a slice; an unbounded dataset's slice needs an end."""
+        if isinstance(index, slice):
+            return [self[i] for i in self._indices(index)]
         index = operator.index(index)  # numpy's integers too, whose key would otherwise not hash
         if self.size is not None and index < 0:
             index += self.size
         if index < 0 or (self.size is not None and index >= self.size):
             raise IndexError(f"index {index} outside a dataset of {self.size}")
         return self._make(self.components[self.pick(index)], index)
+
+    def _indices(self, part: slice) -> range:
+        if self.size is not None:
+            return range(*part.indices(self.size))
+        start, stop, step = part.start or 0, part.stop, 1 if part.step is None else part.step
+        if stop is None or min(start, stop) < 0 or step < 1:
+            raise IndexError(
+                f"{part} of a dataset without a length (size=None); allowed: from 0 on, forwards, to an end"
+            )
+        return range(start, stop, step)
 
     def __iter__(self) -> Iterator[Example]:
         index = 0
@@ -144,9 +165,12 @@ class TaskDataset(Sequence[Example]):
             ids = [split.source.id(i) for i in chosen]
             try:
                 items = [split.source[i] for i in chosen]
-                return task.make(items, level.params, rng), ids, rejected
+                made = task.make(items, level.params, rng)
             except Unusable as why:
                 rejected.append({"sources": ids, "why": str(why)})
+                continue
+            notes = task.verifier_for(level.params).notes(made)
+            return replace(made, meta={**made.meta, **notes}) if notes else made, ids, rejected
         reasons = Counter(str(r["why"]) for r in rejected).most_common(3)
         raise Ssl4rlError(
             f"{task.name} found no usable example in {MAX_ATTEMPTS} draws from {split.source.uri} ({split.part}): "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -103,7 +104,7 @@ def open_mixture(
         if id(source) not in splits:
             splits[id(source)] = Split(source, split, held_out)
         for level, share in _ladder(spec, task):
-            components.append(Component(task, level, splits[id(source)], spec.weight * share, entry))
+            components.append(Component(task, level, splits[id(source)], spec.weight * share, entry, spec.task))
     return TaskDataset(components, seed=seed, size=size, style=style)
 
 
@@ -147,7 +148,7 @@ def _evaluated(spec: TaskSpec, recipe: Recipe) -> TaskSpec:
 
 def create_dataset(
     task: str | Sequence[str | TaskSpec | Mapping[str, Any]],
-    data: str | None = None,
+    data: str | os.PathLike[str] | None = None,
     *,
     size: int | None = None,
     seed: int = 0,
@@ -160,7 +161,7 @@ def create_dataset(
 
     Args:
         task: "vision/rotation", a file's task "./my.py:TASKS", or a list of names, mappings or `TaskSpec`s to mix.
-        data: a source's URI, for instance a folder; None is the task's embedded default.
+        data: a folder, or another source's URI; None is the task's embedded default.
         size: how many examples; None is unbounded.
         seed: examples of different seeds share nothing.
         level: a level's name, perhaps with parameters: "90deg,original=false,image_px=32"; None is the easiest.
@@ -178,7 +179,8 @@ def create_dataset(
             specs.append(TaskSpec(part, level))
         else:
             specs.append(part if isinstance(part, TaskSpec) else _spec(part))
-    return open_mixture(specs, data=data, split=split, held_out=held_out, seed=seed, size=size, style=style)
+    uri = None if data is None else os.fspath(data)
+    return open_mixture(specs, data=uri, split=split, held_out=held_out, seed=seed, size=size, style=style)
 
 
 def _spec(record: Mapping[str, Any]) -> TaskSpec:

@@ -1,4 +1,4 @@
-"""Typed recipes: YAML, with `section.key=value` from the command line on top.
+"""Typed recipes: YAML or plain values, with overrides on top (`recipe_files`).
 
 Every key has a type, a default and a range; an unknown one is an error that names the nearest. The resolved recipe is
 written into the run's folder.
@@ -6,18 +6,30 @@ written into the run's folder.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ssl4rl.core.types import Ssl4rlError, nearest
+from ssl4rl.core.recipe_files import Overrides, override, plain, read_tree
+from ssl4rl.core.types import Ssl4rlError, nearest, shortened
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+
+def _switched(value: Any) -> Any:
+    """YAML reads `on` and `off` as booleans."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_switched)]
 
 
 class LoraSection(_Section):
@@ -27,6 +39,15 @@ class LoraSection(_Section):
     alpha: int = Field(32, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
     target: str | list[str] = "all-linear"
+
+    @field_validator("target")
+    @classmethod
+    def _a_pattern(cls, target: str | list[str]) -> str | list[str]:
+        try:
+            re.compile(target if isinstance(target, str) else "")
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
+        return target
 
 
 class ModelSection(_Section):
@@ -105,7 +126,13 @@ class PromptSection(_Section):
 
 
 class RewardSection(_Section):
-    """Weights of the reward's parts, each in [0, 1]."""
+    """Weights of the reward's parts: the verifier's, and by further keys any reward function (`core/reward.py`).
+
+    `length: -0.001`, `"./mine.py:brevity": 0.2`. The verifier's parts lie in [0, 1].
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, float]
 
     accuracy: float = Field(1.0, ge=0)
     format: float = Field(0.1, ge=0)
@@ -153,14 +180,18 @@ class WarmupSection(_Section):
 
 
 class OptimSection(_Section):
-    """AdamW. `warmup_steps` of linear warm-up, then constant or cosine down to a tenth."""
+    """AdamW. `warmup_steps` of linear warm-up, then constant or cosine down to a tenth.
+
+    An update whose gradient is not finite is skipped; `max_bad_steps` steps with one in a row end the run.
+    """
 
     lr: float = Field(1e-6, gt=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Share, Share] = (0.9, 0.999)
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = Field(0, ge=0)
+    max_bad_steps: int = Field(5, ge=1)
 
 
 class TrainSection(_Section):
@@ -168,8 +199,14 @@ class TrainSection(_Section):
 
     `processes`: how many there must be, for a launcher that might start fewer; by default as many as there are.
     `shard`: what each of several processes holds a share of: nothing, or AdamW's state (the same weights, less memory).
-    `cuda_graphs`: sample in steps of one shape, which a GPU replays; without a GPU the same steps, not replayed.
+    `shared`: completions share their prompt's computation if the model passes a check by numbers (auto), without that
+    check (on), or never (off).
+    `cuda_graphs`: sample in steps of one shape, which a GPU replays (auto: on a GPU, if that passes the check too);
+    "on" without a GPU takes the same steps, not replayed.
     `keep_start`: keep the policy as it is after the format warm-up, in `start/`.
+    `log_to`: tensorboard, wandb, trackio, or a logger of one's own, "./my.py:Class" (`core/grpo/record/loggers.py`).
+    `changed_data`: what a resumed run does whose pictures, graph, held-out items or tasks' versions are no longer those
+    of its checkpoint: refuse, or go on and say so in summary.json and the report.
     `gradient_agreement_every`: every so many steps, how far the tasks' gradients point the same way (0 is never).
     """
 
@@ -180,13 +217,16 @@ class TrainSection(_Section):
     rollout_rows: int = Field(512, ge=1)
     checkpoint_every: int = Field(50, ge=1)
     keep_checkpoints: int = Field(2, ge=1)
-    workers: int = Field(0, ge=0)
-    threads: int | None = Field(None, ge=1)
+    workers: int = Field(0, ge=0, le=1024)
+    threads: int | None = Field(None, ge=1, le=4096)
     processes: int | None = Field(None, ge=1)
     shard: Literal["none", "optimizer"] = "none"
-    cuda_graphs: bool = False
+    shared: Switch = "auto"
+    cuda_graphs: Switch = "auto"
     keep_start: bool = False
     log_rollouts: int = Field(2, ge=0)
+    log_to: list[str] = []
+    changed_data: Literal["refuse", "go_on"] = "refuse"
     gradient_agreement_every: int = Field(0, ge=0)
 
 
@@ -207,7 +247,7 @@ class EvalSection(_Section):
 class Recipe(_Section):
     """A whole run. `trl` holds further arguments of TRL's GRPOConfig for `engine: trl` (use_vllm, deepspeed, ...)."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     engine: Literal["native", "trl"] = "native"
     model: ModelSection
     tasks: list[TaskSection] = Field(min_length=1)
@@ -250,25 +290,29 @@ class Recipe(_Section):
         return self.model_dump(mode="json", exclude={"resume", "overwrite"})
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Reads a recipe file and applies `section.key=value` overrides (values are YAML; `tasks.0.level=90deg` works).
+def load_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe, overrides: Overrides = ()) -> Recipe:
+    """A recipe with overrides on top.
+
+    Args:
+        recipe: a file's path, the name of one that ships with the package ("quickstart_vision"; a file of that name
+            wins), its plain values, or a recipe.
+        overrides: `section.key=value` texts (values are YAML; `tasks.0.level=90deg` works), or values by key, dotted
+            or nested: {"train.steps": 20} or {"train": {"steps": 20}}.
 
     Raises:
-        Ssl4rlError: no such file, not YAML, an unknown key (with the nearest), a value of the wrong type or range.
+        Ssl4rlError: no such file or name, not YAML, an unknown key (with the nearest), a value of the wrong type or
+            range.
     """
-    file = Path(path)
-    try:
-        tree = yaml.safe_load(file.read_text())
-    except OSError as error:
-        near = nearest(file.name, sorted(p.name for p in file.parent.glob("*.y*ml"))) if file.parent.is_dir() else ""
-        raise Ssl4rlError(f"recipe {str(path)!r} cannot be read: {error.strerror}{near}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Ssl4rlError(f"recipe {str(path)!r} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise Ssl4rlError(f"recipe {str(path)!r} holds {type(tree).__name__}, not keys and values")
-    for override in overrides:
-        _apply(tree, override)
-    return make_recipe(tree, where=str(path))
+    if isinstance(recipe, Recipe):
+        tree, where = recipe.model_dump(mode="json"), f"recipe {recipe.name!r}"
+    elif isinstance(recipe, Mapping):
+        tree, where = plain(recipe), "recipe"
+    elif isinstance(recipe, (str, os.PathLike)):
+        tree, where = read_tree(recipe), os.fspath(recipe)
+    else:
+        raise Ssl4rlError(f"a recipe is {type(recipe).__name__}; allowed: a path, a name, a mapping or a Recipe")
+    override(tree, overrides)
+    return make_recipe(tree, where)
 
 
 def make_recipe(tree: Mapping[str, Any], where: str = "recipe") -> Recipe:
@@ -276,62 +320,21 @@ def make_recipe(tree: Mapping[str, Any], where: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        raise Ssl4rlError(f"{where}: {_explain(error)}") from None
-
-
-def _apply(tree: Any, override: str) -> None:
-    key, found, text = override.partition("=")
-    if not found:
-        raise Ssl4rlError(f"override {override!r}: write it as section.key=value")
-    try:
-        # "scenes:" is a source and not a mapping without a value
-        value = text if text.endswith(":") else _number(yaml.safe_load(text))
-    except yaml.YAMLError:
-        raise Ssl4rlError(f"override {override!r}: the value is not YAML") from None
-    *path, last = key.split(".")
-    for part in path:
-        if isinstance(tree, list):
-            tree = tree[_position(tree, part, override)]
-        else:
-            if not isinstance(tree.get(part), (dict, list)):
-                tree[part] = {}
-            tree = tree[part]
-    if isinstance(tree, list):
-        tree[_position(tree, last, override)] = value
-    else:
-        tree[last] = value
-
-
-def _position(items: Sequence[Any], part: str, override: str) -> int:
-    if part.isdecimal() and int(part) < len(items):
-        return int(part)
-    raise Ssl4rlError(
-        f"override {override!r}: {part!r} is no position in a list of {len(items)}; allowed: 0 to {len(items) - 1}"
-    )
-
-
-def _number(value: Any) -> Any:
-    """YAML reads 1e-5 as text; people mean the number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+        raise Ssl4rlError(f"{shortened(where)}: {_explain(error)}") from None
 
 
 def _explain(error: ValidationError) -> str:
     """The first problem in one line: where, what, allowed, nearest."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
+    place = ".".join(shortened(str(part)) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown key {place!r}{nearest(str(first['loc'][-1]), _keys(first['loc'][:-1]))}"
     if first["type"] == "missing":
         return f"{place!r} is missing"
     message = first["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
+    message = shortened(message[0].lower() + message[1:], 300)
     got = first["input"]
-    shown = f", got {got!r}" if isinstance(got, (str, int, float, bool, type(None))) else ""
+    shown = f", got {shortened(repr(got))}" if isinstance(got, (str, int, float, bool, type(None))) else ""
     return f"{place}: {message}{shown}" if place else message
 
 

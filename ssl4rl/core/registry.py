@@ -13,9 +13,9 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -23,9 +23,12 @@ from typing import Any
 
 from ssl4rl.core.source import Source
 from ssl4rl.core.task import Task
-from ssl4rl.core.types import Ssl4rlError, nearest
+from ssl4rl.core.types import Media, Ssl4rlError, nearest
 
 GROUP = "ssl4rl.plugins"
+MODELS = "ssl4rl.models"
+REWARDS = "ssl4rl.rewards"
+LOGGERS = "ssl4rl.loggers"
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def file_plugin(path: str) -> Plugin:
 
 @cache
 def load_file(path: str) -> Any:
-    """The module in a Python file that the user named.
+    """The module in a Python file that the user named. It may import its neighbours, at once or later.
 
     Raises:
         Ssl4rlError: there is no such file, or it raises.
@@ -89,6 +92,9 @@ def load_file(path: str) -> Any:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(name, module)
+    folder = str(file.resolve().parent)
+    if folder not in sys.path:  # last: a neighbour hides no installed package
+        sys.path.append(folder)
     try:
         spec.loader.exec_module(module)
         return module
@@ -156,7 +162,7 @@ def expand(name: str) -> list[str]:
 
 
 def open_source(uri: str, plugin: Plugin) -> Source[Any]:
-    """The source behind `uri`, opened by `plugin` or, where it lacks the scheme, by any other plugin that has it.
+    """The source behind `uri`, opened by `plugin` or, where that may borrow (`_borrows`), by any that has the scheme.
 
     A URI is "scheme:rest"; without a known scheme it is a path.
 
@@ -170,15 +176,75 @@ def open_source(uri: str, plugin: Plugin) -> Source[Any]:
     for offer in offers:
         if not scheme and offer is not plugin and plugin.sources:
             continue  # a plain path means something else to every modality; only a plugin without sources borrows
-        if scheme in offer.sources:
+        if scheme in offer.sources and (offer is plugin or _borrows(plugin)):
             source: Source[Any] = load(offer.sources[scheme])(rest)
             if not source.uri:
                 source.uri = uri
             return source
-    schemes = sorted({f"{s}:" for offer in offers for s in offer.sources if s})
+    readable = offers if _borrows(plugin) and not plugin.sources else [plugin]
+    schemes = sorted({f"{s}:" for offer in readable for s in offer.sources if s})
+    if scheme and any(scheme in offer.sources for offer in offers):
+        raise Ssl4rlError(f"{uri!r}: {plugin.name} tasks cannot read {scheme}:; allowed: {', '.join(schemes)}")
     if not scheme:
         raise Ssl4rlError(f"{uri!r}: {plugin.name} tasks read no plain paths; allowed: {', '.join(schemes)}")
     raise Ssl4rlError(f"unknown kind of source {scheme + ':'!r} in {uri!r}{nearest(scheme + ':', schemes)}")
+
+
+def _borrows(plugin: Plugin) -> bool:
+    """Whether a plugin's tasks may read other plugins' sources: a user's file, or a modality without any of its own."""
+    return not plugin.sources or plugin is not plugins().get(plugin.name)
+
+
+def shown(media: Media, plugin: Plugin) -> Any:
+    """What people look at in place of `media`: a PIL image, or a text.
+
+    Pictures are themselves; for other kinds the plugin's `SHOW` table is asked, and without an entry it is `str(data)`.
+    """
+    if media.kind in plugin.show:
+        return load(plugin.show[media.kind])(media.data)
+    return media.data if media.kind == "image" else str(media.data)
+
+
+def model_builder(path: str) -> Callable[[], tuple[Any, Any]] | None:
+    """What makes the model that `path` names if a package makes it ("embedded:tiny_vlm"); None for folders and hub ids.
+
+    The entry-point group `ssl4rl.models` holds such packages' builders by scheme: `builder(rest_of_path)` returns a
+    transformers model and its processor, or tokenizer for text alone.
+    """
+    scheme, colon, rest = path.partition(":")
+    made = _entries(MODELS) if colon else {}
+    return partial(load(made[scheme]), rest) if scheme in made else None
+
+
+def _entries(group: str) -> dict[str, str]:
+    """What installed packages (ours too) offer in an entry-point group: "module:attribute" by name."""
+    return {point.name: point.value for point in entry_points(group=group)}
+
+
+def names(group: str) -> list[str]:
+    """The names in an entry-point group."""
+    return sorted(_entries(group))
+
+
+def named_function(name: str, group: str) -> Any:
+    """What a recipe names: an entry of the group, "./my.py:attribute" or "module:attribute"; None for any other text.
+
+    Raises:
+        Ssl4rlError: the file or module cannot be loaded, or holds no such attribute.
+    """
+    entries = _entries(group)
+    if name in entries:
+        return load(entries[name])
+    path, colon, attribute = name.rpartition(":")
+    if not colon:
+        return None
+    if not path.endswith(".py"):
+        return load(name)
+    module = load_file(path)
+    if not hasattr(module, attribute):
+        public = [known for known in vars(module) if not known.startswith("_")]
+        raise Ssl4rlError(f"{path!r} has no {attribute!r}{nearest(attribute, public)}")
+    return getattr(module, attribute)
 
 
 def load(entry: Any) -> Any:

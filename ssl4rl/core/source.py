@@ -16,6 +16,7 @@ from ssl4rl.core.types import Ssl4rlError, nearest
 
 S = TypeVar("S")
 Part = Literal["train", "held_out", "all"]
+_ASKED = 64  # items of an endless source that stand for all
 PARTS: tuple[Part, ...] = ("train", "held_out", "all")
 
 
@@ -53,6 +54,11 @@ class Source(ABC, Generic[S]):
     def problems(self) -> Sequence[Problem]:
         """What was found unusable while opening; not counted in the length."""
         return ()
+
+    @property
+    def taken(self) -> str:
+        """What was read and how, in one line: what was guessed, dropped, and how much there is; "": nothing to say."""
+        return ""
 
 
 def content_id(data: bytes) -> str:
@@ -93,6 +99,19 @@ class Split(Generic[S]):
         for index in range(len(self.source)):
             first.setdefault(self.source.id(index), index)
         return np.array([first[item_id] for item_id in sorted(first) if self._holds(item_id)], dtype=np.int64)
+
+    @cached_property
+    def fingerprint(self) -> tuple[int, str]:
+        """How many items this part has, and a hash of their contents' ids: equal wherever the same contents lie in it.
+
+        Of an endless source only a few indices, evenly spaced, are asked for.
+        """
+        if self.source.endless:
+            shown = np.linspace(0, len(self.source) - 1, _ASKED).astype(np.int64)
+            ids = [f"{self.part} {self.held_out}", *(self.source.id(int(index)) for index in shown)]
+        else:
+            ids = [self.source.id(int(index)) for index in self._indices]
+        return len(self), content_id("\n".join(ids).encode())
 
     def __len__(self) -> int:
         """Different items in this part (for an endless source: indices, of which this part holds a share)."""

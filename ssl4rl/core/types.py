@@ -28,13 +28,22 @@ class VerifierFault(RuntimeError):
     """A verifier raised. A fault of ours (or a plugin's), never a reward of 0; the message names the example's key."""
 
 
+_COMPARED = 200
+
+
 def nearest(got: str, allowed: Iterable[str]) -> str:
     """The tail of an error message: "; did you mean 'x'?", else "; allowed: a, b, c"."""
     options = list(allowed)
+    got = got[:_COMPARED]  # difflib takes the square of it
     close = difflib.get_close_matches(got, options, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; allowed: {', '.join(options)}" if options else ""
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """A text of the user's as an error message may repeat it: its middle is left out beyond `most` characters."""
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[-(most // 4) :]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,6 @@
-"""What there is: tasks with their levels, the chance of guessing right and a line of their card (`ssl4rl list`)."""
+"""What there is (`ssl4rl list`): tasks with their levels, the chance of guessing right and a line of their card, and
+recipes that ship with the package.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from typing import Any
 
 from ssl4rl.core import registry
 from ssl4rl.core.mixture import create_dataset
+from ssl4rl.core.recipe_files import headline, shipped
 from ssl4rl.core.task import Level, Task, keyed_rng
 from ssl4rl.core.types import Example, Ssl4rlError
 from ssl4rl.core.verify import Verifier
@@ -123,3 +126,13 @@ def to_text(entries: Sequence[Entry]) -> str:
         width = max(len(level.name) for level, _ in entry.levels)
         lines += [f"    {level.name:<{width}}  chance {show_chance(chance)}" for level, chance in entry.levels]
     return "\n".join(lines) or "no tasks are installed"
+
+
+def recipes_to_json() -> str:
+    recipes = [{"recipe": name, "summary": headline(file), "path": str(file)} for name, file in shipped().items()]
+    return json.dumps({"recipes": recipes}, indent=2, ensure_ascii=False)
+
+
+def recipes_to_text() -> str:
+    width = max(map(len, shipped()))
+    return "\n".join(f"{name:<{width}}  {headline(file)}" for name, file in shipped().items())

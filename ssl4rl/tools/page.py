@@ -1,4 +1,4 @@
-"""What our self-contained pages share: templates, examples as texts and figures, and the way they are written."""
+"""What our self-contained pages share: templates, and examples as texts and figures."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import Any
 import jinja2
 
 from ssl4rl.core import registry
-from ssl4rl.core.types import Example, Media, Ssl4rlError
-from ssl4rl.tools.preview.preview import shown
+from ssl4rl.core.types import Example, Media
 
 _TEMPLATES = Path(__file__).parent  # a template lies beside the code that fills it
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 _CAPTION_CHARS = 24
+_UNSEEN = (*range(9), *range(11, 32), 0x7F, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_VISIBLE = {code: repr(chr(code))[1:-1] for code in _UNSEEN}
 
 
 def template(name: str) -> jinja2.Template:
@@ -32,16 +33,9 @@ def template(name: str) -> jinja2.Template:
     return environment.get_template(name)
 
 
-def save(text: str, path: Path) -> None:
-    """Writes a page; a half of a surrogate pair, which a model may write, becomes a question mark.
-
-    Raises:
-        Ssl4rlError: the file cannot be written.
-    """
-    try:
-        path.write_text(text, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise Ssl4rlError(f"cannot write {str(path)!r}: {error.strerror}") from error
+def visible(text: str) -> str:
+    """`text` with control characters, and those that turn the reading direction, written as escapes."""
+    return text.translate(_VISIBLE)
 
 
 def blocks(example: Example, plugin: registry.Plugin) -> Iterator[dict[str, Any]]:
@@ -51,7 +45,7 @@ def blocks(example: Example, plugin: registry.Plugin) -> Iterator[dict[str, Any]
     caption = ""
     for part, after in zip(parts, [*parts[1:], ""], strict=True):
         if isinstance(part, Media):
-            row.append({"caption": caption, **_figure(shown(part, plugin), part.kind)})
+            row.append({"caption": caption, **_figure(registry.shown(part, plugin), part.kind)})
             caption = ""
         elif isinstance(after, Media) and len(part.strip()) <= _CAPTION_CHARS:
             caption = part.strip()

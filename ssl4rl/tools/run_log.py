@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ssl4rl.core.grpo.record.files import parse, read_text, read_yaml, records
 from ssl4rl.core.types import Ssl4rlError, nearest
 
 EVALS = "evals.jsonl"
 _FILES = ("recipe.yaml", "metrics.jsonl", "summary.json", "rollouts.jsonl")
-_STEP = re.compile(rb'\{"step": (\d+),')
+_STEP = re.compile(rb'\{"step": (\d{1,9}),')
 _MEASURED = ("accuracy", "chance", "unparsed", "truncated", "n")
 
 
@@ -76,7 +74,8 @@ class Run:
     @property
     def data(self) -> str:
         """The sources it trained on."""
-        named = (self.summary or {}).get("data") or [self.recipe.get("data")]
+        told = (self.summary or {}).get("data")
+        named = told if isinstance(told, list) else [self.recipe.get("data")]
         return ", ".join(str(uri) for uri in named if uri) or "the tasks' own data"
 
     @property
@@ -155,25 +154,28 @@ def read_run(folder: str | Path) -> Run:
     if not any((path / name).is_file() for name in _FILES[:3]):
         raise Ssl4rlError(f"{str(folder)!r} is no run directory: it holds none of {', '.join(_FILES[:3])}")
     notes = [f"{name} is missing" for name in _FILES if name != "summary.json" and not (path / name).is_file()]
-    recipe_text = _text(path / "recipe.yaml")
-    try:
-        recipe = yaml.safe_load(recipe_text)
-    except yaml.YAMLError:
-        recipe = None
-    if recipe_text and not isinstance(recipe, Mapping):
+    recipe_text = read_text(path / "recipe.yaml")
+    recipe = read_yaml(recipe_text)
+    if (path / "recipe.yaml").is_file() and recipe is None:
         notes.append("recipe.yaml could not be read")
-    metrics = list(_records(path / "metrics.jsonl"))
-    readable = tuple(r for r in metrics if r and isinstance(r.get("step"), int) and isinstance(r.get("phase"), str))
+    metrics = records(path / "metrics.jsonl")
+    readable = tuple(record for record in metrics if record and isinstance(record.get("phase"), str))
     if lost := len(metrics) - len(readable):
-        notes.append(f"{lost} line{'s' * (lost > 1)} of metrics.jsonl could not be read")
-    summary = next(_records(path / "summary.json", whole=True), None)
+        notes.append(f"{_lines(lost)} of metrics.jsonl could not be read")
+    summary = parse(read_text(path / "summary.json"))
     if summary is None and (path / "summary.json").is_file():
         notes.append("summary.json could not be read")
-    evals = list(_records(path / EVALS))
+    changes = (summary or {}).get("changed_data")
+    notes += [f"went on with changed data {change}" for change in (changes if isinstance(changes, list) else [])]
+    evals = [parse(line) for line in read_text(path / EVALS).split("\n") if line.strip()]
     if lost := evals.count(None):
-        notes.append(f"{lost} line{'s' * (lost > 1)} of {EVALS} could not be read")
+        notes.append(f"{_lines(lost)} of {EVALS} could not be read")
     saved = tuple(record for record in evals if record is not None)
-    return Run(path, recipe_text, _mapping(recipe), readable, summary, tuple(notes), saved)
+    return Run(path, recipe_text, recipe or {}, readable, summary, tuple(notes), saved)
+
+
+def _lines(n: int) -> str:
+    return "1 line" if n == 1 else f"{n} lines"
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,7 @@ def pick_rollouts(folder: Path, prompts: int = 2) -> list[list[LoggedRollout]]:
             group = []
             for start in starts[step][:prompts]:
                 stream.seek(start)
-                record = _parse(stream.readline().decode("utf-8", "replace"))
+                record = parse(stream.readline().decode("utf-8", "replace"))
                 if record is not None:
                     group.append(LoggedRollout(step, record))
             if group:
@@ -235,23 +237,3 @@ def measure(values: Any, step: int) -> Measure | None:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _text(file: Path) -> str:
-    return file.read_text("utf-8", "replace") if file.is_file() else ""
-
-
-def _parse(text: str) -> Mapping[str, Any] | None:
-    try:
-        record = json.loads(text)
-    except ValueError:
-        return None
-    return record if isinstance(record, Mapping) else None
-
-
-def _records(file: Path, whole: bool = False) -> Iterator[Mapping[str, Any] | None]:
-    """The file's JSON objects, None for each line (or `whole` file) that is none."""
-    text = _text(file)
-    for part in [text] if whole and text else text.split("\n"):
-        if part.strip():
-            yield _parse(part)

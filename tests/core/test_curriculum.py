@@ -289,3 +289,24 @@ def test_two_arms_alike_on_different_data_have_different_names() -> None:
         "fakes/letter@1[easy,share=0.7]": 0.333333,
         "fakes/letter@1[hard]": 0.333333,
     }
+
+
+class Forgetful(ssl4rl.Strategy):
+    """Remembers what JSON cannot hold."""
+
+    def weights(self, stats: Any) -> list[float]:
+        return [1.0] * len(stats.arms)
+
+    def state(self) -> dict[str, Any]:
+        return {"seen": {1, 2}}
+
+
+def test_a_memory_that_cannot_be_stored_is_refused_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "forgetful.py"
+    file.write_text("from tests.core.test_curriculum import Forgetful\n")
+    dataset = ssl4rl.create_dataset(f"{FAKES}:letter")
+    with pytest.raises(Ssl4rlError) as error:
+        open_curriculum(CurriculumSection(strategy=f"{file}:Forgetful"), dataset)
+    assert str(error.value) == (
+        "curriculum.strategy: Forgetful.state gives what JSON cannot hold: Object of type set is not JSON serializable"
+    )

@@ -72,6 +72,25 @@ def test_indices() -> None:
     assert dataset(seed=np.int64(0))[3].digest() == data[3].digest()
 
 
+def test_a_slice_is_a_list_of_examples() -> None:
+    data = dataset(size=10)
+    everything = digests(data, range(10))
+    for part in (slice(0, 3), slice(None), slice(-2, None), slice(8, 99), slice(9, 2, -3), slice(5, 5)):
+        found = data[part]
+        assert isinstance(found, list)
+        assert [example.digest() for example in found] == everything[part]
+    assert [example.key.index for example in data[9:2:-3] if example.key] == [9, 6, 3]
+
+
+def test_a_slice_of_an_unbounded_dataset_needs_an_end() -> None:
+    data = dataset(size=None)
+    assert [example.key.index for example in data[4:10:2] if example.key] == [4, 6, 8]
+    assert [example.key.index for example in data[:2] if example.key] == [0, 1]
+    for part in (slice(5, None), slice(-3, 5), slice(0, -1), slice(5, 2, -1)):
+        with pytest.raises(IndexError, match="of a dataset without a length"):
+            _ = data[part]
+
+
 def test_an_unbounded_dataset_has_no_length() -> None:
     data = dataset(size=None)
     assert [e.key.index for e in islice(data, 3) if e.key] == [0, 1, 2]

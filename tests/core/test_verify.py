@@ -19,6 +19,7 @@ GRAPH = {"nodes": ["a", "b", "C", "12"], "edges": [["a", "b"], ["b", "C"], ["a",
 CASES: dict[str, tuple[Verifier, Example, Any]] = {
     "letter": (Choice("ABCD"), Example((), "B"), "C"),
     "word": (QUADRANTS, Example((), "top left"), "top right"),
+    "letter with its text": (Choice("AB"), Example(("Where?\nA: top right\nB: top left",), "B"), "A"),
     "two right letters": (Choice("ABCD"), Example((), "B", meta={"accepted": ["D"]}), "C"),
     "integer": (Integer(-3, 12), Example((), 5), 6),
     "angle": (Angle(90), Example((), 90), 270),
@@ -47,6 +48,46 @@ def verdict(case: str, inside: str) -> str:
     return verifier.score(f"<think>So.</think> <answer>{inside}</answer>", example).verdict
 
 
+# replies that public reports show and that were unread once
+REPORTED = {
+    "letter": [
+        r"$\boxed{B}$",
+        r"\text{B}",
+        r"\boxed{B}",
+        "Option B",
+        "“B”",
+        "‘B’",
+        "「B」",
+        "The answer is B.",
+        "**Answer:** B",
+    ],
+    "letter with its text": ["B. top left", "B: top left", "**B**. Top-left", "(B) top left", "Option B: top left"],
+    "word": ["top left corner", "the top left corner", "Top-left corner."],
+    "integer": ["5 hops", "5 triangles", r"\boxed{5}", "5。", "<b>5</b>", "```\n5\n```", "Answer: 5"],
+    "angle": [
+        *(
+            r"\boxed{90}",
+            r"90^\circ",
+            r"$90^{\circ}$",
+            "\u2212270",
+            "90\u00ba",
+            "90\u00a0degrees",
+            "\u200b90",
+            r"\(90\)",
+        ),
+        "90 degrees, counter-clockwise",
+    ],
+    "permutation": ["3\u30011\u30012\u30014", "[[3,1],[2,4]]", "- 3\n- 1\n- 2\n- 4"],
+    "box": [
+        *("10.0, 10.0, 60.0, 60.0", "[[10,10],[60,60]]", "(10, 10), (60, 60)", '{"bbox_2d": [10, 10, 60, 60]}'),
+        '```json\n[{"bbox_2d": [10, 10, 60, 60], "label": "piece"}]\n```',
+    ],
+    "nodes": ["a and C", "**a**, **C**", "- a\n- C", "`a` and `C`", "1. a\n2. C"],
+    "edges": ["a–b, b–C", "- a-b\n- b-C", "**a-b**, **b-C**", "a-b and b-C"],
+    "directed edges": ["b-&gt;a", "a <- b", r"b \to a"],
+    "path": ["a – b – C", "- a\n- b\n- C", "**a** → **b** → **C**", "a, b and C"],
+    "three angles": ["90°\n0°\n\u221290°", "**90**; **0**; **270**", "- 90\n- 0\n- 270"],
+}
 TOLERANT = {
     "letter": ["B", "b", "(B)", "B.", " B\n", "[B]", "**B**", "Ｂ", '"B"', "B)"],
     "word": ["top left", "Top left", "Top-left", "TOP_LEFT", "top  left.", "'top left'", "top\nleft"],
@@ -74,11 +115,55 @@ TOLERANT = {
     "two lists": ["a; b, C", "A\nc, b"],
 }
 REFUSED = {
-    "letter": ["", "E", "A B", "B or C", "not B", "BB", "the answer is B", "1", "-", "A" + " " * 5000 + "B"],
+    "letter": ["", "E", "A B", "B or C", "not B", "BB", "it is B", "!B", "B?", "1", "-", "A" + " " * 5000 + "B"],
     "word": ["left", "top", "top left or top right", "topleft corner", "top left top right"],
+    "letter with its text": [
+        "B: top right",
+        "A: top left",
+        "top left",
+        "B. top left or A",
+        "A. top right, B. top left",
+    ],
     "two right letters": ["B, D"],
-    "integer": ["", ".5", "5.5", "13", "-4", "five", "5 6", "5e0", "4-5", "9" * 5000],
-    "angle": ["", "45", "90 or 270", "about 90", "90 90", "ninety", "90%", "°", "90 clockwise counterclockwise"],
+    "integer": [
+        "5^2",
+        "5²",
+        "5₂",
+        "5 dozen",
+        "5 or 6 hops",
+        "4 to 5",
+        "no 5",
+        "~5",
+        "5!",
+        "",
+        ".5",
+        "5.5",
+        "13",
+        "-4",
+        "five",
+        "5 6",
+        "5e0",
+        "4-5",
+        "9" * 5000,
+    ],
+    "angle": [
+        "- 90",
+        "9⁰",
+        "9**0",
+        "90°C",
+        "90 (or 180)",
+        "~~90~~",
+        "clockwise 90 ccw",
+        "",
+        "45",
+        "90 or 270",
+        "about 90",
+        "90 90",
+        "ninety",
+        "90%",
+        "°",
+        "90 clockwise counterclockwise",
+    ],
     "fine angle": ["344", "1/2"],
     "permutation": [
         "1,1,1,1",
@@ -93,19 +178,44 @@ REFUSED = {
     ],
     "two right orders": ["3,1,4,2 3,1,2,4"],
     "long permutation": ["12345678910111213141516"],
-    "box": ["10,10,60", "60,10,10,60", "10,10,10,60", "0,0,101,100", "10,10,60,60,70", "a,b,c,d", ""],
+    "box": [
+        '{"bbox_2d": [0,0,9,9], "bbox_2d": [10,10,60,60]}',
+        '[{"bbox_2d": [10,10,60,60]}, {"bbox_2d": [0,0,9,9]}]',
+        ".5,10,60,60",
+        "10,10,60",
+        "60,10,10,60",
+        "10,10,10,60",
+        "0,0,101,100",
+        "10,10,60,60,70",
+        "a,b,c,d",
+        "",
+    ],
     "text": ["", "...", "  "],
     "candidates": ["bird", "cat, dog", "ca"],
-    "nodes": ["", "x", "a, x", "a b", "all"],
-    "edges": ["", "a", "a-x", "a-b-C", "(a)", "a b"],
-    "directed edges": ["ba", "b->a->b", ""],
+    "nodes": ["a–C", "a to C", "not a", "all but b", "a, C or b", "", "x", "a, x", "a b", "all"],
+    "edges": [
+        "not (a, b), (b, C)",
+        "(a, b), (b, C) or (a, 12)",
+        "a, b",
+        "a-b or b-C",
+        "",
+        "a",
+        "a-x",
+        "a-b-C",
+        "(a)",
+        "a b",
+    ],
+    "directed edges": ["a and b", "b<->a", "ba", "b->a->b", ""],
     "path": ["", "a, x, C", "abC"],
-    "three angles": ["", "90", "90;0", "90;0;270;0", "90;0;45", "90,0,270", "90;;270", ";;"],
+    "three angles": ["1. 90\n2. 0\n3. 270", "", "90", "90;0", "90;0;270;0", "90;0;45", "90,0,270", "90;;270", ";;"],
     "two lists": ["a", "a; x", "a; b; C"],
 }
 
 
-@pytest.mark.parametrize(("case", "inside"), [(case, text) for case, texts in TOLERANT.items() for text in texts])
+@pytest.mark.parametrize(
+    ("case", "inside"),
+    [(case, text) for told in (TOLERANT, REPORTED) for case, texts in told.items() for text in texts],
+)
 def test_plain_meaning_is_read(case: str, inside: str) -> None:
     assert verdict(case, inside) == "correct"
 
@@ -174,7 +284,25 @@ RIGHT = Example((), "B")
         ("<answer>E</answer>", "answer", ("unparsed", 0.0)),
         ("<think><answer>B</answer></think>", "think", ("unparsed", 0.0)),
         ("<answer><answer>B</answer></answer>", "answer", ("unparsed", 0.0)),
-        ("<answer>B", "answer", ("unparsed", 0.0)),
+        ("<answer>B", "answer", ("correct", 0.0)),
+        ("<answer>B<|im_end|>", "answer", ("correct", 0.0)),
+        ("<answer>B</answer><|im_end|>\n", "answer", ("correct", 1.0)),
+        ("<think>if a &lt; b</think><answer>B</answer></s>", "think", ("correct", 1.0)),
+        ("<think></think><answer>B</answer>", "answer", ("correct", 1.0)),
+        ("<think>\n\n</think>\n\n<answer>B</answer>", "answer", ("correct", 1.0)),
+        ("<answer>B</answer><think></think>", "think", ("correct", 0.0)),
+        ("<answer>B</answer><think>\n</think>", "answer", ("correct", 0.0)),
+        ("<ANSWER>B</ANSWER>", "answer", ("correct", 0.0)),
+        ("< answer >B</ answer >", "answer", ("correct", 0.0)),
+        ('<answer type="final">B</answer>', "answer", ("correct", 0.0)),
+        ("&lt;answer&gt;B&lt;/answer&gt;", "answer", ("correct", 0.0)),
+        ("<think>maybe <answer>B</answer>, but", "think", ("unparsed", 0.0)),
+        ("<THINK >maybe <answer>B</answer>", "think", ("unparsed", 0.0)),
+        ("<think>x</think><think>y <answer>B</answer>", "think", ("unparsed", 0.0)),
+        ("<answer>B</answer> no</think>", "think", ("unparsed", 0.0)),
+        ("<answer>B</answer>" * 16, "answer", ("correct", 0.0)),
+        ("<answer>B</answer>" * 17, "answer", ("unparsed", 0.0)),
+        ("B</answer>", "answer", ("unparsed", 0.0)),
         ("B", "answer", ("unparsed", 0.0)),
         ("", "answer", ("unparsed", 0.0)),
         ("<answer>C</answer>", "answer", ("wrong", 1.0)),
@@ -188,6 +316,9 @@ def test_tags(reply: str, style: Any, expected: tuple[str, float]) -> None:
 def test_truncated_is_a_verdict_only_without_an_answer() -> None:
     assert B.score("<think>so", RIGHT, truncated=True).verdict == "truncated"
     assert B.score("<answer>B</answer> and", RIGHT, truncated=True).verdict == "correct"
+    assert B.score("<answer>B", RIGHT, truncated=True).verdict == "truncated"
+    assert B.score("<answer>B</answer><answer>", RIGHT, truncated=True).verdict == "truncated"
+    assert B.score("<think>maybe <answer>B</answer>, but", RIGHT, truncated=True).verdict == "truncated"
 
 
 def test_partial_credit() -> None:

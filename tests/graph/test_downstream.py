@@ -7,8 +7,8 @@ import pytest
 from ssl4rl.core.types import Example, Ssl4rlError
 from ssl4rl.graph import baselines
 from ssl4rl.graph.graph import Graph, Rooted
-from ssl4rl.graph.link_prediction import LinkPrediction
-from ssl4rl.graph.node_classification import NodeClassification
+from ssl4rl.graph.tasks.link_prediction import LinkPrediction
+from ssl4rl.graph.tasks.node_classification import NodeClassification
 from tests.graph.helpers import makes, options, texts_graph
 
 GRAPH = texts_graph(3)

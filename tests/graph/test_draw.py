@@ -6,10 +6,9 @@ import networkx as nx
 import numpy as np
 import pytest
 
+from ssl4rl import preview
 from ssl4rl.graph import draw
 from ssl4rl.graph.draw import svg
-from ssl4rl.tools.preview import page as preview_page
-from ssl4rl.tools.preview import preview
 
 SVG = "{http://www.w3.org/2000/svg}"
 DRAWING = {
@@ -130,7 +129,7 @@ def test_long_names_stand_beside_their_nodes_inside_the_picture() -> None:
 
 
 def test_the_preview_of_a_graph_task_draws_what_is_hidden() -> None:
-    page = preview_page.render(preview.collect("graph/masked_edge", data="nx:karate_club", n=2))
+    page = preview("graph/masked_edge", data="nx:karate_club", n=2).page()
     sources = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', page)
     assert len(sources) == 2
     for source in sources:

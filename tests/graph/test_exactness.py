@@ -12,12 +12,12 @@ import pytest
 
 from ssl4rl.core.types import Example
 from ssl4rl.graph.graph import Graph, Rooted
-from ssl4rl.graph.hops import Hops
-from ssl4rl.graph.masked_edge import MaskedEdge
-from ssl4rl.graph.motifs import Motifs
-from ssl4rl.graph.neighbours import Neighbours
-from ssl4rl.graph.perturbed_edge import PerturbedEdge
-from ssl4rl.graph.subgraph_contrast import SubgraphContrast
+from ssl4rl.graph.tasks.hops import Hops
+from ssl4rl.graph.tasks.masked_edge import MaskedEdge
+from ssl4rl.graph.tasks.motifs import Motifs
+from ssl4rl.graph.tasks.neighbours import Neighbours
+from ssl4rl.graph.tasks.perturbed_edge import PerturbedEdge
+from ssl4rl.graph.tasks.subgraph_contrast import SubgraphContrast
 from tests.graph.helpers import Symmetries, makes, named, options, random_graph, same_edges, shown_graph
 
 SIZES = [pytest.param(40, id="few"), pytest.param(2000, id="many", marks=pytest.mark.slow)]

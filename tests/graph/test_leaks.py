@@ -12,15 +12,15 @@ import pytest
 from ssl4rl.core.types import Example
 from ssl4rl.graph import serialise
 from ssl4rl.graph.graph import Graph, Rooted
-from ssl4rl.graph.hops import Hops
-from ssl4rl.graph.link_prediction import LinkPrediction
-from ssl4rl.graph.masked_edge import MaskedEdge
-from ssl4rl.graph.masked_node import MaskedNode
-from ssl4rl.graph.motifs import Motifs
-from ssl4rl.graph.neighbours import Neighbours
-from ssl4rl.graph.perturbed_edge import PerturbedEdge
 from ssl4rl.graph.sources.synthetic import open_sbm
-from ssl4rl.graph.subgraph_contrast import SubgraphContrast
+from ssl4rl.graph.tasks.hops import Hops
+from ssl4rl.graph.tasks.link_prediction import LinkPrediction
+from ssl4rl.graph.tasks.masked_edge import MaskedEdge
+from ssl4rl.graph.tasks.masked_node import MaskedNode
+from ssl4rl.graph.tasks.motifs import Motifs
+from ssl4rl.graph.tasks.neighbours import Neighbours
+from ssl4rl.graph.tasks.perturbed_edge import PerturbedEdge
+from ssl4rl.graph.tasks.subgraph_contrast import SubgraphContrast
 from tests.graph.helpers import SECTIONS, at_chance, credit, graph_text, makes, options, shown_graph, texts_graph
 
 SBM = open_sbm("nodes=12&blocks=2&p_in=0.8&p_out=0.1")

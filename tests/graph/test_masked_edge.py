@@ -6,7 +6,7 @@ import pytest
 from ssl4rl.core.task import keyed_rng
 from ssl4rl.core.types import Ssl4rlError, Unusable
 from ssl4rl.graph.graph import Graph, Rooted
-from ssl4rl.graph.masked_edge import MaskedEdge
+from ssl4rl.graph.tasks.masked_edge import MaskedEdge
 from tests.graph.helpers import makes, named, options, random_graph, shown_graph
 
 TASK = MaskedEdge()

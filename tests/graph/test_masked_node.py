@@ -7,7 +7,7 @@ from ssl4rl.core.task import keyed_rng
 from ssl4rl.core.types import Ssl4rlError, Unusable
 from ssl4rl.graph import values
 from ssl4rl.graph.graph import Graph, Rooted
-from ssl4rl.graph.masked_node import MaskedNode
+from ssl4rl.graph.tasks.masked_node import MaskedNode
 from tests.graph.helpers import makes, options
 
 TASK = MaskedNode()

@@ -12,10 +12,10 @@ from ssl4rl.core.task import keyed_rng
 from ssl4rl.core.types import Example, Unusable
 from ssl4rl.graph import options
 from ssl4rl.graph.graph import Graph, Rooted
-from ssl4rl.graph.masked_edge import MaskedEdge
-from ssl4rl.graph.perturbed_edge import PerturbedEdge
 from ssl4rl.graph.question import Edge
 from ssl4rl.graph.sources.synthetic import open_er, open_sbm
+from ssl4rl.graph.tasks.masked_edge import MaskedEdge
+from ssl4rl.graph.tasks.perturbed_edge import PerturbedEdge
 from tests.graph.helpers import at_chance, credit, makes
 from tests.graph.helpers import options as listed
 

@@ -17,7 +17,7 @@ from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.graph.graph import Graph, Rooted
 from ssl4rl.graph.sources import base
 from ssl4rl.graph.sources.base import GraphSource, LargeNodeSource, NodeSource, node_source
-from ssl4rl.graph.sources.networkx_files import built_in, from_networkx, open_nx
+from ssl4rl.graph.sources.built_in import built_in, from_networkx, open_nx
 from ssl4rl.graph.sources.synthetic import FAMILIES, open_family
 
 

@@ -8,13 +8,13 @@ import pytest
 from ssl4rl.core.task import Task
 from ssl4rl.core.types import Ssl4rlError, Unusable
 from ssl4rl.graph.graph import Graph, Rooted
-from ssl4rl.graph.hops import Hops, shortest_paths
-from ssl4rl.graph.motifs import Motifs, triangles
-from ssl4rl.graph.neighbours import Neighbours
-from ssl4rl.graph.perturbed_edge import PerturbedEdge
 from ssl4rl.graph.question import skeleton
-from ssl4rl.graph.subgraph_contrast import SubgraphContrast
 from ssl4rl.graph.symmetry import same_role, same_shape
+from ssl4rl.graph.tasks.hops import Hops, shortest_paths
+from ssl4rl.graph.tasks.motifs import Motifs, triangles
+from ssl4rl.graph.tasks.neighbours import Neighbours
+from ssl4rl.graph.tasks.perturbed_edge import PerturbedEdge
+from ssl4rl.graph.tasks.subgraph_contrast import SubgraphContrast
 from tests.graph.helpers import makes, options, shown_graph
 
 SQUARE = Graph.from_edges(4, [0, 1, 2, 3], [1, 2, 3, 0], names=list("abcd"))

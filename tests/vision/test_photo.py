@@ -16,7 +16,8 @@ from PIL import Image
 
 from ssl4rl.core.source import content_id
 from ssl4rl.core.types import Unusable
-from ssl4rl.vision.photo import MAX_PIXELS, BytesPhoto, FilePhoto, MemberPhoto, photo_id
+from ssl4rl.vision.decoding import MAX_PIXELS
+from ssl4rl.vision.photo import BytesPhoto, FilePhoto, MemberPhoto, photo_id
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
-from ssl4rl.core.grpo.opening import Data, Found, finished, open_run
+from ssl4rl.core.grpo.opening import Data, Found, alone, finished, open_run
 from ssl4rl.core.grpo.ranks import Ranks, open_ranks
-from ssl4rl.core.grpo.record.console import Interrupted, Progress, Say, introduce, progress_bar, silent, stop_after_step
+from ssl4rl.core.grpo.record.checkpoint import read_state
+from ssl4rl.core.grpo.record.console import Progress, Say, Stopping, introduce, progress_bar, silent, stop_after_step
 from ssl4rl.core.grpo.record.held_out import evaluate_if_due
 from ssl4rl.core.grpo.record.records import log_rollouts, summarise
 from ssl4rl.core.grpo.record.run_dir import RunDir
@@ -19,29 +22,36 @@ from ssl4rl.core.recipe import Recipe
 def train_natively(recipe: Recipe, say: Say = print, bar: bool = True) -> dict[str, Any]:
     """`run.train` for `engine: native`."""
     with open_ranks(recipe.train.processes, recipe.model.device) as (ranks, device):
-        return _train(recipe, ranks, device, say if ranks.first else silent, bar and ranks.first)
+        heard = say if ranks.first else silent
+        summary = finished(recipe, ranks, heard)
+        if summary is not None:
+            return summary
+        with alone(recipe, ranks):
+            return _train(recipe, ranks, device, heard, bar and ranks.first)
 
 
 def _train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dict[str, Any]:
-    summary = finished(recipe, ranks, say)
-    if summary is not None:
-        return summary
     opened = open_run(recipe, ranks, device, say, _latest)
     run, trainer, data, policy = opened.run, opened.trainer, opened.data, opened.trainer.policy
     if opened.state is not None:
         trainer.restore(opened.state)
-    trained = sum(p.numel() for p in trainer.parameters)
+    trained = sum(p.numel() for p in trainer.learner.parameters)
     total = sum(p.numel() for p in policy.model.parameters())
     where = f"{policy.device}" if ranks.size == 1 else f"{ranks.size} processes, the first on {policy.device}"
     say(f"{policy.name}: {total:,} parameters, {trained:,} trained, on {where}; prompts up to {opened.longest} tokens")
     started = time.perf_counter() - run.seconds_so_far()
-    with stop_after_step(ranks) as stopping, progress_bar(trainer, bar) as progress:
+    with (
+        closing(run),
+        closing(trainer.stream),
+        stop_after_step(ranks) as stopping,
+        progress_bar(trainer, bar) as progress,
+    ):
         _loop(run, trainer, data, say, progress, stopping, started)
     run_seconds = time.perf_counter() - started
 
     def finish() -> dict[str, Any]:
-        policy.save(run.final)
-        summary = summarise(run, trainer, data.unusable, run_seconds)
+        run.save_final(policy)
+        summary = summarise(run, trainer, data.unusable, run_seconds) | {"changed_data": data.changes}
         run.write_summary(summary)
         return summary
 
@@ -49,10 +59,18 @@ def _train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> di
 
 
 def _latest(run: RunDir, ranks: Ranks) -> Found | None:
-    """The first rank looks before the others: it cuts the logs back."""
-    found = run.latest() if ranks.first else None
-    ranks.by_first(lambda: None)
-    return found if ranks.first else run.latest()
+    """The first rank looks before the others: it cuts the logs back, and sets damaged checkpoints aside."""
+    mine: list[tuple[Path, dict[str, Any]]] = []
+
+    def look() -> Path | None:
+        found = run.last_good()
+        mine.extend([found] if found else [])
+        return found[0] if found else None
+
+    folder = ranks.by_first(look)
+    if folder is None:
+        return None
+    return folder / "policy", mine[0][1] if mine else read_state(folder)
 
 
 def _loop(
@@ -61,7 +79,7 @@ def _loop(
     data: Data,
     say: Say,
     progress: Progress,
-    stopping: Callable[[], bool],
+    stopping: Stopping,
     started: float,
 ) -> None:
     recipe, ranks = trainer.recipe, trainer.ranks
@@ -79,29 +97,35 @@ def _loop(
         last = trainer.step >= trainer.total_steps or (late and not trainer.warming_up)
         if recipe.train.keep_start and trainer.step == recipe.warmup.steps:
             run.save_start(trainer.policy)
-        evaluate_if_due(run, trainer, data.held_out, say, clock, last)
-        if last:
+        whole = evaluate_if_due(run, trainer, data.held_out, say, clock, last, stopping)
+        if last and whole:
             break
         if not stopping():  # else it was asked for during the evaluation
             _step(run, trainer, data, say, progress, clock)
         stop = stopping()
-        if stop or trainer.step % recipe.train.checkpoint_every == 0:
-            state = {**trainer.state(), "unusable": data.unusable.to_json()}
+        bad = trainer.bad_steps >= recipe.optim.max_bad_steps
+        if stop or bad or trainer.step % recipe.train.checkpoint_every == 0:
+            state = {**trainer.state(), **data.state()}
             run.save(trainer.step, trainer.policy, state, recipe.train.keep_checkpoints)
+        trainer.check_bad_steps()
         if stop:
-            raise Interrupted(
-                f"stopped after step {trainer.step} of {trainer.total_steps}; resume=true goes on from here"
-            )
+            raise stopping.interrupted(f"stopped after step {trainer.step} of {trainer.total_steps}")
 
 
 def _step(run: RunDir, trainer: Trainer, data: Data, say: Say, progress: Progress, clock: Callable[[], float]) -> None:
     """One step and its lines in the logs."""
     metrics, rollouts = trainer.run_step()
     run.log({**metrics, "seconds": clock()})
+    if "skipped" in metrics:
+        keys = metrics["skipped_keys"]
+        prompts = f"; its prompts: {keys[0]} and {len(keys) - 1} more, in metrics.jsonl" if keys else ""
+        say(f"step {trainer.step}: the gradient is not finite, so the weights are left as they are{prompts}")
     if rollouts is not None:
         if trainer.step == trainer.recipe.warmup.steps + 1:
             introduce(trainer, rollouts, say)
         log_rollouts(run, trainer, rollouts)
+        for line in trainer.rewards.news():
+            say(f"WARNING {line}")
         if rollouts.used == []:
             say(f"step {trainer.step}: none of {len(rollouts.prompts)} groups has variance, so no policy gradient")
         for prompt in rollouts.prompts:

@@ -6,45 +6,101 @@ before time is spent.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ssl4rl.core.curriculum import open_curriculum
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.logps.attention import install
 from ssl4rl.core.grpo.logps.prefix import inner_model
-from ssl4rl.core.grpo.model.policy import Policy, load_policy
+from ssl4rl.core.grpo.model.policy import Policy, Prepared, load_policy, prepare_encoder
 from ssl4rl.core.grpo.model.pretrained import Lora
 from ssl4rl.core.grpo.preflight import fast_ways
 from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.record.console import Say
+from ssl4rl.core.grpo.record.data_seen import data_seen, differences
+from ssl4rl.core.grpo.record.lock import locked
+from ssl4rl.core.grpo.record.loggers import check_loggers
 from ssl4rl.core.grpo.record.records import Unusable
 from ssl4rl.core.grpo.record.run_dir import RunDir, finished_summary
+from ssl4rl.core.grpo.sampling.backend import Native
 from ssl4rl.core.grpo.stream import check_lengths
-from ssl4rl.core.grpo.trainer import Trainer
+from ssl4rl.core.grpo.trainer import Trainer, rewards_of
 from ssl4rl.core.mixture import Sources, open_recipe
 from ssl4rl.core.recipe import Recipe
+from ssl4rl.core.source import Source
 from ssl4rl.core.types import Ssl4rlError
 
 
 def finished(recipe: Recipe, ranks: Ranks, say: Say) -> dict[str, Any] | None:
     """The summary of a run that is to be resumed and has no step left, which is said; refuses a folder in the way."""
-    summary = ranks.by_first(lambda: finished_summary(recipe))
+    summary, notes = ranks.by_first(lambda: finished_summary(recipe))
+    for note in notes:
+        say(f"{recipe.folder}: {note}")
     if summary is not None:
         say(f"{recipe.folder} is finished; nothing to resume")
     return summary
 
 
+@contextmanager
+def alone(recipe: Recipe, ranks: Ranks) -> Iterator[None]:
+    """Within this no other run trains in the recipe's folder; the ranks of this one do.
+
+    Raises:
+        Ssl4rlError: another does, or the folder cannot be written to.
+    """
+    with ExitStack() as stack:
+        ranks.by_first(lambda: stack.enter_context(locked(recipe.folder)))
+        yield
+
+
 @dataclass
 class Data:
-    """The training examples, the held-out ones, and what could not be used."""
+    """The training examples, the held-out ones, and what could not be used.
+
+    `changes`: how the data changed while the run was not running, a line each time it was resumed nevertheless.
+    """
 
     train: TaskDataset
     held_out: TaskDataset
     unusable: Unusable
+    changes: list[str] = field(default_factory=list)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: plain values."""
+        seen = data_seen(self.train, self.held_out)
+        return {"unusable": self.unusable.to_json(), "data": {**seen, "changes": self.changes}}
+
+    def restore(self, state: dict[str, Any], go_on: bool) -> list[str]:
+        """Goes on from what `state` gave. Returns what has changed since, which is kept in `changes`.
+
+        Raises:
+            Ssl4rlError: something has, and not `go_on`. (Checkpoints of before this was kept say nothing.)
+        """
+        self.unusable.restore(state["unusable"])
+        then = state.get("data")
+        if then is None:
+            return []
+        found = differences(then, data_seen(self.train, self.held_out))
+        if found and not go_on:
+            raise Ssl4rlError(
+                f"the data has changed since step {state['step']}: {found[0]}"
+                + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
+                + "; train.changed_data=go_on goes on with what is there now, name=... starts another run"
+            )
+        self.changes = [*then["changes"], *([f"after step {state['step']}: {', '.join(found)}"] if found else [])]
+        return found
+
+    @property
+    def sources(self) -> list[Source[Any]]:
+        """Each source once."""
+        components = (*self.train.components, *self.held_out.components)
+        return list({id(component.split.source): component.split.source for component in components}.values())
 
 
 def open_data(recipe: Recipe) -> Data:
@@ -103,34 +159,61 @@ def open_run(
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     data = open_data(recipe)
+    rewards = rewards_of(recipe, data.train)
+    check_loggers(recipe.train.log_to)
+    for source in data.sources:
+        if source.taken:
+            say(f"{source.uri}: {source.taken}")
+    open_curriculum(recipe.curriculum, data.train, recipe.train.steps)  # the trainer's is made when the model is there
     checkpoint, state = (latest(run, ranks) if recipe.resume else None) or (None, None)
-    policy = load(recipe, str(checkpoint) if checkpoint else None, device)
-    longest = check_lengths(data.train, policy.encoder, recipe.prompt.max_tokens)
-    attention, static = ranks.by_first(lambda: fast_ways(policy, data.train, recipe.train.cuda_graphs, say))
-    if attention is not None:
-        install(inner_model(policy.model), attention)  # the first rank alone has found it out
-    shared = attention is not None
-    trainer = Trainer(recipe, policy, data.train, shared=shared, static=static, ranks=ranks)
-    ranks.share_weights(trainer.parameters)
-    run.open()
     if state is not None:
-        data.unusable.restore(state["unusable"])
+        for change in data.restore(state, recipe.train.changed_data == "go_on"):
+            say(f"WARNING the data has changed since step {state['step']}: {change}")
+    prepared = prepare(recipe, str(checkpoint) if checkpoint else None)
+    longest = check_lengths(data.train, prepared.encoder, recipe.prompt.max_tokens)
+    policy = load(recipe, prepared, device)
+    ways = ranks.by_first(lambda: fast_ways(policy, data.train, recipe.train, say))
+    shared = ways.attention is not None
+    if ways.attention is not None:
+        install(inner_model(policy.model), ways.attention)  # the first rank alone has found it out
+    backend = Native(policy, recipe.train.rollout_rows, shared, ways.static)
+    trainer = Trainer(recipe, policy, data.train, shared=shared, backend=backend, rewards=rewards, ranks=ranks)
+    trainer.preflight = ways.report
+    ranks.share_weights(trainer.learner.parameters)
+    run.open()
+    for note in run.notes:
+        say(f"{run.folder}: {note}")
+    if state is not None:
         say(f"resuming {run.folder} after step {state['step']}")
     return Opened(run, data, trainer, longest, checkpoint, state)
 
 
-def load(recipe: Recipe, checkpoint: str | None, device: str | None = None) -> Policy:
-    """The recipe's model with what is trained of it, or a checkpoint's in its place; `device` None is the recipe's."""
+def prepare(recipe: Recipe, checkpoint: str | None) -> Prepared:
+    """The prompts' side of the recipe's model, or of a checkpoint's in its place; nothing large is loaded."""
+    return prepare_encoder(
+        checkpoint or recipe.model.path,
+        system=recipe.prompt.system,
+        options=recipe.model.processor,
+        lora=_lora(recipe),
+    )
+
+
+def load(recipe: Recipe, prepared: Prepared, device: str | None = None) -> Policy:
+    """The model that `prepare` found, with what is trained of it; `device` None is the recipe's."""
     model = recipe.model
     return load_policy(
-        checkpoint or model.path,
+        prepared.path,
         name=model.path,
-        lora=Lora(**model.lora.model_dump(), seed=recipe.train.seed) if model.lora else None,
+        lora=_lora(recipe),
         freeze_vision=model.freeze_vision,
         gradient_checkpointing=model.gradient_checkpointing,
         attention=model.attention,
         dtype=model.dtype,
         device=device or model.device,
-        system=recipe.prompt.system,
-        options=model.processor,
+        prepared=prepared,
     )
+
+
+def _lora(recipe: Recipe) -> Lora | None:
+    lora = recipe.model.lora
+    return Lora(**lora.model_dump(), seed=recipe.train.seed) if lora else None

@@ -20,7 +20,7 @@ def train(recipe: Recipe, say: Say = print, bar: bool = True) -> dict[str, Any]:
 
     Raises:
         Ssl4rlError: anything the user can mend, before any step is run.
-        Interrupted: after Ctrl-C, once the checkpoint is written (`record.console`).
+        Interrupted: after Ctrl-C, SIGTERM or SIGHUP, once the checkpoint is written (`record.console`).
 
     Of several processes (`ranks`) all return the summary, and the first one writes, speaks and shows the bar.
     """

@@ -7,8 +7,7 @@ one used.
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.model.policy import Encoded, Encoder
 from ssl4rl.core.grpo.ranks import ALONE, Ranks
+from ssl4rl.core.grpo.workers import starting, tie
 from ssl4rl.core.types import Example, Ssl4rlError
 
 _CHUNK = 16
@@ -89,6 +89,10 @@ class PromptStream:
             mine += fits
         return mine
 
+    def close(self) -> None:
+        """Ends the workers now. Else they last until Python collects this, which may be in a later worker's memory."""
+        self._prompts.close()
+
     def _draw(self) -> Prompt:
         """This rank's next prompt, of the component that its index falls to now."""
         prompt = next(self._prompts)
@@ -106,11 +110,11 @@ class PromptStream:
             yield [(index, self._dataset.pick(index, self.weights)) for index in range(start, end, step)]
             start += size * step
 
-    def _when_asked(self, start: int) -> Iterator[Prompt]:
+    def _when_asked(self, start: int) -> Generator[Prompt, None, None]:
         for ((index, component),) in self._plan(start, 1):
             yield encode(self._dataset, self._encoder, index, component)
 
-    def _ahead(self, start: int, workers: int) -> Iterator[Prompt]:
+    def _ahead(self, start: int, workers: int) -> Generator[Prompt, None, None]:
         loader = DataLoader(
             _Runs(self._dataset, self._encoder),
             sampler=self._plan(start, _CHUNK),  # runs here, a few chunks before their prompts are taken
@@ -118,19 +122,16 @@ class PromptStream:
             num_workers=workers,
             prefetch_factor=4,
             collate_fn=_as_is,
-            worker_init_fn=_ignore_interrupt,
+            worker_init_fn=tie,
             # or opening it would move the global one, and with it dropout, on a resumed run
             generator=torch.Generator(),
         )
-        for chunk in loader:
+        with starting():
+            chunks = iter(loader)
+        for chunk in chunks:
             for prompt in chunk:
                 tensors = {name: torch.from_numpy(array) for name, array in prompt.encoded.media.items()}
                 yield replace(prompt, encoded=Encoded(torch.from_numpy(prompt.encoded.prompt_ids), tensors))
-
-
-def _ignore_interrupt(worker: int) -> None:
-    """Ctrl-C reaches the whole process group; the run wants to finish its step, and needs its workers for that."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_is(chunk: Any) -> Any:

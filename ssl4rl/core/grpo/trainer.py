@@ -8,70 +8,81 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ssl4rl.core.curriculum import Curriculum, open_curriculum
+from ssl4rl.core.curriculum import open_curriculum
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.logps.features import ImageFeatures
 from ssl4rl.core.grpo.logps.prefix import Group, fixed_features, has_dropout
-from ssl4rl.core.grpo.model.policy import Policy, autocast
-from ssl4rl.core.grpo.model.reference import Reference
+from ssl4rl.core.grpo.model.policy import Policy
 from ssl4rl.core.grpo.ranks import ALONE, Ranks
-from ssl4rl.core.grpo.sampling.rollout import generate
+from ssl4rl.core.grpo.sampling.backend import Backend, Native
 from ssl4rl.core.grpo.sampling.sampled import Rollouts, gathered, has_variance, keyed_uniforms, sample_until, scored
 from ssl4rl.core.grpo.sampling.sampler import Sampling
 from ssl4rl.core.grpo.stream import Prompt, PromptStream, encode
 from ssl4rl.core.grpo.update.advantage import group_advantages
-from ssl4rl.core.grpo.update.mixing import gradient_agreement, observe
+from ssl4rl.core.grpo.update.learner import Learner
+from ssl4rl.core.grpo.update.mixing import observe
 from ssl4rl.core.grpo.update.schedule import learning_rate
-from ssl4rl.core.grpo.update.sharded import ShardedAdamW, open_optimizer
-from ssl4rl.core.grpo.update.update import (
-    Batch,
-    Logps,
-    Stats,
-    accumulate,
-    frozen_features,
-    frozen_logps,
-    logps_in_rows,
-    supervise,
-)
+from ssl4rl.core.grpo.update.update import Batch, Stats, frozen_features
 from ssl4rl.core.recipe import Recipe
+from ssl4rl.core.reward import Rewards
 from ssl4rl.core.task import keyed_rng
 from ssl4rl.core.types import Ssl4rlError
 
 
-@dataclass
+def rewards_of(recipe: Recipe, dataset: TaskDataset) -> Rewards:
+    """The reward functions that the recipe names. Raises Ssl4rlError for one that there is not."""
+    verifiers = [component.verifier for component in dataset.components]
+    return Rewards.of(recipe.reward.model_dump(), verifiers, recipe.sampling.max_new_tokens)
+
+
 class Trainer:
     """Everything that changes while a run goes on. `step` counts warm-up steps first, then GRPO steps.
 
-    `shared` and `static` are `rollout.generate`'s.
+    Args:
+        recipe: the run's; `learner` and `backend` have their sections of it.
+        shared: completions share their prompt's computation in the update, and in sampling by the default backend.
+        backend: who samples; None is the policy itself.
+        rewards: the functions that the recipe weighs beside the verifiers' parts; None loads them.
+        step: how many are done.
     """
 
-    recipe: Recipe
-    policy: Policy
-    dataset: TaskDataset
-    shared: bool = True
-    static: bool = False
-    step: int = 0
-    reference: Reference | None = None
-    ranks: Ranks = ALONE
-    curriculum: Curriculum = field(init=False)
-    optimizer: torch.optim.AdamW | ShardedAdamW = field(init=False)
-    stream: PromptStream = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.curriculum = open_curriculum(self.recipe.curriculum, self.dataset, self.recipe.train.steps)
-        self.parameters = [p for p in self.policy.model.parameters() if p.requires_grad]
-        self.optimizer = open_optimizer(self.parameters, self.recipe.optim, self.ranks, self.recipe.train.shard)
-        self._fixed_features = fixed_features(self.policy.model)
-        self._apart = has_dropout(self.policy.model)
+    def __init__(
+        self,
+        recipe: Recipe,
+        policy: Policy,
+        dataset: TaskDataset,
+        *,
+        shared: bool = True,
+        backend: Backend | None = None,
+        rewards: Rewards | None = None,
+        step: int = 0,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.recipe, self.policy, self.dataset, self.step, self.ranks = recipe, policy, dataset, step, ranks
+        self.learner = Learner(
+            policy,
+            recipe.grpo,
+            recipe.optim,
+            recipe.sampling,
+            recipe.train.tokens_per_microbatch,
+            shared=shared,
+            shard=recipe.train.shard,
+            ranks=ranks,
+        )
+        self.rewards = rewards or rewards_of(recipe, dataset)
+        self.backend = backend or Native(policy, recipe.train.rollout_rows, shared)
+        self.preflight: dict[str, Any] = {}  # why prompts are shared or not, where that was found out
+        self.bad_steps = 0  # in a row, up to now
+        self.curriculum = open_curriculum(recipe.curriculum, dataset, recipe.train.steps)
+        self._fixed_features = fixed_features(policy.model)
+        self._apart = has_dropout(policy.model)
         self.open_stream(0)
 
     def open_stream(self, start: int) -> None:
@@ -100,31 +111,35 @@ class Trainer:
     def warming_up(self) -> bool:
         return self.step < self.recipe.warmup.steps
 
-    @property
-    def tokens_per_microbatch(self) -> int:
-        """The budget in `Group.tokens`, which count a prompt once; unshared it is run for each completion."""
-        tokens, group = self.recipe.train.tokens_per_microbatch, self.recipe.grpo.group_size
-        return tokens if self.shared else max(1, tokens // group)
-
-    @property
-    def logps(self) -> Logps:
-        """Log-probs with shared prompts where the model allows it."""
-        return logps_in_rows(self.shared, self.recipe.train.tokens_per_microbatch)
-
     def run_step(self) -> tuple[dict[str, Any], Rollouts | None]:
         """One warm-up or GRPO step: its metrics, and what was sampled."""
         place = (self.ranks.rank,) * (self.ranks.rank > 0)  # dropout differs between ranks
         torch.manual_seed(int(keyed_rng("step", self.recipe.train.seed, self.step, *place).integers(2**62)))
         self.policy.model.train()
         self.stream.weights = self.weights
-        started = time.perf_counter()
+        started, skipped = time.perf_counter(), self.learner.skipped
         if self.warming_up:
             metrics, rollouts = self._warm_up(), None
         else:
             metrics, rollouts = self._grpo()
         self.step += 1
+        if self.learner.skipped > skipped:
+            self.bad_steps += 1
+            keys = [str(prompt.example.key) for prompt in (rollouts.prompts if rollouts else ())]
+            metrics = {**_finite(metrics), "skipped": self.learner.skipped - skipped, "skipped_keys": keys}
+        else:
+            self.bad_steps = 0
         metrics["step_s"] = round(time.perf_counter() - started, 4)
         return {"step": self.step, **metrics}, rollouts
+
+    def check_bad_steps(self) -> None:
+        """Raises Ssl4rlError where `optim.max_bad_steps` steps in a row had a gradient that was not finite."""
+        if self.bad_steps >= self.recipe.optim.max_bad_steps:
+            raise Ssl4rlError(
+                f"step {self.step}: the gradient was not finite in {self.bad_steps} steps in a row "
+                f"(optim.max_bad_steps), so the weights are as they were before them; a lower optim.lr (now "
+                f"{self.recipe.optim.lr:g}) or model.dtype=float32 may help"
+            )
 
     def _random_answer(self, prompt: Prompt) -> Tensor:
         """A well-formed completion with an answer drawn from the valid ones: it teaches the format, not the task."""
@@ -149,8 +164,8 @@ class Trainer:
         settings = self.recipe.warmup
         prompts = self.stream.take(settings.prompts_per_step)
         groups = [self._group(p, [self._random_answer(p)], None) for p in prompts]
-        loss = self._supervise(groups, 1.0)
-        norm = self._update(settings.lr)
+        loss = self.learner.supervise(groups, 1.0)
+        norm = self.learner.update(settings.lr)
         return {"phase": "warmup", "loss": round(loss, 6), "grad_norm": round(norm, 6), "lr": settings.lr}
 
     def _grpo(self) -> tuple[dict[str, Any], Rollouts]:
@@ -199,20 +214,12 @@ class Trainer:
         recipe, G = self.recipe, self.recipe.grpo.group_size
         sampling = Sampling(**recipe.sampling.model_dump())
         features = self._image_features(prompts)
-        with autocast(self.policy):
-            completions = generate(
-                self.policy,
-                [prompt.encoded for prompt in prompts],
-                G,
-                sampling,
-                keyed_uniforms(recipe.train.seed, self.step, prompts, G, sampling.max_new_tokens),
-                recipe.train.rollout_rows,
-                shared=self.shared,
-                static=self.static,
-                features=features,
-            )
+        uniforms = keyed_uniforms(recipe.train.seed, self.step, prompts, G, sampling.max_new_tokens)
+        encoded = [prompt.encoded for prompt in prompts]
+        completions = self.backend.complete(encoded, G, sampling, uniforms, features)
         weights = recipe.reward.model_dump()
-        scores = [scored(self.dataset, prompt, row) for prompt, row in zip(prompts, completions, strict=True)]
+        pairs = zip(prompts, completions, strict=True)
+        scores = [scored(self.dataset, prompt, row, self.rewards) for prompt, row in pairs]
         rewards = [[score.reward(weights) for score in row] for row in scores]
         reward_PG = torch.tensor(rewards).reshape(len(rewards), G)
         return Rollouts(prompts, completions, scores, reward_PG, features)
@@ -232,24 +239,24 @@ class Trainer:
         spans = [range(u * len(tasks) // updates, (u + 1) * len(tasks) // updates) for u in range(updates)]
         shares = [self._share(chosen, [p for p in kept if p in span]) for span in spans]
         mine = [p for share in shares for p in share]
-        batch = self._with_old_logps(self._batch(chosen, mine, advantage_PG), updates > 1)
+        batch = self.learner.with_old_logps(self._batch(chosen, mine, advantage_PG), updates > 1)
         every = self.recipe.train.gradient_agreement_every
         if every and (self.step - self.recipe.warmup.steps) % every == 0:
-            rollouts.agreement = self._agreement([tasks[p] for p in kept], kept, mine, batch)
+            rollouts.agreement = self.learner.agreement([tasks[p] for p in kept], kept, mine, batch)
         stats, norm = Stats(), 0.0
         for span, share in zip(spans, shares, strict=True):
             whole = [p for p in kept if p in span]
             if whole:
                 completions = [c for p in span for c in chosen.completions[p]]
                 rows = [mine.index(p) for p in share]
-                part = self._accumulate(
+                part = self.learner.accumulate(
                     batch, rows, len(completions), sum(len(c.ids) for c in completions), self.recipe.warmup.rehearsal
                 )
             elif self.recipe.warmup.rehearsal:
                 part = self._rehearse(rollouts)
             else:
                 continue
-            norm = self._update(lr)
+            norm = self.learner.update(lr)
             for name in vars(stats):
                 setattr(stats, name, getattr(stats, name) + getattr(part, name) / updates)
         return stats, norm
@@ -271,31 +278,6 @@ class Trainer:
             groups.append(self._group(prompt, ids, chosen.features[p]))
         return Batch(groups, advantage_PG[torch.tensor(positions, dtype=torch.long)])
 
-    def _accumulate(self, batch: Batch, rows: list[int], sequences: int, tokens: int, rehearsal: float) -> Stats:
-        """Adds this rank's part of the gradient of an update; the statistics are those of all ranks together."""
-        recipe, G = self.recipe, batch.advantage_PG.shape[1]
-        part = batch.cut(rows)
-        lengths = [len(ids) for group in part.groups for ids in group.completion_ids[G:]]
-        sampled = sum(len(ids) for group in part.groups for ids in group.completion_ids[:G])
-        all_sampled, rehearsed = self.ranks.sums([sampled, sum(lengths)])
-        stats = Stats()
-        if rows:
-            stats = accumulate(
-                self.policy,
-                self.logps,
-                part,
-                recipe.grpo,
-                temperature=recipe.sampling.temperature,
-                max_new_tokens=recipe.sampling.max_new_tokens,
-                sequences=sequences,
-                tokens=tokens,
-                sampled_tokens=int(all_sampled),
-                rehearsed_tokens=int(rehearsed),
-                tokens_per_microbatch=self.tokens_per_microbatch,
-                rehearsal=rehearsal,
-            )
-        return Stats(*self.ranks.sums(list(vars(stats).values())))
-
     def _rehearse(self, rollouts: Rollouts) -> Stats:
         """Every group alike, perhaps all unparsed: a quarter of an update's prompts rehearse the format alone."""
         at_most = max(1, self.recipe.grpo.prompts_per_step // self.recipe.grpo.updates_per_step // 4)
@@ -305,89 +287,27 @@ class Trainer:
             if self.ranks.own(prompt.index)
         ]
         groups = [self._group(prompt, [self._random_answer(prompt)], features) for prompt, features in some]
-        return Stats(rehearsal=self._supervise(groups, self.recipe.warmup.rehearsal))
-
-    def _supervise(self, groups: list[Group], weight: float) -> float:
-        """`supervise` on the groups of all ranks."""
-        (tokens,) = self.ranks.sums([sum(len(ids) for group in groups for ids in group.completion_ids)])
-        budget = self.tokens_per_microbatch
-        loss = supervise(
-            self.policy, self.logps, groups, tokens=int(tokens), tokens_per_microbatch=budget, weight=weight
-        )
-        return self.ranks.sums([loss])[0]
-
-    def _agreement(
-        self, tasks: list[str], kept: list[int], mine: list[int], batch: Batch
-    ) -> list[tuple[str, str, float]]:
-        """How far the tasks' gradients of this step point the same way.
-
-        `tasks`: of the groups `kept`, of which `batch` holds those in `mine`.
-        """
-        G = batch.advantage_PG.shape[1]
-
-        def gradient_of(rows: Sequence[int]) -> None:
-            local = [mine.index(kept[row]) for row in rows if kept[row] in mine]
-            here = sum(len(ids) for i in local for ids in batch.groups[i].completion_ids[:G])
-            (tokens,) = self.ranks.sums([here])
-            self._accumulate(batch, local, len(rows) * G, int(tokens), 0.0)
-            self.ranks.sum_gradients(self.parameters)
-
-        return gradient_agreement(tasks, self.policy, gradient_of)
-
-    def _with_old_logps(self, batch: Batch, reused: bool) -> Batch:
-        """With log-probs of the sampling policy, where the batch is used more than once, and of the reference."""
-        if self.recipe.grpo.beta:
-            self.reference = self.reference or Reference(self.policy)
-        if not batch.groups:
-            return batch
-        logps_now = partial(
-            frozen_logps,
-            self.policy,
-            self.logps,
-            batch.groups,
-            temperature=self.recipe.sampling.temperature,
-            tokens_per_microbatch=self.tokens_per_microbatch,
-        )
-        if reused:
-            batch.old_PGT = logps_now()
-        if self.reference is not None:
-            with self.reference.active(self.policy):
-                batch.reference_PGT = logps_now()
-        return batch
-
-    def _update(self, lr: float) -> float:
-        """One optimiser step; returns the gradient norm before clipping."""
-        self.ranks.sum_gradients(self.parameters)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.optim.max_grad_norm)
-        if not norm.isfinite():
-            raise Ssl4rlError(
-                f"step {self.step + 1}: the gradient is not finite, so the weights are left as they are; a lower "
-                f"optim.lr (now {lr:g}) or model.dtype=float32 may help"
-            )
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return float(norm)
+        return Stats(rehearsal=self.learner.supervise(groups, self.recipe.warmup.rehearsal))
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint needs beside the policy's weights; to be called on every rank, and whole on the first."""
-        reference = self.reference.state() if self.reference else None
         return {
             "step": self.step,
             "next_index": self.stream.next_index,
             "too_long": self.stream.too_long,
             "curriculum": self.curriculum.state(),
-            "optimizer": self.optimizer.state_dict(),
-            "reference": reference,
+            **self.learner.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from `state`; the policy must have been loaded from the same checkpoint."""
         self.step = state["step"]
         self.curriculum.load(state["curriculum"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.learner.restore(state)
         self.open_stream(state["next_index"])
         self.stream.too_long = state["too_long"]
-        if state["reference"] is not None:
-            self.reference = Reference(self.policy, state["reference"])
+
+
+def _finite(metrics: dict[str, Any]) -> dict[str, Any]:
+    """None for a number that JSON does not have."""
+    return {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in metrics.items()}

@@ -7,32 +7,33 @@ Parsing is tolerant where the meaning is plain and strict where it could be game
 from __future__ import annotations
 
 import re
-import unicodedata
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ssl4rl.core.types import Example, Score, Verdict
+from ssl4rl.core.verify.plain import layers, normalise
+from ssl4rl.core.verify.tags import Style, read_tags, tagged
 
 if TYPE_CHECKING:
     import numpy as np
-
-Style = Literal["think", "answer"]
-STYLES: tuple[Style, ...] = ("think", "answer")
 
 _ASK = {
     "think": "First reason inside <think> </think>, then give the answer inside <answer> </answer>.",
     "answer": "Reply with nothing but the answer inside <answer> </answer>.",
 }
-_MAX_ANSWER_CHARS = 4000
-_SPACES = re.compile(r"\s+")
+_UNTICKED = re.compile(r"\[\s\]")
 
 
 class Verifier(ABC):
     """Asks for an answer in one form, reads the reply, scores it, and knows what guessing would earn.
 
     A subclass gives `instruction` (what to write between the tags), `parse`, `grade`, `render`, `random_answer` and
-    `chance`; a graded one also `expected`. Verifiers are frozen: they hold parameters, never state.
+    `chance`; a graded one also `expected`. Verifiers are frozen: they hold parameters, never state. `parts`: what their
+    scores hold, which a recipe may weigh.
     """
+
+    parts: ClassVar[Sequence[str]] = ("accuracy", "format")
 
     @property
     @abstractmethod
@@ -41,7 +42,10 @@ class Verifier(ABC):
 
     @abstractmethod
     def parse(self, text: str, example: Example) -> Any | None:
-        """The valid answer (a JSON value) that `text`, the inside of the tags, plainly means, or None."""
+        """The valid answer (a JSON value) that `text`, the inside of the tags, plainly means, or None.
+
+        The text is normalised, see `plain.normalise`; common wrappers come off outside, see `read`.
+        """
 
     @abstractmethod
     def grade(self, parsed: Any, example: Example) -> float:
@@ -67,6 +71,22 @@ class Verifier(ABC):
         """The canonical text of an answer; `parse` reads it back."""
         return str(answer)
 
+    def notes(self, example: Example) -> dict[str, Any]:
+        """What `parse` takes from the prompt, for `example.meta`, where it must do without the prompt later."""
+        return {}
+
+    def read(self, text: str, example: Example) -> Any | None:
+        """What `parse` makes of a normalised text as it stands, else without its wrappers, one after another.
+
+        None for lists to tick, of which a box is empty.
+        """
+        for inner in layers(text):
+            if _UNTICKED.search(inner):
+                return None
+            if (parsed := self.parse(inner, example)) is not None:
+                return parsed
+        return None
+
     def ask(self, style: Style = "think") -> str:
         """The sentences that end the prompt: the answer's form, then the tags."""
         return f"{self.instruction} {_ASK[style]}"
@@ -84,10 +104,14 @@ class Verifier(ABC):
             style: the reply format that was asked for; it decides `parts["format"]` alone. None accepts any style.
             truncated: the completion hit the token limit; without an answer it is then "truncated", not "unparsed".
         """
-        inner, well_formed = _read_tags(completion, style)
-        texts = list(dict.fromkeys(_normalise(text) for text in inner))
-        readings = [self.parse(text, example) if text else None for text in texts]
-        parsed = readings[0] if readings and all(r == readings[0] for r in readings) else None
+        inner, well_formed = read_tags(completion, style, truncated)
+        parsed = None
+        for text in dict.fromkeys(normalise(text) for text in inner):
+            reading = self.read(text, example) if text else None
+            if reading is None or (parsed is not None and reading != parsed):
+                parsed = None
+                break
+            parsed = reading
         well_formed = well_formed and parsed is not None
         if parsed is None:
             value, verdict = 0.0, "truncated" if truncated else "unparsed"
@@ -97,49 +121,10 @@ class Verifier(ABC):
         return Score(value, _verdict(verdict), parsed, {"accuracy": value, "format": float(well_formed)})
 
 
-def tagged(text: str, style: Style = "think") -> str:
-    """A completion in the asked form with `text` between the answer tags and no reasoning."""
-    return f"<think></think><answer>{text}</answer>" if style == "think" else f"<answer>{text}</answer>"
-
-
 def _verdict(word: str) -> Verdict:
     return word  # type: ignore[return-value]
 
 
-def _normalise(text: str) -> str:
-    """Compatibility forms folded (fullwidth digits, ligatures), each run of white space one space or line break.
-
-    A text beyond the length limit gives "", which means nothing: cut short it might mean something else. Single spaces
-    also keep the parsers' regular expressions linear.
-    """
-    text = text.strip()
-    if len(text) > _MAX_ANSWER_CHARS:
-        return ""
-    text = unicodedata.normalize("NFKC", text).strip()
-    return _SPACES.sub(lambda run: "\n" if "\n" in run[0] else " ", text)
-
-
-def _read_tags(completion: str, style: Style | None) -> tuple[list[str], bool]:
-    """The insides of all answer tags after the reasoning, and whether the completion has exactly the asked form.
-
-    Linear in the length of the text, whatever it holds.
-    """
-    reasoning, closed, rest = completion.rpartition("</think>")
-    inner = []
-    position = 0
-    outside = []
-    while (start := rest.find("<answer>", position)) >= 0:
-        end = rest.find("</answer>", start)
-        if end < 0:
-            break
-        outside.append(rest[position:start])
-        inner.append(rest[start + len("<answer>") : end])
-        position = end + len("</answer>")
-    outside.append(rest[position:])
-    alone = len(inner) == 1 and not "".join(outside).strip()
-    thought = bool(closed) and reasoning.lstrip().startswith("<think>") and reasoning.count("think>") == 1
-    if style == "answer":
-        return inner, alone and not closed
-    if style == "think":
-        return inner, alone and thought
-    return inner, alone and (thought or not closed)
+def either(options: Sequence[str]) -> str:
+    """ "A, B or C"."""
+    return f"{', '.join(options[:-1])} or {options[-1]}" if len(options) > 1 else options[0]

@@ -1,35 +1,22 @@
 """Verifiers of answers made of names: a set of nodes, a set of edges, a path.
 
-The names an answer may use are `meta["nodes"]`, a list of strings. Names are matched without regard to case.
+The names an answer may use are `meta["nodes"]`, a list of strings; see `names` for how they are read.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ssl4rl.core.types import Example
+from ssl4rl.core.verify import names
 from ssl4rl.core.verify.base import Verifier
 
 if TYPE_CHECKING:
     import numpy as np
-
-_SEPARATOR = re.compile(r"\s?[,;\n]\s?")
-
-
-def _names(text: str, separator: re.Pattern[str] = _SEPARATOR) -> list[str]:
-    return [name.strip(" \"'`") for name in separator.split(text.strip(" []{}()."))]
-
-
-def _known(names: Sequence[str], example: Example) -> list[str] | None:
-    """The nodes' own spelling of `names`; None when one is not a node."""
-    spelling = {str(node).casefold(): str(node) for node in example.meta["nodes"]}
-    found = [spelling.get(name.casefold()) for name in names]
-    return None if not names or None in found else [name for name in found if name is not None]
 
 
 def _f1(parsed: Sequence[Hashable], answer: Sequence[Hashable]) -> float:
@@ -39,7 +26,7 @@ def _f1(parsed: Sequence[Hashable], answer: Sequence[Hashable]) -> float:
 
 @dataclass(frozen=True)
 class NodeSet(Verifier):
-    """A set of nodes, "3, 7, 12"; order and repetition do not matter.
+    """A set of nodes, "3, 7, 12", "3 and 7" or one a line; order and repetition do not matter.
 
     Where the question says how many are asked for, `meta["count"]` does too, and more or fewer are unparsed (naming all
     would earn something for nothing).
@@ -52,10 +39,10 @@ class NodeSet(Verifier):
         return "Answer with the names of the nodes, separated by commas."
 
     def parse(self, text: str, example: Example) -> list[str] | None:
-        names = _known(_names(text), example)
-        if names is None or len(set(names)) != example.meta.get("count", len(set(names))):
+        found = names.listed(text, names.spelling(example), names.SEPARATOR, names.AND)
+        if found is None or len(set(found)) != example.meta.get("count", len(set(found))):
             return None
-        return sorted(set(names))
+        return sorted(set(found))
 
     def grade(self, parsed: Any, example: Example) -> float:
         return max(_f1(parsed, [str(node) for node in answer]) for answer in example.accepted)
@@ -79,7 +66,7 @@ class NodeSet(Verifier):
 
 @dataclass(frozen=True)
 class EdgeSet(Verifier):
-    """A set of edges, "A-B, C-D" (also "A->B", "(A, B)" one a line); direction counts only when `directed`.
+    """A set of edges, "A-B, C-D" (also "A->B", "B<-A", "(A, B)", one a line); direction counts only when `directed`.
 
     `meta["candidates"]` can narrow the edges that an answer may use to a list; the question then says how many are
     asked for, and an answer with more or fewer is unparsed (naming all of them would earn something for nothing).
@@ -100,19 +87,14 @@ class EdgeSet(Verifier):
         return {self._edge(str(u), str(v)) for u, v in answer}
 
     def parse(self, text: str, example: Example) -> list[list[str]] | None:
-        pairs = re.findall(r"\(([^(),]*),([^(),]*)\)", text)
-        if not pairs:
-            pairs = [re.split(r"\s?(?:->|→|--|—|-)\s?", pair) for pair in _names(text)]
-        edges = set()
-        for pair in pairs:
-            ends = _known([end.strip(" \"'`") for end in pair], example) if len(pair) == 2 else None
-            if ends is None:
-                return None
-            edges.add(self._edge(*ends))
+        pairs = names.pairs(text, names.spelling(example), self.directed)
+        if pairs is None:
+            return None
+        edges = {self._edge(u, v) for u, v in pairs}
         candidates = self._candidates(example)
         if candidates and (not edges <= set(candidates) or len(edges) != len(self._edges(example.answer))):
             return None
-        return [list(edge) for edge in sorted(edges)] or None
+        return [list(edge) for edge in sorted(edges)]
 
     def grade(self, parsed: Any, example: Example) -> float:
         return max(_f1(list(self._edges(parsed)), list(self._edges(a))) for a in example.accepted)
@@ -153,7 +135,9 @@ class EdgeSet(Verifier):
 
 @dataclass(frozen=True)
 class Path(Verifier):
-    """A path, "A, C, B" (also with arrows), checked edge by edge: every path of the right length is right.
+    """A path, "A, C, B" (also with arrows or dashes, one node a line), checked edge by edge.
+
+    Every path of the right length is right.
 
     The example carries `meta["edges"]` (pairs that may be walked; both ways unless `directed`, which
     `meta["directed"]` overrides for one example) and its answer is one right path: start, end and length are read off
@@ -168,7 +152,7 @@ class Path(Verifier):
         return "Answer with the nodes along the path, start and end included, separated by commas."
 
     def parse(self, text: str, example: Example) -> list[str] | None:
-        return _known(_names(text, re.compile(r"\s?(?:,|;|->|→|\n)\s?")), example)
+        return names.listed(text, names.spelling(example), names.STEP, names.STEP_OR_AND)
 
     def grade(self, parsed: Any, example: Example) -> float:
         answer = [str(node) for node in example.answer]

@@ -67,7 +67,7 @@ class Several(Verifier):
         questions = split(example)
         if len(texts) != len(questions):
             return None
-        answers = [self.each.parse(text, question) for text, question in zip(texts, questions, strict=True)]
+        answers = [self.each.read(text, question) for text, question in zip(texts, questions, strict=True)]
         return None if None in answers else answers
 
     def grade(self, parsed: Any, example: Example) -> float:

@@ -4,40 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssl4rl.core.source import Problem, Source, content_id
-from ssl4rl.core.types import Ssl4rlError, nearest
-from ssl4rl.core.uri import missing
+from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.graph.graph import Graph, Ints, Rooted
 
 LARGE_NODES = 200_000
 """Graphs of more nodes are drawn from without looking at every node first (`endless`)."""
 
 _SAMPLED = 1000
+_LISTED, _NAME = 12, 40
 _WHOLE, _PIECES, _PIECE = 1 << 20, 16, 1 << 13
-
-SCHEME_OF = {
-    ".graphml": "graphml",
-    ".gml": "gml",
-    ".gexf": "gexf",
-    ".csv": "edges",
-    ".tsv": "edges",
-    ".npz": "npz",
-    ".npy": "npz",
-    ".pt": "pyg",
-    ".edgelist": "edgelist",
-    ".adjlist": "adjlist",
-}
-"""File extension -> URI scheme, for suggestions."""
 
 Opener = Callable[[str], Source[Rooted]]
 
@@ -53,12 +36,19 @@ class NodeSource(Source[Rooted]):
         graph: the graph.
         problems: what was left out or mended.
         reopen: for graphs on a memory map, the opener and what it was given: pickling then keeps these, not the arrays.
+        taken: how the file was read, in a few words.
     """
 
     def __init__(
-        self, uri: str, graph: Graph, problems: Sequence[Problem] = (), reopen: tuple[Opener, str] | None = None
+        self,
+        uri: str,
+        graph: Graph,
+        problems: Sequence[Problem] = (),
+        reopen: tuple[Opener, str] | None = None,
+        taken: str = "",
     ) -> None:
         self.uri, self.graph, self._problems, self._reopen = uri, graph, tuple(problems), reopen
+        self._taken = taken
 
     def __len__(self) -> int:
         return self.graph.num_nodes
@@ -73,6 +63,10 @@ class NodeSource(Source[Rooted]):
     @property
     def problems(self) -> Sequence[Problem]:
         return self._problems
+
+    @property
+    def taken(self) -> str:
+        return _in_one_line(self._taken, described(self.graph))
 
     @cached_property
     def _digest(self) -> str:
@@ -89,7 +83,7 @@ class NodeSource(Source[Rooted]):
     def __reduce__(self) -> tuple[Any, ...]:
         if self._reopen is not None:
             return self._reopen[0], (self._reopen[1],)
-        return type(self), (self.uri, self.graph, self._problems)
+        return type(self), (self.uri, self.graph, self._problems, None, self._taken)
 
 
 class LargeNodeSource(NodeSource):
@@ -107,8 +101,8 @@ class GraphSource(Source[Rooted]):
         Ssl4rlError: no graph is left.
     """
 
-    def __init__(self, uri: str, graphs: Sequence[Graph], problems: Sequence[Problem] = ()) -> None:
-        self.uri = uri
+    def __init__(self, uri: str, graphs: Sequence[Graph], problems: Sequence[Problem] = (), taken: str = "") -> None:
+        self.uri, self._taken = uri, taken
         self.graphs = [graph for graph in graphs if graph.num_edges]
         gone = len(graphs) - len(self.graphs)
         self._problems = (*problems, *([Problem("graphs without an edge", f"{gone} left out")] if gone else []))
@@ -131,9 +125,37 @@ class GraphSource(Source[Rooted]):
     def problems(self) -> Sequence[Problem]:
         return self._problems
 
+    @property
+    def taken(self) -> str:
+        nodes, edges = (sum(counts) for counts in zip(*((g.num_nodes, g.num_edges) for g in self.graphs), strict=True))
+        columns = dict.fromkeys(name for graph in self.graphs for name in graph.columns)
+        said = f"{len(self.graphs)} graphs, {nodes} nodes, {edges} edges in all; {_listed(columns)}"
+        return _in_one_line(self._taken, said)
+
+
+def _in_one_line(*parts: str) -> str:
+    return " ".join("; ".join(part for part in parts if part).split())
+
+
+def described(graph: Graph) -> str:
+    """A graph's size, kind and columns, in a few words."""
+    kind = "directed" if graph.directed else "undirected"
+    weighted = ", weighted" if graph.weight is not None else ""
+    return f"{graph.num_nodes} nodes, {graph.num_edges} edges, {kind}{weighted}; {_listed(graph.columns)}"
+
+
+def _listed(columns: Iterable[str]) -> str:
+    names = [name if len(name) <= _NAME else f"{name[:_NAME]}.." for name in columns]
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"nodes carry {', '.join(names[:_LISTED])}{more}" if names else "nodes carry nothing"
+
 
 def node_source(
-    uri: str, graph: Graph, problems: Sequence[Problem] = (), reopen: tuple[Opener, str] | None = None
+    uri: str,
+    graph: Graph,
+    problems: Sequence[Problem] = (),
+    reopen: tuple[Opener, str] | None = None,
+    taken: str = "",
 ) -> NodeSource:
     """The source of a graph's nodes, of the kind that suits its size.
 
@@ -145,7 +167,7 @@ def node_source(
     if not len(graph.indices):
         raise Ssl4rlError(f"{uri!r} holds a graph of {graph.num_nodes} nodes without edges")
     kind = LargeNodeSource if graph.num_nodes > LARGE_NODES else NodeSource
-    return kind(uri, graph, problems, reopen)
+    return kind(uri, graph, problems, reopen, taken)
 
 
 def digest(graph: Graph) -> str:
@@ -237,70 +259,14 @@ def summed(problems: Sequence[Problem]) -> list[Problem]:
     return [Problem(name, f"{n} {rest}") for (name, rest), n in counts.items()]
 
 
+def is_directed(nodes: int, sources: Any, targets: Any) -> bool:
+    """Whether some edge lacks its reverse."""
+    u, v = np.asarray(sources, dtype=np.int64), np.asarray(targets, dtype=np.int64)
+    return not np.array_equal(np.unique(u * np.int64(nodes) + v), np.unique(v * np.int64(nodes) + u))
+
+
 def _both_ways(nodes: int, u: Ints, v: Ints) -> bool:
     """Whether every edge is there in both directions, equally often."""
     if int((u < v).sum()) != int((u > v).sum()):
         return False
     return bool(np.array_equal(np.sort(u * np.int64(nodes) + v), np.sort(v * np.int64(nodes) + u)))
-
-
-def existing(scheme: str, name: str, example: str) -> Path:
-    """The file or folder that a URI names.
-
-    Raises:
-        Ssl4rlError: none is named, or there is none; with the nearest name.
-    """
-    if not name:
-        raise Ssl4rlError(f"'{scheme}:' names no file; for example {scheme}:{example}")
-    path = Path(name).expanduser()
-    if not path.exists():
-        raise missing(f"{scheme}:{name}", path)
-    return path
-
-
-def existing_file(scheme: str, name: str, example: str) -> Path:
-    path = existing(scheme, name, example)
-    if not path.is_file():
-        raise Ssl4rlError(f"'{scheme}:{name}' is a folder; for example {scheme}:{example}")
-    return path
-
-
-def suggestion(scheme: str, path: Path) -> str:
-    """The tail of a message about a file of another format: the scheme that its extension calls for."""
-    other = SCHEME_OF.get(path.suffix.lower())
-    return f"; did you mean '{other}:{path}'?" if other and other != scheme else ""
-
-
-def foreign(start: bytes) -> str | None:
-    """What a file that should be lines of text is instead, by its first bytes."""
-    if b"\0" in start:
-        return "binary"
-    if start.lstrip().startswith(b"<"):
-        return "XML"
-    return "GML" if re.match(rb"\s*(Creator\s+\"|graph\s*\[)", start) else None
-
-
-def flag(uri: str, options: Mapping[str, str], name: str, default: bool = False) -> bool:
-    """An option that is true or false."""
-    text = options.get(name, str(default)).lower()
-    if text not in ("true", "false"):
-        raise Ssl4rlError(f"{uri!r}: {name}={options[name]!r}; allowed: true, false")
-    return text == "true"
-
-
-def choice(uri: str, what: str, got: str, allowed: Sequence[str]) -> str:
-    """`got`, which must be one of `allowed`."""
-    if got not in allowed:
-        raise Ssl4rlError(f"{uri!r} has no {what} {got!r}{nearest(got, allowed)}")
-    return got
-
-
-@contextmanager
-def reading(uri: str, path: Path) -> Iterator[None]:
-    """Turns what the system or a text's encoding objects to into one line."""
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        raise Ssl4rlError(f"{uri!r}: {path.name} is no UTF-8 text (byte {error.start}: {error.reason})") from None
-    except OSError as error:
-        raise Ssl4rlError(f"{uri!r}: {path.name} cannot be read ({(error.strerror or str(error)).lower()})") from None

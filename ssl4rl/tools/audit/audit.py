@@ -1,4 +1,4 @@
-"""Can a shallow classifier guess a task's answers without understanding? (`ssl4rl audit`)
+"""Can a shallow classifier guess a task's answers without understanding? (`ssl4rl audit`, `ssl4rl.audit`)
 
 Everything is tried twice: on the user's data, and on its content-free twin (`audit_twin`). What says how a prompt was
 put together (sizes, lengths, orders, traces of files) is a leak wherever it tells the answer. What also holds content
@@ -8,7 +8,6 @@ data only it is a content cue: part of what the task asks for, though a cheap pa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -21,7 +20,10 @@ from ssl4rl.core.mixture import Sources
 from ssl4rl.core.source import Part, Split
 from ssl4rl.core.task import Task
 from ssl4rl.core.types import Ssl4rlError, Unusable
+from ssl4rl.tools.asked import Place, at_least, uri
 from ssl4rl.tools.audit.twin import Twin, has_twin
+from ssl4rl.tools.page import template
+from ssl4rl.tools.shown import Shown
 
 if TYPE_CHECKING:
     from ssl4rl.tools.audit.guess import Guess
@@ -120,6 +122,54 @@ class Audit:
     def cues(self) -> list[Row]:
         return [row for row in self.rows if row.verdict == "content cue"]
 
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            "level": self.level,
+            "data": self.uri,
+            "seed": self.seed,
+            "n": self.n,
+            "items": self.items,
+            "twin": self.no_twin or "yes",
+            "leak": bool(self.leaks),
+            "families": [
+                {
+                    "family": row.family,
+                    "what": FAMILIES[row.family],
+                    "verdict": row.verdict,
+                    "allowed": row.allowed,
+                    "data": asdict(row.data) if row.data else None,
+                    "twin": asdict(row.twin) if row.twin else None,
+                }
+                for row in self.rows
+            ],
+            "guesses": {
+                "data": [asdict(guess) for guess in self.on_data],
+                "twin": [asdict(guess) for guess in self.on_twin],
+            },
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class Audited(Shown):
+    """A task's audit, level by level."""
+
+    levels: tuple[Audit, ...]
+
+    @property
+    def leaks(self) -> list[Row]:
+        """Of all levels."""
+        return [row for found in self.levels for row in found.leaks]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"alpha": ALPHA, "audits": [found.to_json() for found in self.levels]}
+
+    def __str__(self) -> str:
+        return "\n\n".join(_table(found) for found in self.levels)
+
+    def page(self) -> str:
+        return template("audit/audit.html.jinja").render(found=self, what=FAMILIES, explain=explain, alpha=ALPHA)
+
 
 def significant(guesses: Sequence[Guess], alpha: float = ALPHA) -> list[Guess]:
     """Those that beat chance, Holm's way: the k-th smallest p must not exceed alpha / (how many are left)."""
@@ -133,34 +183,39 @@ def significant(guesses: Sequence[Guess], alpha: float = ALPHA) -> list[Guess]:
 
 def audit(
     task: str,
-    data: str | None = None,
+    data: Place | None = None,
     level: str | None = None,
+    *,
     n: int = 1000,
     seed: int = 0,
     split: Part = "all",
     twin: bool = True,
-) -> list[Audit]:
-    """Audits a task at one level, or at all of them.
+) -> Audited:
+    """Lets shallow classifiers guess a task's answers, at one level or at all of them.
 
     Args:
         task: "vision/rotation", or a file's, "./my.py:TASKS".
-        data: a source's URI; None is the task's own.
+        data: a folder or another source's URI; None is the task's own.
         level: one level's text; None is all levels.
-        n: examples of each level, as many again from the content-free twin.
+        n: examples of each level, at least 100, as many again from the content-free twin.
         twin: False leaves the twin out; then only what is a leak on any data is looked for.
 
     Raises:
-        Ssl4rlError: anything the caller can mend, scikit-learn missing among it.
+        Ssl4rlError: anything the caller can mend, scikit-learn missing among it. A leak is in what is returned.
     """
+    at_least(100, n=n)
     if find_spec("sklearn") is None:
         raise Ssl4rlError("scikit-learn is not installed; pip install 'ssl4rl[audit]'")
-    made, plugin = registry.resolve(task)
-    uri = data or made.data
-    if not uri:
-        raise Ssl4rlError(f"{made.name} brings no data of its own; name a source, for instance a folder")
-    source = Sources().get(uri, plugin)
-    levels = [level] if level else list(made.levels)
-    return [audit_task(made, text, Split(source, split), n, seed, twin) for text in levels]
+    found: list[Audit] = []
+    for name in registry.expand(task):
+        made, plugin = registry.resolve(name)
+        place = uri(data) or made.data
+        if not place:
+            raise Ssl4rlError(f"{made.name} brings no data of its own; name a source, for instance a folder")
+        source = Sources().get(place, plugin)
+        for one in [level] if level else list(made.levels):
+            found.append(audit_task(made, one, Split(source, split), n, seed, twin))
+    return Audited(tuple(found))
 
 
 def audit_task(
@@ -222,43 +277,6 @@ def _on_twin(dataset: TaskDataset) -> tuple[list[Record], str]:
         return _records(twin), ""
     except Ssl4rlError as error:  # noise or chance make no example of this task
         return [], str(error)
-
-
-def to_json(audits: Sequence[Audit]) -> str:
-    return json.dumps({"alpha": ALPHA, "audits": [_record(found) for found in audits]}, indent=2, ensure_ascii=False)
-
-
-def _record(found: Audit) -> dict[str, Any]:
-    return {
-        "task": found.task,
-        "level": found.level,
-        "data": found.uri,
-        "seed": found.seed,
-        "n": found.n,
-        "items": found.items,
-        "twin": found.no_twin or "yes",
-        "leak": bool(found.leaks),
-        "families": [
-            {
-                "family": row.family,
-                "what": FAMILIES[row.family],
-                "verdict": row.verdict,
-                "allowed": row.allowed,
-                "data": asdict(row.data) if row.data else None,
-                "twin": asdict(row.twin) if row.twin else None,
-            }
-            for row in found.rows
-        ],
-        "guesses": {
-            "data": [asdict(guess) for guess in found.on_data],
-            "twin": [asdict(guess) for guess in found.on_twin],
-        },
-    }
-
-
-def to_text(audits: Sequence[Audit]) -> str:
-    """A table for each level, and what it means."""
-    return "\n\n".join(_table(found) for found in audits)
 
 
 def _table(found: Audit) -> str:

@@ -1,4 +1,4 @@
-"""Runs the conformance suite on tasks at all their levels and shows the outcome (`ssl4rl check`)."""
+"""Runs the conformance suite on tasks at all their levels and shows the outcome (`ssl4rl check`, `ssl4rl.check`)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from typing import Any, Literal
 from ssl4rl.core import registry
 from ssl4rl.core.mixture import Sources, TaskSpec, open_mixture
 from ssl4rl.core.types import Key, Ssl4rlError
+from ssl4rl.tools.asked import Place, at_least, names, uri
 from ssl4rl.tools.check.conformance import CHECKS, Check, Skip, Subject, Wrong, fingerprint
+from ssl4rl.tools.page import template
+from ssl4rl.tools.shown import Shown
 
 Outcome = Literal["ok", "FAIL", "-"]
+_COLUMNS = ("make", *CHECKS)
 _CHILD = "from ssl4rl.tools.check.check import other_process; other_process()"
 
 
@@ -50,10 +54,18 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-@dataclass
-class Report:
+@dataclass(frozen=True, repr=False)
+class Checked(Shown):
+    """What was checked, and the promises that were not kept."""
+
     rows: list[Row] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    taken: dict[str, str] = field(default_factory=dict)
+    """What each source read and how, by URI; those with nothing to say are not there."""
+
+    @property
+    def ok(self) -> bool:
+        return not self.failures
 
     @property
     def summary(self) -> str:
@@ -64,24 +76,71 @@ class Report:
             return f"{_count(tasks, 'task')} at {_count(len(self.rows), 'level')}: every promise is kept"
         return f"{_count(len(self.failures), 'failure')} in {len(bad)} of {_count(tasks, 'task')}: {', '.join(bad)}"
 
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "ok": not self.failures,
+            "summary": self.summary,
+            "taken": self.taken,
+            "checked": [
+                {
+                    "task": row.task,
+                    "level": row.level,
+                    "checks": row.outcomes,
+                    "skipped": row.skipped,
+                    "seconds": round(row.seconds, 2),
+                }
+                for row in self.rows
+            ],
+            "failures": [
+                {
+                    "task": failure.task,
+                    "level": failure.level,
+                    "check": failure.check,
+                    "why": failure.why,
+                    "key": failure.key.to_json() if failure.key else None,
+                }
+                for failure in self.failures
+            ],
+        }
+
+    def __str__(self) -> str:
+        table = [["task", "level", *_COLUMNS]]
+        table += [[row.task, row.level, *(row.outcomes.get(c, "-") for c in _COLUMNS)] for row in self.rows]
+        widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
+        lines = [f"{uri}: {taken}" for uri, taken in self.taken.items()]
+        lines += [str(failure) for failure in self.failures]
+        lines += [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table
+        ]
+        return "\n".join([*lines, *([] if self.failures else [self.summary])])
+
+    def page(self) -> str:
+        return template("check/check.html.jinja").render(found=self, columns=_COLUMNS)
+
 
 def check(
-    names: Sequence[str] = (), data: str | None = None, level: str | None = None, n: int = 32, seed: int = 0
-) -> Report:
-    """The conformance suite on the tasks that `names` stand for, by default all installed ones, at every level.
+    tasks: str | Sequence[str] = (),
+    data: Place | None = None,
+    level: str | None = None,
+    *,
+    n: int = 32,
+    seed: int = 0,
+) -> Checked:
+    """The conformance suite on the tasks that `tasks` stand for, by default all installed ones, at every level.
 
     Args:
-        names: tasks, "vision/rotation" or "./file.py:TASKS".
-        data: a source's URI; None is each task's own.
+        tasks: one or more, "vision/rotation" or "./file.py:TASKS".
+        data: a folder or another source's URI; None is each task's own.
         level: one level's text; None is all levels.
-        n: examples for each level.
+        n: examples for each level, at least 2.
         seed: the seed of the examples.
 
     Raises:
         Ssl4rlError: a name, level or source that there is not. Broken promises are in the report.
     """
-    report = Report()
-    subjects = _subjects(names, data, level, n, seed, report)
+    at_least(2, n=n)
+    report = Checked()
+    subjects = _subjects(names(tasks), uri(data), level, n, seed, report)
     with _start_other_process(subjects) as other:
         for subject in subjects:
             _examine(subject, report)
@@ -90,13 +149,13 @@ def check(
 
 
 def _subjects(
-    names: Sequence[str], data: str | None, level: str | None, n: int, seed: int, report: Report
+    patterns: Sequence[str], data: str | None, level: str | None, n: int, seed: int, report: Checked
 ) -> list[Subject]:
     """What is to be checked. An installed task that cannot be loaded is a failure unless the user named it."""
-    asked = [name for pattern in names for name in registry.expand(pattern)] if names else registry.task_names()
-    if not names:
+    asked = [name for pattern in patterns for name in registry.expand(pattern)] if patterns else registry.task_names()
+    if not patterns:
         broken = [plugin for plugin in registry.plugins().values() if plugin.broken]
-        report.failures += [Failure(plugin.name, "all", "load", str(plugin.broken)) for plugin in broken]
+        report.failures.extend([Failure(plugin.name, "all", "load", str(plugin.broken)) for plugin in broken])
     sources = Sources()
     subjects = []
     for name in asked:
@@ -106,15 +165,16 @@ def _subjects(
             found = [Subject(name, task, text, data, n, seed, sources) for text in levels]
             _ = [subject.train for subject in found]  # opens the source
         except Ssl4rlError as error:
-            if names:
+            if patterns:
                 raise
             report.failures.append(Failure(name, "all", "load", str(error)))
         else:
             subjects += found
+    report.taken.update({source.uri: source.taken for source in sources if source.taken})
     return subjects
 
 
-def _examine(subject: Subject, report: Report) -> None:
+def _examine(subject: Subject, report: Checked) -> None:
     started = time.perf_counter()
     row = Row(subject.name, subject.level)
     report.rows.append(row)
@@ -122,7 +182,7 @@ def _examine(subject: Subject, report: Report) -> None:
     if not found:
         for name, run in CHECKS.items():
             found += _outcome(subject, name, run, row)
-    report.failures += found
+    report.failures.extend(found)
     row.seconds = time.perf_counter() - started
 
 
@@ -173,7 +233,7 @@ def other_process() -> None:
     print(json.dumps(results))
 
 
-def _compare(subjects: Sequence[Subject], other: subprocess.Popen[str], report: Report) -> None:
+def _compare(subjects: Sequence[Subject], other: subprocess.Popen[str], report: Checked) -> None:
     printed, complaint = other.communicate()
     lines = complaint.strip().splitlines() or ["nothing was printed"]
     results = json.loads(printed.splitlines()[-1]) if other.returncode == 0 else [lines[-1]] * len(subjects)
@@ -192,42 +252,3 @@ def _compare(subjects: Sequence[Subject], other: subprocess.Popen[str], report: 
             continue
         row.outcomes["same"] = "FAIL"
         report.failures.append(Failure(subject.name, subject.level, "same", why, key))
-
-
-def to_json(report: Report) -> str:
-    record = {
-        "ok": not report.failures,
-        "summary": report.summary,
-        "checked": [
-            {
-                "task": row.task,
-                "level": row.level,
-                "checks": row.outcomes,
-                "skipped": row.skipped,
-                "seconds": round(row.seconds, 2),
-            }
-            for row in report.rows
-        ],
-        "failures": [
-            {
-                "task": failure.task,
-                "level": failure.level,
-                "check": failure.check,
-                "why": failure.why,
-                "key": failure.key.to_json() if failure.key else None,
-            }
-            for failure in report.failures
-        ],
-    }
-    return json.dumps(record, indent=2, ensure_ascii=False)
-
-
-def to_text(report: Report) -> str:
-    """A line for each failure, a table of task and level by check, and the summary."""
-    columns = ["make", *CHECKS]
-    table = [["task", "level", *columns]]
-    table += [[row.task, row.level, *(row.outcomes.get(c, "-") for c in columns)] for row in report.rows]
-    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    lines = [str(failure) for failure in report.failures]
-    lines += ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
-    return "\n".join([*lines, *([] if report.failures else [report.summary])])

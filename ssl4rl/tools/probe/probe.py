@@ -1,34 +1,31 @@
-"""What a model can learn now (`ssl4rl probe`): groups of completions for every task and level that a source serves."""
+"""What a model can learn now (`ssl4rl probe`, `ssl4rl.probe`): success and signal of every task and level."""
 
 from __future__ import annotations
 
-import json
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, variance
 from typing import Any
 
 from ssl4rl.core import registry
 from ssl4rl.core.dataset import TaskDataset
-from ssl4rl.core.grpo.model.policy import Policy, autocast, load_policy
-from ssl4rl.core.grpo.record.evaluate import wilson
-from ssl4rl.core.grpo.sampling.rollout import generate
-from ssl4rl.core.grpo.sampling.sampler import Sampling
-from ssl4rl.core.grpo.stream import Prompt, encode
 from ssl4rl.core.mixture import Sources, TaskSpec, level_names, open_mixture
 from ssl4rl.core.source import Part
-from ssl4rl.core.task import keyed_rng
-from ssl4rl.core.types import Score, Ssl4rlError
-from ssl4rl.tools.evaluate_model import of_a_run
-from ssl4rl.tools.probe.advice import Advice, Row, advise, hints, recipe_lines
+from ssl4rl.core.types import Ssl4rlError
+from ssl4rl.tools.asked import Place, at_least, names, need, quiet, uri
+from ssl4rl.tools.charts import COLOURS
+from ssl4rl.tools.page import template
+from ssl4rl.tools.probe.advice import LEARNABLE, SOLVED, UNREAD, Advice, Row, advise, hints, recipe_lines
+from ssl4rl.tools.shown import Shown
+from ssl4rl.tools.weights import of_a_run
 
-_ROWS = 256  # completions sampled at a time
 _HEAD = ("", "success", "95 %", "chance", "of read", "unparsed", "truncated", "zero-var", "signal", "")
+_MOST_SIGNAL = 0.25
 
 
-@dataclass(frozen=True)
-class Probe:
+@dataclass(frozen=True, repr=False)
+class Probe(Shown):
     """A model on a source: one row a task and level, from easy to hard, and what follows from them."""
 
     model: str
@@ -52,12 +49,73 @@ class Probe:
     def hints(self) -> list[str]:
         return list(hints(self.rows, self.advice, self.style))
 
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "data": self.data,
+            "split": self.split,
+            "style": self.style,
+            "temperature": self.temperature,
+            "seconds": round(self.seconds, 2),
+            "rows": [row.to_json() for row in self.rows],
+            "advice": [one.to_json() for one in self.advice],
+            "hints": self.hints,
+            "recipe": self.recipe,
+        }
+
+    def __str__(self) -> str:
+        measured = [row for row in self.rows if not row.why]
+        lines: list[Sequence[str]] = [_HEAD, *(_cells(row) for row in measured)]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(_HEAD))]
+        blocks = []
+        if measured:
+            blocks.append(
+                f"{self.model} on {self.data or 'default data'} ({self.split}): {measured[0].n} prompts a level, "
+                f"{measured[0].group} completions each, temperature {self.temperature:g}, reply style {self.style}, "
+                f"{self.seconds:.0f} s"
+            )
+            blocks.append(
+                "\n".join(
+                    "  ".join(
+                        cell.ljust(w) if i in (0, len(_HEAD) - 1) else cell.rjust(w)
+                        for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+                    ).rstrip()
+                    for line in lines
+                )
+            )
+        unserved = [f"  {row.name}: {row.why}" for row in self.rows if row.why]
+        if unserved:
+            blocks.append("\n".join(["not measured:", *unserved]))
+        starts = [
+            f"  {one.task}: {f'start at {one.start.level}, ' if one.start else 'nothing to start with, '}{one.why}"
+            for one in self.advice
+        ]
+        blocks.append("\n".join(["advice:", *starts, *(f"  {hint}" for hint in self.hints)]))
+        if self.recipe:
+            blocks.append(self.recipe)
+        return "\n\n".join(blocks)
+
+    def page(self) -> str:
+        tasks: dict[str, list[Row]] = {}
+        for row in self.rows:
+            tasks.setdefault(row.task, []).append(row)
+        starts = {advice.start.name for advice in self.advice if advice.start}
+        return template("probe/probe.html.jinja").render(
+            found=self,
+            tasks=[(task, i % COLOURS, rows) for i, (task, rows) in enumerate(tasks.items())],
+            starts=starts,
+            completions=sum(row.n * row.group for row in self.rows),
+            signal_percent=_percent,
+            unserved=[(row.name, row.why) for row in self.rows if row.why],
+            rule={"unread": UNREAD, "solved": SOLVED, "learnable": LEARNABLE},
+        )
+
 
 def probe(
-    model: str,
-    tasks: Sequence[str] = (),
+    model: Place,
+    tasks: str | Sequence[str] = (),
     *,
-    data: str | None = None,
+    data: Place | None = None,
     level: str | Sequence[str] | None = None,
     n: int = 24,
     group: int = 8,
@@ -68,36 +126,45 @@ def probe(
     max_new_tokens: int | None = None,
     temperature: float = 1.0,
     system: str | None = None,
+    say: Callable[[str], None] = print,
 ) -> Probe:
-    """Samples `group` completions of `n` examples of every task and level.
+    """Says what a model can learn now: samples `group` completions of `n` examples of every task and level.
 
     Args:
-        model: as for `evaluate_model`.
-        tasks: their names; none is all tasks of the plugins that read `data`.
+        model: a folder, a hub id, "embedded:NAME", or a run (runs/NAME, runs/NAME/final, or what `train` returned).
+        tasks: one or more; none is all tasks of the plugins that read `data`.
+        data: a folder or another source's URI; None is each task's own.
         level: one level, several from easy to hard, or "all,image_px=32": all of them with that parameter; None is all.
-        style, max_tokens, max_new_tokens, system: None is the run's where the model is a run's, else "think", 1024,
-            256 and none.
+        split: "train", "held_out" or "all".
+        style, max_tokens, max_new_tokens, system: None is the run's where the model is a run's, else "think", 1024 (of
+            a prompt), 256 (of a completion) and none.
+        say: is told where a damaged run's last good checkpoint stands in for its final model.
 
     Raises:
-        Ssl4rlError: an unknown name, or nothing could be measured at all.
+        Ssl4rlError: an unknown name, a number out of range, or nothing could be measured at all.
     """
-    path, asked = of_a_run(model)
+    at_least(2, n=n, group=group)
+    at_least(1, max_tokens=max_tokens, max_new_tokens=max_new_tokens)
+    if not temperature > 0:
+        raise Ssl4rlError(f"temperature is {temperature}; allowed: above 0, so that completions differ")
+    need("train", "torch", "transformers")
+    model, data = os.fspath(model), uri(data)
+    path, asked, note = of_a_run(model)
     chosen = {"style": style, "max_tokens": max_tokens, "max_new_tokens": max_new_tokens, "system": system}
     asked |= {name: value for name, value in chosen.items() if value is not None}
     sources = Sources()
-    names = [name for pattern in tasks for name in registry.expand(pattern)] or served_tasks(data)
-    opened = [one for name in names for one in _open(name, level, data, split, seed, asked, sources)]
+    known = [name for pattern in names(tasks) for name in registry.expand(pattern)] or served_tasks(data)
+    opened = [one for name in known for one in _open(name, level, data, split, seed, asked, sources)]
     if all(isinstance(one, Row) for one in opened):
         raise Ssl4rlError(next(one.why for one in opened if isinstance(one, Row)))
-    policy = load_policy(path, name=model, trainable=False, system=asked["system"])
-    sampling = Sampling(temperature=temperature, max_new_tokens=asked["max_new_tokens"])
-    started = time.perf_counter()
-    rows = [
-        one if isinstance(one, Row) else measure(policy, *one, n, group, sampling, asked["max_tokens"])
-        for one in opened
-    ]
+    if note:
+        say(note)
+    with quiet():
+        from ssl4rl.tools.probe.measure import measure_all
+
+        started = time.perf_counter()
+        rows, parameters = measure_all(path, model, opened, n, group, temperature, asked)
     seconds = time.perf_counter() - started
-    parameters = sum(p.numel() for p in policy.model.parameters())
     return Probe(model, parameters, data, split, asked["style"], temperature, seconds, rows)
 
 
@@ -131,9 +198,6 @@ def _readers(data: str, plugins: Sequence[registry.Plugin]) -> list[registry.Plu
     return found
 
 
-Opened = tuple[str, TaskDataset]
-
-
 def _open(
     name: str,
     level: str | Sequence[str] | None,
@@ -142,10 +206,10 @@ def _open(
     seed: int,
     asked: dict[str, Any],
     sources: Sources,
-) -> list[Opened | Row]:
+) -> list[tuple[str, TaskDataset] | Row]:
     """A dataset for each of a task's levels, or a row that says why there is none."""
     task, _ = registry.resolve(name)
-    found: list[Opened | Row] = []
+    found: list[tuple[str, TaskDataset] | Row] = []
     for text in level_names(task, level or "all"):
         try:
             dataset = open_mixture(
@@ -163,147 +227,9 @@ def _open(
     return found
 
 
-def measure(
-    policy: Policy, name: str, dataset: TaskDataset, n: int, group: int, sampling: Sampling, max_tokens: int
-) -> Row:
-    """Samples one task at one level; a row with the reason where source, model or length do not allow it."""
-    (component,) = dataset.components
-    row: dict[str, Any] = {
-        "task": name,
-        "id": component.task.id,
-        "level": component.level.name,
-        "data": component.split.source.uri,
-    }
-    started = time.perf_counter()
-    try:
-        prompts = [encode(dataset, policy.encoder, index) for index in range(n)]
-    except Ssl4rlError as error:
-        return Row(**row, why=str(error))
-    lengths = [len(prompt.encoded.prompt_ids) for prompt in prompts]
-    fitting = [p for p, length in zip(prompts, lengths, strict=True) if length <= max_tokens]
-    if 2 * len(fitting) < n:
-        over = n - len(fitting)
-        return Row(
-            **row, why=f"{over} of {n} prompts are longer than {max_tokens} tokens (the longest: {max(lengths)})"
-        )
-    texts = _sample(policy, dataset, fitting, group, sampling)
-    seconds = time.perf_counter() - started
-    scores = [[score for score, _ in replies] for replies in texts]
-    rejected = sum(len(prompt.example.meta.get("rejected", ())) for prompt in prompts)
-    return Row(
-        **row,
-        n=len(fitting),
-        group=group,
-        chance=fmean(dataset.chance(prompt.example) for prompt in fitting),
-        unusable=rejected / (rejected + n),
-        too_long=n - len(fitting),
-        prompt_tokens=max(len(prompt.encoded.prompt_ids) for prompt in fitting),
-        completion_tokens=fmean(tokens for replies in texts for _, tokens in replies),
-        seconds_per_prompt=seconds / n,
-        **_shares(scores),
-    )
-
-
-def _sample(
-    policy: Policy, dataset: TaskDataset, prompts: Sequence[Prompt], group: int, sampling: Sampling
-) -> list[list[tuple[Score, int]]]:
-    """The verdict on each completion of each prompt, and its tokens."""
-    component = dataset.components[0]
-
-    def uniforms(p: int, g: int) -> Any:
-        key = (component.task.id, component.level.name, dataset.seed, prompts[p].index, g)
-        return keyed_rng("probe", *key).random(sampling.max_new_tokens)
-
-    with autocast(policy):
-        groups = generate(policy, [p.encoded for p in prompts], group, sampling, uniforms, max(_ROWS, group))
-    return [
-        [(dataset.score_answer(c.text, prompt.example, truncated=c.truncated), len(c.ids)) for c in row]
-        for prompt, row in zip(prompts, groups, strict=True)
-    ]
-
-
-def _shares(scores: Sequence[Sequence[Score]]) -> dict[str, Any]:
-    """The parts of a row that come from verdicts."""
-    flat = [score for row in scores for score in row]
-    read = [score for score in flat if score.verdict not in ("unparsed", "truncated")]
-    rates = [fmean(score.verdict == "correct" for score in row) for row in scores]
-    spread = [variance([score.value for score in row]) for row in scores]
-    low, high = clustered(rates, len(scores[0]))
-    return {
-        "success": fmean(rates),
-        "low": low,
-        "high": high,
-        "read_success": fmean(score.verdict == "correct" for score in read) if read else None,
-        "unparsed": fmean(score.verdict == "unparsed" for score in flat),
-        "truncated": fmean(score.verdict == "truncated" for score in flat),
-        "zero_variance": fmean(max(s.value for s in row) == min(s.value for s in row) for row in scores),
-        "signal": fmean(spread),
-    }
-
-
-def clustered(rates: Sequence[float], group: int) -> tuple[float, float]:
-    """A 95 % interval for the mean of prompts' success rates, `group` completions each.
-
-    Wilson's, on as many observations as the spread between prompts leaves: from one a prompt (completions of a prompt
-    all alike) to all of them (alike in no way). With nothing or everything right there is no spread to go by, and a
-    prompt counts once.
-    """
-    n, p = len(rates), fmean(rates)
-    effective = float(n)
-    if 0 < p < 1:
-        between = variance(rates) / n if n > 1 else 0.0
-        effective = min(n * group, max(n, p * (1 - p) / between)) if between > 0 else float(n * group)
-    return wilson(p * effective, effective)
-
-
-def to_json(found: Probe) -> str:
-    record = {
-        "model": found.model,
-        "data": found.data,
-        "split": found.split,
-        "style": found.style,
-        "temperature": found.temperature,
-        "seconds": round(found.seconds, 2),
-        "rows": [row.to_json() for row in found.rows],
-        "advice": [one.to_json() for one in found.advice],
-        "hints": found.hints,
-        "recipe": found.recipe,
-    }
-    return json.dumps(record, indent=2, ensure_ascii=False)
-
-
-def to_text(found: Probe) -> str:
-    """The table, what is not served and why, the advice, and the recipe's lines."""
-    measured = [row for row in found.rows if not row.why]
-    lines: list[Sequence[str]] = [_HEAD, *(_cells(row) for row in measured)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(_HEAD))]
-    blocks = []
-    if measured:
-        blocks.append(
-            f"{found.model} on {found.data or 'default data'} ({found.split}): {measured[0].n} prompts a level, "
-            f"{measured[0].group} completions each, temperature {found.temperature:g}, reply style {found.style}, "
-            f"{found.seconds:.0f} s"
-        )
-        blocks.append(
-            "\n".join(
-                "  ".join(
-                    cell.ljust(w) if i in (0, len(_HEAD) - 1) else cell.rjust(w)
-                    for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-                ).rstrip()
-                for line in lines
-            )
-        )
-    unserved = [f"  {row.name}: {row.why}" for row in found.rows if row.why]
-    if unserved:
-        blocks.append("\n".join(["not measured:", *unserved]))
-    starts = [
-        f"  {one.task}: {f'start at {one.start.level}, ' if one.start else 'nothing to start with, '}{one.why}"
-        for one in found.advice
-    ]
-    blocks.append("\n".join(["advice:", *starts, *(f"  {hint}" for hint in found.hints)]))
-    if found.recipe:
-        blocks.append(found.recipe)
-    return "\n\n".join(blocks)
+def _percent(signal: float) -> float:
+    """Of the largest signal that right-or-wrong answers can have."""
+    return round(min(100.0, 100 * signal / _MOST_SIGNAL), 1)
 
 
 def _cells(row: Row) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""What a run learnt, or several beside each other, as one self-contained page and one picture of the curve.
+"""What a run learnt, or several beside each other (`ssl4rl report`, `ssl4rl.report`): a page, a picture of the curve.
 
 Reads the run's folder only and imports no torch. Rollouts' pictures are made again from their keys, where the source is
 still there.
@@ -13,11 +13,13 @@ from typing import Any
 
 from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.tools import charts
-from ssl4rl.tools.page import save, template
+from ssl4rl.tools.asked import Place, names
+from ssl4rl.tools.page import template
 from ssl4rl.tools.report.mixture_view import Mixture, mixture
 from ssl4rl.tools.report.rollout_view import Stage, stages
 from ssl4rl.tools.report.transfer import transfer
 from ssl4rl.tools.run_log import Measure, Row, Run, number, read_run
+from ssl4rl.tools.shown import Shown, save
 
 _NOT_COMPARED = ("name", "out")
 
@@ -51,18 +53,57 @@ class View:
     cost: Cost
 
 
-def write_report(run_dirs: Sequence[str | Path], out: str | Path | None = None) -> Path:
-    """Writes the report of one run (into its folder) or of several (./report.html), or to `out`.
+@dataclass(frozen=True, repr=False)
+class Reported(Shown):
+    """One run, finished or not, or several compared.
+
+    `file` is the page, `curve` the picture of the held-out curve: None where it could not be drawn, and `no_curve` says
+    why.
+    """
+
+    runs: tuple[Run, ...]
+    file: Path
+    curve: Path | None
+    no_curve: str = ""
+
+    @property
+    def files(self) -> list[Path]:
+        return [self.file, *([self.curve] if self.curve else [])]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "files": [str(file) for file in self.files],
+            "runs": [{"name": run.name, "folder": str(run.folder), "summary": run.summary} for run in self.runs],
+        }
+
+    def __str__(self) -> str:
+        return "\n".join(str(file) for file in self.files)
+
+    def page(self) -> str:
+        return render(self.runs)
+
+
+def report(runs: Place | Sequence[Place], out: Place | None = None) -> Reported:
+    """Writes the report of a run, finished or not, or of several compared: a page, and the curve as a picture.
+
+    Args:
+        runs: one or more runs' folders, or what `train` returned.
+        out: the page; None is RUN_DIR/report.html, or ./report.html for several.
 
     Raises:
-        Ssl4rlError: a folder holds no run, or the page cannot be written.
+        Ssl4rlError: a folder holds no run, or a file cannot be written. Without matplotlib, or before anything was
+            evaluated, there is no picture.
     """
-    runs = [read_run(folder) for folder in run_dirs]
-    if not runs:
+    found = tuple(read_run(folder) for folder in names(runs))
+    if not found:
         raise Ssl4rlError("name at least one run directory")
-    path = Path(out) if out else runs[0].folder / "report.html" if len(runs) == 1 else Path("report.html")
-    save(render(runs), path)
-    return path
+    single = found[0].folder if len(found) == 1 else None
+    page = save(render(found), out or (single or Path()) / "report.html")
+    try:
+        curve = write_curve(found, single / "curve.png" if single else page.with_suffix(".png"))
+    except Ssl4rlError as error:
+        return Reported(found, page, None, str(error))
+    return Reported(found, page, curve)
 
 
 def render(runs: Sequence[Run]) -> str:
@@ -80,7 +121,7 @@ def render(runs: Sequence[Run]) -> str:
     )
 
 
-def write_curve(run_dirs: Sequence[str | Path], out: str | Path) -> Path:
+def write_curve(runs: Sequence[Run], out: Path) -> Path:
     """Writes the held-out curve as a PNG.
 
     Raises:
@@ -91,7 +132,6 @@ def write_curve(run_dirs: Sequence[str | Path], out: str | Path) -> Path:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise Ssl4rlError(f"no {out}: it needs matplotlib; pip install 'ssl4rl[report]'") from None
-    runs = [read_run(folder) for folder in run_dirs]
     plots = charts.held_out(runs)
     if not plots:
         raise Ssl4rlError(f"no {out}: nothing was evaluated yet")
@@ -137,7 +177,7 @@ def write_curve(run_dirs: Sequence[str | Path], out: str | Path) -> Path:
         FigureCanvasAgg(figure).print_png(str(out))
     except OSError as error:
         raise Ssl4rlError(f"cannot write {str(out)!r}: {error.strerror}") from error
-    return Path(out)
+    return out
 
 
 def labels(runs: Sequence[Run]) -> list[str]:

@@ -14,12 +14,10 @@ from ssl4rl.core.mixture import open_recipe
 from ssl4rl.core.recipe import make_recipe
 from ssl4rl.core.types import VERDICTS, Key, Ssl4rlError
 from ssl4rl.tools.catalogue import show_chance
-from ssl4rl.tools.page import blocks, drawings
+from ssl4rl.tools.page import blocks, drawings, visible
 from ssl4rl.tools.run_log import LoggedRollout, Run, number, pick_rollouts
 
 _STAGES = {1: ("Sampled",), 2: ("Early", "Late"), 3: ("Early", "Middle", "Late")}
-_UNSEEN = (*range(9), *range(11, 32), 0x7F, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_VISIBLE = {code: repr(chr(code))[1:-1] for code in _UNSEEN}
 
 
 @dataclass(frozen=True)
@@ -112,11 +110,6 @@ class _Maker:
             chance=show_chance(self._data.chance(example)),
             completions=completions,
         )
-
-
-def visible(text: str) -> str:
-    """`text` with control characters, and those that turn the reading direction, written as escapes."""
-    return text.translate(_VISIBLE)
 
 
 def _plain(answer: Any) -> str:

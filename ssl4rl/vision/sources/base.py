@@ -5,20 +5,23 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ssl4rl.core.limits import exceeded, limit, require_regular
 from ssl4rl.core.source import Problem, Source
 from ssl4rl.core.types import Ssl4rlError, Unusable
 from ssl4rl.core.uri import missing
-from ssl4rl.vision.photo import EncodedPhoto, Photo
+from ssl4rl.vision.photo import EncodedPhoto, Look, Photo
+from ssl4rl.vision.raster import NOTE
 
 THOROUGH_ITEMS = 500
 """Sources of up to so many pictures have each decoded once when they are opened, so that truncated files are named
 before training starts; in larger ones a broken body shows when it is drawn, and core draws another."""
 
 _BATCH = 4096
+_NAMES_BYTES = 1 << 26
 
 SCHEME_OF = {
     ".tsv": "tsv",
@@ -36,13 +39,19 @@ class PhotoSource(Source[Photo]):
         photos: the usable pictures.
         ids: the content id of each.
         problems: what was left out.
+        notes: what was done to pictures that a reader should know of.
     """
 
     def __init__(
-        self, uri: str, photos: Sequence[EncodedPhoto], ids: Sequence[str], problems: Sequence[Problem] = ()
+        self,
+        uri: str,
+        photos: Sequence[EncodedPhoto],
+        ids: Sequence[str],
+        problems: Sequence[Problem] = (),
+        notes: Sequence[str] = (),
     ) -> None:
         self.uri = uri
-        self._photos, self._ids, self._problems = photos, ids, tuple(problems)
+        self._photos, self._ids, self._problems, self._notes = photos, ids, tuple(problems), tuple(notes)
 
     def __len__(self) -> int:
         return len(self._photos)
@@ -57,6 +66,10 @@ class PhotoSource(Source[Photo]):
     def problems(self) -> Sequence[Problem]:
         return self._problems
 
+    @property
+    def taken(self) -> str:
+        return "; ".join(self._notes)
+
 
 def examine(uri: str, photos: Sequence[EncodedPhoto], problems: Sequence[Problem] = ()) -> PhotoSource:
     """The source of those `photos` that can be used, every one checked by its header (see THOROUGH_ITEMS).
@@ -69,30 +82,42 @@ def examine(uri: str, photos: Sequence[EncodedPhoto], problems: Sequence[Problem
     Raises:
         Ssl4rlError: not one can be used; with the first reasons.
     """
+    if len(photos) > limit("pictures"):
+        raise exceeded(uri, "pictures")
     thorough = len(photos) <= THOROUGH_ITEMS
     usable: list[EncodedPhoto] = []
     ids: list[str] = []
     found = list(problems)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(photos), _BATCH):
-            batch = photos[start : start + _BATCH]
-            for photo, verdict in zip(batch, pool.map(lambda photo: _check(photo, thorough), batch), strict=True):
-                if isinstance(verdict, Problem):
-                    found.append(verdict)
-                else:
-                    usable.append(photo)
-                    ids.append(verdict)
+    deep = 0
+    for photo, verdict in _looks(photos, thorough):
+        if isinstance(verdict, Problem):
+            found.append(verdict)
+        else:
+            usable.append(photo)
+            ids.append(verdict.identity)
+            deep += verdict.deep
     if not usable:
         reasons = "; ".join(f"{problem.name}: {problem.why}" for problem in found[:3])
         raise Ssl4rlError(
             f"{uri}: none of its {len(found)} pictures can be used ({reasons}{'; ...' if len(found) > 3 else ''})"
         )
-    return PhotoSource(uri, usable, ids, found)
+    return PhotoSource(uri, usable, ids, found, [f"{deep} of {len(usable)} pictures: {NOTE}"] if deep else [])
 
 
-def _check(photo: EncodedPhoto, thorough: bool) -> str | Problem:
+def _looks(photos: Sequence[EncodedPhoto], thorough: bool) -> Iterator[tuple[EncodedPhoto, Look | Problem]]:
+    """Every picture with what its file tells, in order. One that comes often (rows refer to it) is looked at once."""
+    known: dict[int, Look | Problem] = {}
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(photos), _BATCH):
+            batch = photos[start : start + _BATCH]
+            new = {id(photo): photo for photo in batch if id(photo) not in known}
+            known.update(zip(new, pool.map(lambda photo: _look(photo, thorough), new.values()), strict=True))
+            yield from ((photo, known[id(photo)]) for photo in batch)
+
+
+def _look(photo: EncodedPhoto, thorough: bool) -> Look | Problem:
     try:
-        return photo.check(thorough)
+        return photo.look(thorough)
     except Unusable as unusable:
         return Problem(photo.label, str(unusable).removeprefix(f"{photo.label}: "))
 
@@ -121,19 +146,20 @@ def find_files(scheme: str, text: str, extension: str) -> tuple[list[Path], list
     Raises:
         Ssl4rlError: there is none.
     """
-    uri = f"{scheme}:{text}"
+    uri = f"{scheme}:{one_line(text)}"
     if not text:
         raise Ssl4rlError(f"{uri!r} names no file; for example {scheme}:data{extension}")
     files: list[Path] = []
     problems: list[Problem] = []
-    for name in [text] if os.path.exists(text) else expand_braces(text):
-        path = Path(name).expanduser()
+    for name in [text] if exists(text) else expand_braces(text):
+        path = named(uri, name)
         if path.is_dir():
-            files += sorted(file for file in path.rglob(f"*{extension}") if file.is_file())
+            files += _below(path, extension, problems)
         elif path.exists():
+            require_regular(uri, path)
             files.append(path)
         elif glob.has_magic(name):
-            files += sorted(Path(match) for match in glob.glob(str(path), recursive=True) if os.path.isfile(match))
+            files += _matches(uri, path)
         else:
             problems.append(Problem(name, "does not exist"))
     if not files and problems:
@@ -143,25 +169,94 @@ def find_files(scheme: str, text: str, extension: str) -> tuple[list[Path], list
     return files, problems
 
 
-def expand_braces(text: str) -> list[str]:
-    """ "s-{00..02}.{a,b}" -> six names, like a shell. At most 100,000 names.
+def _below(folder: Path, extension: str, problems: list[Problem]) -> list[Path]:
+    """The regular files of a folder, sorted; links that lead outside it are problems."""
+    root, found = folder.resolve(), []
+    for file in sorted(folder.rglob(f"*{extension}")):
+        if not file.is_file():
+            continue
+        if file.is_symlink() and not file.resolve().is_relative_to(root):
+            problems.append(Problem(str(file), "a symbolic link that leads outside the folder"))
+        else:
+            found.append(file)
+    return found
+
+
+def exists(text: str) -> bool:
+    """Whether this is a path to something; what can be no path (too long, a NUL) is none."""
+    try:
+        return os.path.exists(text)
+    except ValueError:
+        return False
+
+
+def named(uri: str, text: str) -> Path:
+    """The path that `text` is, "~" expanded.
 
     Raises:
-        Ssl4rlError: more names than that.
+        Ssl4rlError: it can be none: too long, a NUL, or somebody's home folder who is not known.
     """
-    names, limit = [text], 100_000
-    pattern = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
-    while any(pattern.search(name) for name in names[:1]):
-        expanded = []
-        for name in names:
-            match = pattern.search(name)
-            assert match is not None
-            first, last, listed = match.groups()
-            width = len(first) if first and first.startswith("0") else 0
-            span = range(int(first), int(last) + 1) if first else range(0)
-            if len(span) * len(names) > limit:
-                raise Ssl4rlError(f"{text!r} stands for more than {limit} names")
-            options = listed.split(",") if listed is not None else [f"{number:0{width}}" for number in span]
-            expanded += [name[: match.start()] + option + name[match.end() :] for option in options]
-        names = expanded
+    try:
+        path = Path(text).expanduser()
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return path
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise Ssl4rlError(f"{uri[:200]!r} is no path ({reason.lower()})") from None
+    return path
+
+
+def one_line(text: str) -> str:
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def _matches(uri: str, pattern: Path) -> list[Path]:
+    """The regular files that a glob names, sorted. "**" once is enough for any depth; more multiply the work."""
+    if pattern.parts.count("**") > 1:
+        raise Ssl4rlError(f"{uri[:200]!r} has several '**'; allowed: one")
+    try:
+        return sorted(Path(match) for match in glob.iglob(str(pattern), recursive=True) if os.path.isfile(match))
+    except (re.error, RecursionError):
+        raise Ssl4rlError(f"{uri[:200]!r} is no pattern") from None
+
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_SPAN = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
+
+
+def expand_braces(text: str) -> list[str]:
+    """ "s-{00..02}.{a,b}" -> six names, like a shell; how many is counted before they are made ("names").
+
+    Raises:
+        Ssl4rlError: more names than that, or a span that counts backwards.
+    """
+    names = [text]
+    while inner := _first_braces(names[0]):
+        count = _count(inner)
+        if count * len(names) > limit("names") or count * len(names) * len(names[0]) > _NAMES_BYTES:
+            raise exceeded(one_line(text[:200]), "names")
+        if not count:
+            raise Ssl4rlError(f"{text[:200]!r} counts backwards; allowed: {{first..last}}")
+        options = _options(inner)
+        names = [name.replace(f"{{{inner}}}", option, 1) for name in names for option in options]
     return names
+
+
+def _first_braces(text: str) -> str | None:
+    """What the first pair of braces holds that stands for several names."""
+    inner = (match[1] for match in _BRACES.finditer(text))
+    return next((part for part in inner if "," in part or _SPAN.fullmatch(part)), None)
+
+
+def _count(inner: str) -> int:
+    span = _SPAN.fullmatch(inner)
+    return inner.count(",") + 1 if span is None else max(0, int(span[2]) + 1 - int(span[1]))
+
+
+def _options(inner: str) -> list[str]:
+    span = _SPAN.fullmatch(inner)
+    if span is None:
+        return inner.split(",")
+    width = len(span[1]) if span[1].startswith("0") else 0
+    return [f"{number:0{width}}" for number in range(int(span[1]), int(span[2]) + 1)]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ssl4rl.core.limits import require_regular
 from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.core.uri import missing
 from ssl4rl.vision.photo import FilePhoto
-from ssl4rl.vision.sources.base import SCHEME_OF, PhotoSource, examine
+from ssl4rl.vision.sources.base import SCHEME_OF, PhotoSource, examine, named, one_line
 
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".dib"),
@@ -34,17 +35,18 @@ def open_folder(path: str) -> PhotoSource:
     """
     if not path:
         raise Ssl4rlError("no folder of pictures is named; for example data=photos/ or data=sample:")
-    root = Path(path).expanduser()
+    root = named(path, path)
     if root.is_file():
         raise Ssl4rlError(_not_a_folder(path, root))
     if not root.is_dir():
+        require_regular(path, root)  # says what it is where it is no folder
         raise missing(path, root, "folder ")
     names, problems, others = _walk(root.resolve())
     if not names and not problems:
         raise Ssl4rlError(
             f"folder {path!r} holds no picture ({others} other files); allowed: {', '.join(EXTENSIONS[:12])}..."
         )
-    return examine(path, [FilePhoto(str(root), name) for name in names], problems)
+    return examine(one_line(path), [FilePhoto(str(root.resolve()), name) for name in names], problems)
 
 
 def open_sample(rest: str = "") -> PhotoSource:

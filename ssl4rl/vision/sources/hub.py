@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +10,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ssl4rl.core.limits import require_regular
 from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError, nearest
 from ssl4rl.core.uri import missing, split_options
 from ssl4rl.vision.photo import EncodedPhoto
-from ssl4rl.vision.sources.base import PhotoSource, examine
-from ssl4rl.vision.sources.parquet import cell_length, choose_column, is_list, open_cell, pick
+from ssl4rl.vision.sources.base import PhotoSource, examine, named, one_line
+from ssl4rl.vision.sources.parquet import cell_parts, choose_column, is_list, open_cell, pick
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
@@ -31,7 +33,7 @@ class HubPhoto(EncodedPhoto):
     name: str
 
     def open(self) -> BinaryIO:
-        cell = self.table[self.row][self.column][0].as_py()
+        cell = self.table[self.row][self.column][0]
         return open_cell(cell, self.part, self.roots, self.label)
 
 
@@ -46,17 +48,19 @@ def open_hf(text: str) -> PhotoSource:
     Raises:
         Ssl4rlError: datasets is missing, no such dataset, configuration, split or column, or no usable picture.
     """
-    uri = f"hf:{text}"
+    uri = f"hf:{one_line(text)}"
     name, config, split, column = parse(text)
     try:
         datasets = import_module("datasets")
     except ImportError:
         raise Ssl4rlError("hf: needs the datasets library, which is not installed; pip install datasets") from None
-    local = Path(name).expanduser()
+    local = named(uri, name)
     if not local.is_dir() and (local.exists() or not _HUB_ID.fullmatch(name)):
         raise (
             Ssl4rlError(f"{uri!r} is a file; allowed: a folder or a hub id") if local.exists() else missing(uri, local)
         )
+    if local.is_dir():
+        _require_files(uri, local)
     loaded = _load(datasets, uri, local if local.is_dir() else None, name, config, split)
     dataset = _choose_split(uri, loaded, split)
     pictures = [name for name, feature in dataset.features.items() if _is_image(datasets, feature)]
@@ -68,15 +72,23 @@ def open_hf(text: str) -> PhotoSource:
     several = is_list(schema.field(chosen).type)
     photos = []
     for row in range(len(table)):
-        count = cell_length(table[row][chosen][0]) if several else 1
-        if count == 0:
-            problems.append(Problem(f"row {row + 1}", "no picture"))
-        for part in range(count):
+        for part in cell_parts(f"row {row + 1}", table[row][chosen][0] if several else None, problems):
             label = f"row {row + 1} picture {part + 1}" if part else f"row {row + 1}"
             photos.append(HubPhoto(table, chosen, row, part, roots, label))
     if not photos and not problems:
         raise Ssl4rlError(f"{uri!r} has no rows")
     return examine(uri, photos, problems)
+
+
+def _require_files(uri: str, folder: Path) -> None:
+    """The datasets library opens whatever has the right name.
+
+    Raises:
+        Ssl4rlError: the folder holds something else than regular files: a pipe would be waited for.
+    """
+    for place, _, names in os.walk(folder):
+        for name in names:
+            require_regular(uri, Path(place, name))
 
 
 def parse(text: str) -> tuple[str, str | None, str | None, str | None]:
@@ -87,7 +99,7 @@ def parse(text: str) -> tuple[str, str | None, str | None, str | None]:
     Raises:
         Ssl4rlError: no name, or an unknown option.
     """
-    if Path(text).expanduser().is_dir() and text:
+    if text and named(f"hf:{one_line(text)}", text).is_dir():
         return text, None, None, None
     rest, _, split = text.partition("#")
     rest, options = split_options("hf", rest, ["column"])

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ssl4rl.core.limits import exceeded, limit, open_regular
 from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError, Unusable, nearest
 from ssl4rl.core.uri import split_options
 from ssl4rl.vision.photo import EncodedPhoto
-from ssl4rl.vision.sources.base import PhotoSource, examine, find_files, inside
+from ssl4rl.vision.sources.base import PhotoSource, examine, find_files, one_line
+from ssl4rl.vision.streams import MIB, TooMuch, open_below, regular, too_much
 
 _USUAL = ("image", "images", "img", "picture", "photo", "jpg", "png", "webp", "image_bytes", "bytes")
 """Names of picture columns, the likeliest first."""
@@ -32,7 +34,7 @@ class ParquetPhoto(EncodedPhoto):
     name: str
 
     def open(self) -> BinaryIO:
-        cell = _row_group(self.file, self.group, self.column)[self.row].as_py()
+        cell = _groups.column(self.file, self.group, self.column)[self.row]
         return open_cell(cell, self.part, (str(Path(self.file).parent),), self.label)
 
 
@@ -40,13 +42,14 @@ def open_parquet(text: str) -> PhotoSource:
     """The pictures of parquet files: `parquet:FILE`, a folder of them, a glob or braces, then perhaps `?column=NAME`.
 
     The column may hold encoded pictures (bytes), the {bytes, path} structs of the datasets library, or lists of either;
-    a path without bytes is read beside the file and never outside its folder. Row groups are read whole and the last
-    two are kept: files written in row groups of some hundred pictures are read fastest.
+    a path without bytes is read beside the file and never outside its folder. Row groups are read whole, up to
+    "row_group_mib", and the last two are kept where both fit into that: files written in row groups of some hundred
+    pictures are read fastest.
 
     Raises:
         Ssl4rlError: pyarrow is missing, no such file, no column of pictures or several, or no usable picture.
     """
-    uri = f"parquet:{text}"
+    uri = f"parquet:{one_line(text)}"
     name, options = split_options("parquet", text, ["column"])
     files, problems = find_files("parquet", name, ".parquet")
     photos: list[ParquetPhoto] = []
@@ -61,39 +64,117 @@ def open_parquet(text: str) -> PhotoSource:
 
 
 def _pictures(file: Path, column: str | None, problems: list[Problem]) -> list[ParquetPhoto]:
-    """The pictures of one file in order. Rows without go to `problems`."""
-    with _parquet().ParquetFile(file) as opened:
-        chosen = choose_column(f"parquet:{file}", opened.schema_arrow, column)
+    """The pictures of one file in order. Rows without go to `problems`, and so do row groups that are too large."""
+    with open_regular(f"parquet:{file}", file) as stream, _parquet().ParquetFile(stream) as opened:
+        chosen = choose_column(f"parquet:{one_line(str(file))}", opened.schema_arrow, column)
         several = is_list(opened.schema_arrow.field(chosen).type)
-        groups = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
-    photos = []
+        groups = [opened.metadata.row_group(group) for group in range(opened.num_row_groups)]
+        sizes = [
+            (group.num_rows, sum(part.total_uncompressed_size for part in _chunks(group, chosen))) for group in groups
+        ]
+    if sum(rows for rows, _ in sizes) > limit("pictures"):
+        raise exceeded(f"parquet:{file}", "pictures")
+    photos: list[ParquetPhoto] = []
     first = 1
-    for group, rows in enumerate(groups):
-        cells = _row_group(str(file), group, chosen) if several else None
-        for row in range(rows):
-            name = f"{file.name} row {first + row}"
-            count = cell_length(cells[row]) if cells is not None else 1
-            if count == 0:
-                problems.append(Problem(name, "no picture"))
-            for part in range(count):
-                label = f"{name} picture {part + 1}" if part else name
-                photos.append(ParquetPhoto(str(file), chosen, group, row, part, label))
+    for group, (rows, size_bytes) in enumerate(sizes):
+        where = f"{one_line(file.name)} rows {first} to {first + rows - 1}"
+        try:
+            if size_bytes > limit("row_group_mib") * MIB:
+                raise too_much(f"one row group of {size_bytes // MIB} MiB", "row_group_mib")
+            cells = _groups.column(str(file), group, chosen) if several else None
+        except TooMuch as error:
+            problems.append(Problem(where, str(error)))
+        else:
+            handle = (str(file), chosen, group)
+            for row in range(rows):
+                name = f"{one_line(file.name)} row {first + row}"
+                parts = cell_parts(name, cells[row] if cells is not None else None, problems)
+                photos += [
+                    ParquetPhoto(*handle, row, part, f"{name} picture {part + 1}" if part else name) for part in parts
+                ]
         first += rows
     return photos
 
 
-@lru_cache(maxsize=2)
-def _row_group(file: str, group: int, column: str) -> Any:
-    """One row group's cells, a pyarrow ChunkedArray."""
-    with _parquet().ParquetFile(file) as opened:
-        return opened.read_row_group(group, columns=[column]).column(column)
+def _chunks(group: Any, column: str) -> list[Any]:
+    """What a row group's metadata says of the leaves of a column."""
+    chunks = (group.column(index) for index in range(group.num_columns))
+    return [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] == column]
+
+
+class _RowGroups:
+    """The row groups read last: at most two, and together within "row_group_mib".
+
+    Values are left in the dictionaries that a file may hold them in, where a picture that a million rows repeat takes
+    its room once. One thread reads at a time. That a group is too large is kept too.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[str, int, str], Any] = {}
+
+    def column(self, file: str, group: int, column: str) -> Any:
+        """One row group's cells, a pyarrow ChunkedArray.
+
+        Raises:
+            TooMuch: it is larger than allowed.
+        """
+        key = (file, group, column)
+        with self._lock:
+            found = self._kept.pop(key, None)
+            if found is None:
+                while len(self._kept) > 1 or sum(map(_size, self._kept.values())) > limit("row_group_mib") * MIB // 2:
+                    self._kept.pop(next(iter(self._kept)))
+                try:
+                    found = _read_group(*key)
+                except TooMuch as error:
+                    found = error
+            self._kept[key] = found
+        if isinstance(found, TooMuch):
+            raise found
+        return found
+
+
+_groups = _RowGroups()
+
+
+def _size(kept: Any) -> int:
+    return 0 if isinstance(kept, TooMuch) else int(kept.nbytes)
+
+
+def _read_group(file: str, group: int, column: str) -> Any:
+    parquet, allowed = _parquet(), limit("row_group_mib") * MIB
+    with regular(file) as stream:
+        metadata = parquet.read_metadata(stream)
+        chunks = _chunks(metadata.row_group(group), column)
+        size = sum(chunk.total_uncompressed_size for chunk in chunks)
+        if size > allowed:
+            raise too_much(f"one row group of {size // MIB} MiB", "row_group_mib")
+        stream.seek(0)
+        if any("DELTA_BYTE_ARRAY" in chunk.encodings for chunk in chunks):
+            with parquet.ParquetFile(stream, metadata=metadata, buffer_size=MIB) as opened:
+                return _counted(opened, group, column, max(1, allowed // max(1, size)), allowed)
+        leaves = [chunk.path_in_schema for chunk in chunks if chunk.physical_type == "BYTE_ARRAY"]
+        with parquet.ParquetFile(stream, metadata=metadata, read_dictionary=leaves, buffer_size=MIB) as opened:
+            return opened.read_row_group(group, columns=[column], use_threads=False).column(column)
+
+
+def _counted(opened: Any, group: int, column: str, rows: int, allowed: int) -> Any:
+    """A row group of values that share their beginnings, where any one may be as large as all that is stored."""
+    batches, size = [], 0
+    for batch in opened.iter_batches(min(rows, 1024), [group], [column], use_threads=False):
+        batches.append(batch.column(0))
+        size += batches[-1].nbytes
+        if size > allowed:
+            raise too_much(f"one row group of more than {size // MIB} MiB", "row_group_mib")
+    return import_module("pyarrow").chunked_array(batches)
 
 
 def open_cell(cell: Any, part: int, roots: Sequence[str], label: str) -> BinaryIO:
     """A cell's picture as a stream: bytes, {bytes, path}, or the `part`-th of a list of those.
 
     Args:
-        cell: what the table holds.
+        cell: what the table holds, a pyarrow scalar; of a list only that part is made into Python's.
         part: which of a list.
         roots: the folders outside which no path is followed.
         label: the row, for messages.
@@ -101,9 +182,8 @@ def open_cell(cell: Any, part: int, roots: Sequence[str], label: str) -> BinaryI
     Raises:
         Unusable: nothing is there, or the path leads outside.
     """
-    if isinstance(cell, list):
-        cell = cell[part]
-    data, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
+    value = (cell.values[part] if hasattr(cell, "values") and is_list(cell.type) else cell).as_py()
+    data, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
     if data is not None:
         return io.BytesIO(data)
     if not path:
@@ -111,15 +191,21 @@ def open_cell(cell: Any, part: int, roots: Sequence[str], label: str) -> BinaryI
     reason: Unusable | None = None
     for root in roots:
         try:
-            return inside(Path(root), path).open("rb")
+            return open_below(root, path)
         except Unusable as unusable:
             reason = unusable
     raise Unusable(f"{label}: {reason}")
 
 
-def cell_length(cell: Any) -> int:
-    """How many pictures a list cell (a pyarrow scalar) holds."""
-    return len(cell) if cell.is_valid else 0
+def cell_parts(name: str, cell: Any, problems: list[Problem]) -> range:
+    """Which pictures a row has: 0 alone where `cell` is None (no list), else as many as the list has, if it may."""
+    count = 1 if cell is None else len(cell) if cell.is_valid else 0
+    if count == 0:
+        problems.append(Problem(name, "no picture"))
+    if count > limit("pictures_per_row"):
+        problems.append(Problem(name, str(too_much(f"{count} pictures", "pictures_per_row"))))
+        return range(0)
+    return range(count)
 
 
 def choose_column(uri: str, schema: Any, asked: str | None) -> str:

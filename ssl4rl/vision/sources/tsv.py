@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import binascii
 import io
+import json
+import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
+from ssl4rl.core.limits import exceeded, limit, open_regular
 from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError, Unusable
 from ssl4rl.core.uri import missing
 from ssl4rl.vision.photo import EncodedPhoto, FilePhoto
-from ssl4rl.vision.sources.base import SCHEME_OF, PhotoSource, examine, inside
+from ssl4rl.vision.sources.base import SCHEME_OF, PhotoSource, examine, inside, named, one_line
+from ssl4rl.vision.streams import MIB, regular, too_much
 
 _REFERENCE = 64
 """An `image` cell of at most so many characters is the index of the row that holds the picture (VLMEvalKit's rule)."""
+
+
+_MOST_COLUMNS = _MOST_LINES = 1_000_000
+"""Of one row. Each costs Python a step, so a megabyte of tabs would be dearer than a megabyte of picture."""
+_MOST_PROBLEMS = 1_000_000
+_COMMAS = 16
+"""A list's paths may hold so many commas each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +56,11 @@ class TsvPhoto(EncodedPhoto):
     name: str
 
     def open(self) -> BinaryIO:
-        with Path(self.file).open("rb") as file:
-            file.seek(self.offset)
-            (row,) = records(io.BytesIO(file.read(self.size)))
-        return io.BytesIO(self._decode(_parts(row.fields[self.column])[self.part]))
+        with _one_row:
+            parts = _row_parts(self.file, self.offset, self.size, self.column)
+        if self.part >= len(parts):
+            raise Unusable("the file has changed")
+        return io.BytesIO(self._decode(parts[self.part]))
 
     def _decode(self, text: bytes) -> bytes:
         if text.startswith(b"data:"):
@@ -54,6 +69,21 @@ class TsvPhoto(EncodedPhoto):
             return base64.b64decode(b"".join(text.split()), validate=True)
         except binascii.Error as error:
             raise Unusable(f"{self.label}: broken base64 ({str(error).lower()})") from None
+
+
+_one_row = threading.Lock()
+"""Rows are read by one thread at a time: together the largest ones would not fit into memory."""
+
+
+@lru_cache(maxsize=2)
+def _row_parts(file: str, offset: int, size: int, column: int) -> list[bytes]:
+    """The pictures of one row. Those of the last two rows are kept: one with a thousand is read once, not each time."""
+    with regular(file) as opened:
+        opened.seek(offset)
+        row = next(records(io.BytesIO(opened.read(size))), None)
+    if row is None or column >= len(row.fields):
+        raise Unusable("the file has changed")
+    return parts_of(row.fields[column])
 
 
 def open_tsv(text: str) -> PhotoSource:
@@ -67,20 +97,23 @@ def open_tsv(text: str) -> PhotoSource:
     Raises:
         Ssl4rlError: no such file, neither column in it, or no usable picture.
     """
-    uri = f"tsv:{text}"
-    path = Path(text).expanduser()
+    uri = f"tsv:{one_line(text)}"
+    path = named(uri, text)
     if path.is_dir() or (path.is_file() and SCHEME_OF.get(path.suffix.lower(), "tsv") != "tsv"):
         raise Ssl4rlError(f"{uri!r} is no TSV file; allowed: tsv:FILE.tsv")
-    if not path.is_file():
+    if not path.exists():
         raise missing(uri, path)
-    with path.open("rb") as file:
-        rows = records(file)
-        header = next(rows, Record(0, 0, 0, [])).fields
-        columns = [name.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").strip() for name in header]
-        if "image" not in columns and "image_path" not in columns:
-            shown = ", ".join(columns[:12]) or "nothing"
-            raise Ssl4rlError(f"{uri!r} has no column 'image' or 'image_path'; it has: {shown[:200]}")
-        photos, problems = _photos(path, rows, columns)
+    try:
+        with open_regular(uri, path) as file:
+            rows = records(file, uri)
+            header = next(rows, Record(0, 0, 0, [])).fields
+            columns = [name.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").strip() for name in header]
+            if "image" not in columns and "image_path" not in columns:
+                shown = ", ".join(columns[:12]) or "nothing"
+                raise Ssl4rlError(f"{uri!r} has no column 'image' or 'image_path'; it has: {shown[:200]}")
+            photos, problems = _photos(path, rows, columns)
+    except OSError as error:
+        raise Ssl4rlError(f"{uri!r} cannot be read: {(error.strerror or str(error)).lower()}") from None
     if not photos and not problems:
         raise Ssl4rlError(f"{uri!r} has no rows")
     return examine(uri, photos, problems)
@@ -93,7 +126,12 @@ def _photos(path: Path, rows: Iterator[Record], columns: list[str]) -> tuple[lis
     by_index: dict[bytes, list[EncodedPhoto]] = {}
     problems: list[Problem] = []
     for row in rows:
-        name = f"{path.name} row {row.number}"
+        name = f"{one_line(path.name)} row {row.number}"
+        if len(problems) > _MOST_PROBLEMS:
+            raise Ssl4rlError(
+                f"tsv:{path}: more than {_MOST_PROBLEMS} of its rows cannot be used; "
+                f"first {problems[0].name}: {problems[0].why}"
+            )
         if len(row.fields) != len(columns):
             problems.append(Problem(name, f"has {len(row.fields)} columns, the header {len(columns)}"))
             found.append([])
@@ -101,15 +139,18 @@ def _photos(path: Path, rows: Iterator[Record], columns: list[str]) -> tuple[lis
         cell = row.fields[at["image"]].strip() if "image" in at else b""
         paths = row.fields[at["image_path"]].strip() if "image_path" in at else b""
         here: list[EncodedPhoto] | bytes = []
-        if len(cell) > _REFERENCE:
-            parts = range(len(_parts(cell)))
-            here = [TsvPhoto(str(path), row.offset, row.size, at["image"], part, _name(name, part)) for part in parts]
-        elif paths:
-            here = _files(path, name, _parts(paths), problems)
-        elif cell:
-            here = cell
-        else:
-            problems.append(Problem(name, "no picture"))
+        try:
+            if len(cell) > _REFERENCE:
+                at_row, column = (str(path), row.offset, row.size), at["image"]
+                here = [TsvPhoto(*at_row, column, part, _name(name, part)) for part in range(len(parts_of(cell)))]
+            elif paths:
+                here = _files(path, name, parts_of(paths), problems)
+            elif cell:
+                here = cell
+            else:
+                problems.append(Problem(name, "no picture"))
+        except Unusable as unusable:
+            problems.append(Problem(name, str(unusable)))
         found.append(here)
         if "index" in at and isinstance(here, list):
             by_index.setdefault(row.fields[at["index"]].strip(), here)
@@ -119,10 +160,14 @@ def _photos(path: Path, rows: Iterator[Record], columns: list[str]) -> tuple[lis
             target = by_index.get(here)
             if target is None:
                 shown = here.decode("utf-8", "replace")
-                problems.append(Problem(f"{path.name} row {number}", f"refers to row {shown!r}, which has no picture"))
+                problems.append(
+                    Problem(f"{one_line(path.name)} row {number}", f"refers to row {shown!r}, which has no picture")
+                )
             photos += target or []
         else:
             photos += here
+        if len(photos) > limit("pictures"):
+            raise exceeded(f"tsv:{path}", "pictures")
     return photos, problems
 
 
@@ -133,7 +178,7 @@ def _name(row: str, part: int) -> str:
 def _files(tsv: Path, row: str, paths: list[bytes], problems: list[Problem]) -> list[EncodedPhoto]:
     files: list[EncodedPhoto] = []
     for path in paths:
-        relative = path.decode("utf-8", "replace")
+        relative = path.decode("utf-8", "surrogateescape")
         try:
             inside(tsv.parent, relative)
         except Unusable as unusable:
@@ -143,28 +188,82 @@ def _files(tsv: Path, row: str, paths: list[bytes], problems: list[Problem]) -> 
     return files
 
 
-def _parts(cell: bytes) -> list[bytes]:
-    """One value, or the values of a list written as JSON or Python writes it. Base64 holds no comma and no quote."""
+def parts_of(cell: bytes) -> list[bytes]:
+    """One value, or the values of a list written as JSON or as Python writes it, or bare base64 between commas.
+
+    Raises:
+        Unusable: more values than are allowed, or a JSON list of something else than texts.
+    """
     cell = cell.strip()
     if not (cell.startswith(b"[") and cell.endswith(b"]")):
         return [cell]
-    return [part.strip().strip(b"\"'") for part in cell[1:-1].split(b",") if part.strip()]
+    most = limit("pictures_per_row")
+    if cell.count(b",") > _COMMAS * most:  # before a list is made of them
+        raise too_much("a list of very many", "pictures_per_row")
+    values = _json_list(cell)
+    if values is None:
+        values = _python_list(cell)
+    if values is None:
+        values = [part.strip().strip(b"\"'") for part in cell[1:-1].split(b",") if part.strip()]
+    if len(values) > most:
+        raise too_much(f"{len(values)} pictures", "pictures_per_row")
+    return values
 
 
-def records(file: BinaryIO) -> Iterator[Record]:
+def _json_list(cell: bytes) -> list[bytes] | None:
+    """The texts of a JSON list, None where it is no JSON."""
+    try:
+        values = json.loads(cell)
+    except (ValueError, RecursionError):
+        return None
+    if not all(isinstance(value, str) for value in values):
+        raise Unusable("its list holds something else than texts")
+    return [value.encode("utf-8", "surrogatepass") for value in values]
+
+
+def _python_list(cell: bytes) -> list[bytes] | None:
+    """The texts of a list as Python writes it, None where it is none."""
+    values: list[bytes] = []
+    at, end = 1, len(cell) - 1
+    while at < end:
+        match = _PYTHON_TEXT.match(cell, at, end)
+        if match is None:
+            return values if not cell[at:end].strip() else None
+        text = match[1]
+        try:
+            values.append(
+                ast.literal_eval(text.decode()).encode("utf-8", "surrogatepass") if b"\\" in text else text[1:-1]
+            )
+        except (ValueError, SyntaxError):
+            return None
+        at = match.end()
+    return values
+
+
+_PYTHON_TEXT = re.compile(rb"""\s*('[^'\\]*(?:\\.[^'\\]*)*'|"[^"\\]*(?:\\.[^"\\]*)*")\s*(?:,|\Z)""", re.DOTALL)
+
+
+def records(file: BinaryIO, uri: str = "tsv:") -> Iterator[Record]:
     """The rows of a TSV, header included (as number 0), with quoting as pandas and Excel write it.
 
     Python's csv module would do but for its limit on a field's length, which only a global setting lifts.
+
+    Raises:
+        Ssl4rlError: a row longer than "row_mib", or one of very many columns or lines.
     """
-    offset = number = 0
+    longest = limit("row_mib") * MIB
+    offset = number = start = lines = 0
     fields: list[bytes] = []
     open_field: list[bytes] = []  # the pieces of a quoted field that is not closed yet
-    start = 0
-    for line in file:
-        offset += len(line)
+    while line := file.readline(longest + 1):
+        offset, lines = offset + len(line), lines + 1
         if not open_field and not line.strip():
-            start = offset
+            start, lines = offset, 0
             continue
+        if offset - start > longest:
+            raise exceeded(uri, "row_mib", f"row {number}")
+        if line.count(b"\t") + len(fields) > _MOST_COLUMNS or lines > _MOST_LINES:
+            raise Ssl4rlError(f"{uri!r}: row {number} has more than {_MOST_COLUMNS} columns or lines; is it a TSV?")
         for position, piece in enumerate(line.rstrip(b"\r\n").split(b"\t")):
             if open_field:
                 open_field += [b"\t" if position else b"\n", piece]
@@ -177,7 +276,7 @@ def records(file: BinaryIO) -> Iterator[Record]:
                 fields.append(_unquote(piece))
         if not open_field:
             yield Record(number, start, offset - start, fields)
-            fields, start, number = [], offset, number + 1
+            fields, start, number, lines = [], offset, number + 1, 0
     if open_field:
         yield Record(number, start, offset - start, [*fields, b"".join(open_field)])
 

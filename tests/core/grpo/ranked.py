@@ -74,7 +74,7 @@ def main(out: Path, shard: str = "none") -> None:
         Trainer._batch, Trainer.sample = batch, sample  # type: ignore[method-assign]
         torch.nn.utils.clip_grad_norm_ = clip
     name = f"rank{os.environ.get('RANK', '0')}"
-    kept = trainers[0].optimizer.state.values()
+    kept = trainers[0].learner.optimizer.state.values()
     elements = sum(one[name].numel() for one in kept for name in ("exp_avg", "exp_avg_sq"))
     record = {"said": said, "computed": computed, "sizes": sizes, "state_elements": elements}
     (out / f"{name}.json").write_text(json.dumps(record))

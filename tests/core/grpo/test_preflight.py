@@ -16,7 +16,8 @@ from ssl4rl.core.grpo.logps import attention
 from ssl4rl.core.grpo.logps import prefix as prefix_module
 from ssl4rl.core.grpo.logps.layout import layout
 from ssl4rl.core.grpo.logps.prefix import shared_logps, unshared_logps
-from ssl4rl.core.grpo.preflight import gradient_difference, preflight, why_unshareable
+from ssl4rl.core.grpo.logps.structure import why_unshareable
+from ssl4rl.core.grpo.preflight import gradient_difference, preflight
 from tests.core.grpo.cases import differences, gradients, groups_of, load, plain_logps
 from tests.core.grpo.runs import recipe, resumed, run, run_until, same
 from tests.tiny_models import SHAREABLE_TEXT, SHAREABLE_VISION, UNSHAREABLE_TEXT, UNSHAREABLE_VISION

@@ -17,6 +17,7 @@ import yaml
 from ssl4rl.core.grpo.logps.attention import COPYING
 from ssl4rl.core.grpo.opening import open_run
 from ssl4rl.core.grpo.ranks import ALONE, Ranks, open_ranks
+from ssl4rl.core.grpo.sampling.backend import Native
 from ssl4rl.core.types import Ssl4rlError
 from tests.core.grpo import ranked
 from tests.core.grpo.runs import metrics, recipe, resumed, run, same, under_way, weights
@@ -170,8 +171,10 @@ def test_all_ranks_take_the_attention_that_the_first_found(tmp_path: Path) -> No
     opened = open_run(recipe(tmp_path), Second(1, 2), "cpu", said.append, lambda run, ranks: None)
     text = opened.trainer.policy.model.config.get_text_config(decoder=True)
     assert text._attn_implementation == COPYING
-    assert opened.trainer.shared
-    assert opened.trainer.static
+    assert opened.trainer.learner.shared
+    assert isinstance(opened.trainer.backend, Native)
+    assert opened.trainer.backend.shared
+    assert opened.trainer.backend.static
 
 
 def recipe_file(folder: Path, **train: Any) -> Path:

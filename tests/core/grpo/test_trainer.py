@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -21,6 +22,7 @@ from ssl4rl.core.grpo.record.run_dir import RunDir
 from ssl4rl.core.grpo.sampling.sampled import Rollouts
 from ssl4rl.core.grpo.stream import Prompt
 from ssl4rl.core.grpo.trainer import Trainer
+from ssl4rl.core.grpo.update.learner import Learner
 from ssl4rl.core.grpo.update.loss import KINDS
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
@@ -43,21 +45,24 @@ def policy() -> Policy:
 def with_settings(trainer: Trainer, **sections: Any) -> None:
     """Replaces settings of a trainer that is under way."""
     changes = {name: getattr(trainer.recipe, name).model_copy(update=value) for name, value in sections.items()}
-    trainer.recipe = trainer.recipe.model_copy(update=changes)
+    now = trainer.recipe = trainer.recipe.model_copy(update=changes)
+    learner = trainer.learner
+    learner.grpo, learner.optim, learner.sampling = now.grpo, now.optim, now.sampling
+    learner.row_tokens = now.train.tokens_per_microbatch
 
 
 def gradients(trainer: Trainer, rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """What each of the step's updates would apply, one flat vector an update; no update moves the weights."""
     seen: list[Tensor] = []
 
-    def look(self: Trainer, lr: float) -> float:
+    def look(self: Learner, lr: float) -> float:
         flat = [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in self.parameters]
         seen.append(torch.cat(flat))
         self.optimizer.zero_grad()
         return 0.0
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_update", look)
+        patch.setattr(Learner, "update", look)
         trainer._learn(rollouts, 1e-3)
     return seen
 
@@ -66,7 +71,7 @@ def move(trainer: Trainer) -> None:
     """Moves the policy off its reference, so that the KL term has a gradient."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for p in trainer.parameters:
+        for p in trainer.learner.parameters:
             p.add_(0.02 * torch.randn(p.shape, generator=generator))
 
 
@@ -108,11 +113,11 @@ def test_groups_without_variance_change_nothing(
 
 def test_a_step_without_any_variance_moves_nothing(tmp_path: Path, policy: Policy) -> None:
     t = trainer(tmp_path, policy)
-    before = [p.clone() for p in t.parameters]
+    before = [p.clone() for p in t.learner.parameters]
     flat = torch.full((4, 3), 1.1)  # not a float32 number: its mean over 3 is off by rounding
     stats, norm = t._learn(replace(t.sample(t.stream.take(4)), reward_PG=flat), 1e-3)
     assert (stats.loss, norm) == (0.0, 0.0)
-    assert all(torch.equal(a, b) for a, b in zip(before, t.parameters, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, t.learner.parameters, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +144,7 @@ def test_groups_without_variance_are_refilled(
         rewards = [[1.0, 0.5, 0.0] if prompt.index in varied else [0.5] * 3 for prompt in prompts]
         return replace(sample(self, prompts), reward_PG=torch.tensor(rewards))
 
-    before = [p.clone() for p in t.parameters]
+    before = [p.clone() for p in t.learner.parameters]
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "sample", rewarded)
         metrics, rollouts = t.run_step()
@@ -152,7 +157,7 @@ def test_groups_without_variance_are_refilled(
     refilled = sum(index >= 4 for index in used)
     assert counted == {"sampled": sampled, "dropped": sampled - useful, "groups": len(used), "refilled": refilled}
     assert metrics["zero_variance"] == round(1 - useful / sampled, 6)
-    assert all(torch.equal(a, b) for a, b in zip(before, t.parameters, strict=True)) == (not used)
+    assert all(torch.equal(a, b) for a, b in zip(before, t.learner.parameters, strict=True)) == (not used)
 
 
 @pytest.mark.parametrize("scale", ["group", "batch"])
@@ -188,7 +193,7 @@ def test_the_gradient_goes_uphill(tmp_path: Path, policy: Policy) -> None:
     """One plain step raises the log-probs of what was rewarded and lowers those of the rest."""
     t = trainer(tmp_path, policy, group_size=2)
     rollouts = replace(t.sample(t.stream.take(4)), reward_PG=torch.tensor([[1.0, 0.0]] * 4))
-    t.optimizer = torch.optim.SGD(t.parameters, lr=0.05)  # type: ignore[assignment]
+    t.learner.optimizer = torch.optim.SGD(t.learner.parameters, lr=0.05)  # type: ignore[assignment]
 
     def scores() -> Tensor:
         pairs = zip(rollouts.prompts, rollouts.completions, strict=True)
@@ -202,14 +207,60 @@ def test_the_gradient_goes_uphill(tmp_path: Path, policy: Policy) -> None:
     assert after[0] - after[1] > before[0] - before[1] + 1e-3
 
 
-def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path: Path, policy: Policy) -> None:
+def test_a_gradient_that_is_not_finite_changes_nothing(tmp_path: Path, policy: Policy) -> None:
     t = trainer(tmp_path, policy)
-    before = [p.clone() for p in t.parameters]
+    before = [p.clone() for p in t.learner.parameters]
     rewards = REWARDS.clone()
     rewards[0, 0] = torch.inf
-    with pytest.raises(Ssl4rlError, match="step 1: the gradient is not finite"):
-        t._learn(replace(t.sample(t.stream.take(4)), reward_PG=rewards), 1e-3)
-    assert all(torch.equal(a, b) for a, b in zip(before, t.parameters, strict=True))
+    _, norm = t._learn(replace(t.sample(t.stream.take(4)), reward_PG=rewards), 1e-3)
+    assert math.isnan(norm)
+    assert t.learner.skipped == 1
+    assert all(torch.equal(a, b) for a, b in zip(before, t.learner.parameters, strict=True))
+    assert not t.learner.optimizer.state
+    assert all(p.grad is None for p in t.learner.parameters)
+
+
+def spoilt(updates: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """At these updates, counted from 1, one number of the gradient is infinite."""
+    update, done = Learner.update, []
+
+    def spoil(self: Learner, lr: float) -> float:
+        done.append(lr)
+        if len(done) in updates:
+            next(p.grad for p in self.parameters if p.grad is not None).flatten()[0] = torch.inf
+        return update(self, lr)
+
+    monkeypatch.setattr(Learner, "update", spoil)
+
+
+def test_a_step_whose_gradient_is_not_finite_is_skipped_and_its_keys_are_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoilt({2}, monkeypatch)
+    settings = recipe(tmp_path, warmup={"rehearsal": 0.1})
+    said = run(settings)
+    (line,) = (line for line in said if line.startswith("step 2: "))
+    assert line == (
+        "step 2: the gradient is not finite, so the weights are left as they are; its prompts: vision/rotation@1[90deg,"
+        "image_px=32,original=false] seed=0 index=2 attempt=0 and 1 more, in metrics.jsonl"
+    )
+    steps = {record["step"]: record for record in metrics(settings.folder) if record["phase"] == "train"}
+    assert [step for step, record in steps.items() if "skipped" in record] == [2]
+    assert (steps[2]["skipped"], len(steps[2]["skipped_keys"]), steps[2]["grad_norm"]) == (1, 2, None)
+
+
+def test_too_many_bad_steps_end_the_run_with_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A good one in between starts the count anew."""
+    length = {"steps": 9, "checkpoint_every": 100}
+    settings = recipe(tmp_path, optim={"max_bad_steps": 2}, warmup={"rehearsal": 0.1}, train=length)
+    with monkeypatch.context() as patch:
+        spoilt({1, 3, 5, 6}, patch)
+        with pytest.raises(Ssl4rlError, match=r"^step 6: the gradient was not finite in 2 steps in a row"):
+            run(settings)
+    assert [path.name for path in (settings.folder / "checkpoints").iterdir()] == ["step_000006"]
+    said = run(resumed(settings))
+    assert f"resuming {settings.folder} after step 6" in said
+    assert [record["step"] for record in metrics(settings.folder) if record["phase"] == "train"] == [*range(1, 10)]
 
 
 @pytest.mark.parametrize("kind", ["gemma3", "mistral_window", "mamba"])

@@ -62,14 +62,14 @@ def cases(all_of_them: list[tuple[str, ...]], quick: Sequence[tuple[str, ...]]) 
 
 @pytest.mark.parametrize(("task", "level", "family"), cases(PLANTED, [PLANTED[0], *PLANTED[3:7], PLANTED[8]]))
 def test_a_planted_leak_is_found_and_named(task: str, level: str, family: str) -> None:
-    (found,) = audits.audit(f"{LEAKY}:{task}", level=level, n=N, twin=family in audits.CONTENT)
-    assert family in [row.family for row in found.leaks], audits.to_text([found])
+    (found,) = audits.audit(f"{LEAKY}:{task}", level=level, n=N, twin=family in audits.CONTENT).levels
+    assert family in [row.family for row in found.leaks], str(audits.Audited((found,)))
 
 
 @pytest.mark.parametrize(("task", "level"), cases(HONEST, HONEST[1:4]))
 def test_an_honest_task_passes(task: str, level: str) -> None:
-    (found,) = audits.audit(task, level=level, n=N)
-    assert found.leaks == [], audits.to_text([found])
+    (found,) = audits.audit(task, level=level, n=N).levels
+    assert found.leaks == [], str(audits.Audited((found,)))
 
 
 def every_level() -> list[tuple[str, ...]]:
@@ -83,8 +83,8 @@ def every_level() -> list[tuple[str, ...]]:
 
 def assert_no_leak(name: str, level: str, data: str | None, n: int) -> None:
     text = f"{level},{SMALL[name]}" if name in SMALL else level
-    (found,) = audits.audit(name, data, text, n)
-    assert found.leaks == [], audits.to_text([found])
+    (found,) = audits.audit(name, data, text, n=n).levels
+    assert found.leaks == [], str(audits.Audited((found,)))
 
 
 @pytest.mark.parametrize(("name", "level"), [("vision/rotation", "90deg")])

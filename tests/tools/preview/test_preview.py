@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ssl4rl import Ssl4rlError
-from ssl4rl.tools.preview import page as preview_page
-from ssl4rl.tools.preview import preview
+from ssl4rl import Ssl4rlError, preview
 from ssl4rl.tools.preview.replies import lookup, sample_replies
 from tests.fakes import FAKES
 from tests.pages import Page
@@ -19,7 +17,7 @@ LETTER, PAIR, PICTURE = (f"{FAKES}:{name}" for name in ("letter", "pair", "pictu
 
 
 def test_json_names() -> None:
-    record = json.loads(preview.to_json(preview.collect(PICTURE, n=3, seed=5)))
+    record = preview(PICTURE, n=3, seed=5).to_json()
     assert list(record) == [
         *(
             "task",
@@ -27,6 +25,7 @@ def test_json_names() -> None:
             "level",
             "params",
             "data",
+            "taken",
             "split",
             "seed",
             "style",
@@ -47,24 +46,24 @@ def test_json_names() -> None:
 
 
 def test_text() -> None:
-    text = preview.to_text(preview.collect(PICTURE, n=2))
+    text = str(preview(PICTURE, n=2))
     assert text.startswith("fakes/picture@1  four  many:60 (train), seed 0\n")
     assert "Grey:<image 8x16>\nsound of 7 <i>Hz</i>\n<script>x</script> Which?" in text
     assert re.search(r"answer: [0-3]   chance: 0\.25", text)
 
 
 def test_unusable_draws_are_counted() -> None:
-    shown = preview.collect(PAIR, n=20)
+    shown = preview(PAIR, n=20)
     count = shown.rejected["bad luck"]
     assert count > 0
-    assert json.loads(preview.to_json(shown))["unusable_draws"] == {"bad luck": count}
-    assert f"unusable draws: bad luck ({count}x)" in preview.to_text(shown)
-    assert f"{count} of {20 + count} draws could not be used" in preview_page.render(shown)
+    assert shown.to_json()["unusable_draws"] == {"bad luck": count}
+    assert f"unusable draws: bad luck ({count}x)" in str(shown)
+    assert f"{count} of {20 + count} draws could not be used" in shown.page()
 
 
 @pytest.fixture
 def page() -> Page:
-    return Page(preview_page.render(preview.collect(PICTURE, n=4, data=WORDS, split="all")))
+    return Page(preview(PICTURE, n=4, data=WORDS, split="all").page())
 
 
 def test_the_page_is_whole_and_needs_nothing_else(page: Page) -> None:
@@ -98,7 +97,7 @@ def test_pictures_are_the_models_own_pixels_shown_larger(page: Page) -> None:
 def test_drawings_are_pictures_beside_the_prompt(page: Page) -> None:
     sources = [image["src"] or "" for image in page.all("img") if "drawing" in (image["alt"] or "")]
     drawn = [base64.b64decode(source.removeprefix("data:image/svg+xml;base64,")).decode() for source in sources]
-    answers = [example.answer for example in preview.collect(PICTURE, n=4, data=WORDS, split="all").examples]
+    answers = [example.answer for example in preview(PICTURE, n=4, data=WORDS, split="all").examples]
     assert [re.findall('width="([0-9]+)"', text) for text in drawn] == [
         [width] for answer in answers for width in (str(10 + answer), "99")
     ]
@@ -106,7 +105,7 @@ def test_drawings_are_pictures_beside_the_prompt(page: Page) -> None:
 
 
 def test_tasks_without_drawings_have_none() -> None:
-    assert "drawing" not in re.sub(r"(?s)<style>.*?</style>", "", preview_page.render(preview.collect(LETTER, n=1)))
+    assert "drawing" not in re.sub(r"(?s)<style>.*?</style>", "", preview(LETTER, n=1).page())
 
 
 def test_replies_to_try(page: Page) -> None:
@@ -117,11 +116,11 @@ def test_replies_to_try(page: Page) -> None:
 
 
 def test_sample_replies_cover_the_verdicts() -> None:
-    data = preview.collect(LETTER, n=1, level="hard").data
+    data = preview(LETTER, n=1, level="hard").data
     replies = sample_replies(data, data[0])
     kinds = {reply.kind: reply.score.verdict for reply in replies}
     expected = {"right": "correct", "wrong": "wrong", "other spelling": "correct", "two answers": "unparsed"}
-    expected |= {"no tags": "unparsed", "empty tags": "unparsed", "tag left open": "unparsed"}
+    expected |= {"no tags": "unparsed", "empty tags": "unparsed", "tag left open": "correct"}
     expected |= {
         "only in the reasoning": "unparsed",
         "cut off at the limit": "truncated",
@@ -134,4 +133,4 @@ def test_sample_replies_cover_the_verdicts() -> None:
 
 def test_a_page_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     with pytest.raises(Ssl4rlError, match=r"cannot write '.*/none/page.html': No such file or directory"):
-        preview_page.write(preview.collect(LETTER, n=1), str(tmp_path / "none" / "page.html"))
+        preview(LETTER, n=1).save(tmp_path / "none" / "page.html")

@@ -11,8 +11,10 @@ import yaml
 
 from ssl4rl import Ssl4rlError, cli
 from ssl4rl.core.recipe import make_recipe
+from ssl4rl.tools import asked
 from ssl4rl.tools.probe import probe
 from ssl4rl.tools.probe.advice import Row, advise, hints, recipe_lines
+from ssl4rl.tools.probe.measure import clustered
 from tests.core.grpo.runs import recipe, run
 from tests.fakes import FAKES
 from tests.pages import Page
@@ -36,7 +38,7 @@ def row(level: str = "easy", task: str = "a/task", **values: Any) -> Row:
     ],
 )
 def test_intervals_are_over_prompts(rates: list[float], interval: tuple[float, float]) -> None:
-    assert probe.clustered(rates, 8) == pytest.approx(interval, abs=6e-4)
+    assert clustered(rates, 8) == pytest.approx(interval, abs=6e-4)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ def test_what_a_source_or_a_model_cannot_serve_is_listed() -> None:
     found = probe.probe("embedded:tiny_vlm", [LETTER], level="hard", max_tokens=5, **SETTINGS)
     assert [row.level for row in found.rows] == ["hard"]
     assert found.rows[0].why.startswith("3 of 3 prompts are longer than 5 tokens (the longest: ")
-    assert "not measured:\n  fakes/letter@1[hard]: 3 of 3 prompts" in probe.to_text(found)
+    assert "not measured:\n  fakes/letter@1[hard]: 3 of 3 prompts" in str(found)
     assert found.recipe == ""
 
 
@@ -187,8 +189,8 @@ def test_the_command_and_its_page(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_help_needs_no_torch(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    find = cli.find_spec
-    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "torch" else find(name))
+    find = asked.find_spec
+    monkeypatch.setattr(asked, "find_spec", lambda name: None if name == "torch" else find(name))
     assert cli.run(["probe", "--help"]) == 0
     assert "Completions of each example" in capsys.readouterr().out
     assert cli.run(["probe", "x"]) == 2

@@ -94,7 +94,7 @@ def make_run(folder: Path, tasks: tuple[str, ...] = ("picture",), finished: bool
 
 
 def page_of(*folders: Path, out: Path | None = None) -> Page:
-    return Page(report.write_report(folders, out).read_text())
+    return Page(report.report(folders, out).file.read_text())
 
 
 def words_of(folder: Path) -> str:
@@ -217,7 +217,7 @@ def test_a_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     one = make_run(tmp_path / "one", optim={"lr": 0.5})
     two = make_run(tmp_path / "two", tasks=("picture", "letter"), finished=False)
-    path = report.write_report([one, two])
+    path = report.report([one, two]).file
     assert path == Path("report.html")
     text = words_of(tmp_path)
     for words in (
@@ -231,7 +231,7 @@ def test_a_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         assert words in text
     assert not (one / "report.html").exists()
-    again = report.write_report([one, one], tmp_path / "same.html")
+    again = report.report([one, one], tmp_path / "same.html").file
     assert again == tmp_path / "same.html"
     assert "All runs have the same recipe." in again.read_text()
 
@@ -239,7 +239,9 @@ def test_a_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_curve_is_a_picture(tmp_path: Path) -> None:
     one, two = make_run(tmp_path / "$_$" / "one"), make_run(tmp_path / "_" / "one")
     for folders in ([one], [one, two]):
-        with Image.open(report.write_curve(folders, tmp_path / "curve.png")) as picture:
+        with Image.open(
+            report.write_curve([read_run(folder) for folder in folders], tmp_path / "curve.png")
+        ) as picture:
             assert picture.size == (1120, 640)
 
 
@@ -247,14 +249,14 @@ def test_without_matplotlib_there_is_one_line(tmp_path: Path, monkeypatch: pytes
     folder = make_run(tmp_path / "one")
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(Ssl4rlError, match=r"needs matplotlib; pip install 'ssl4rl\[report\]'"):
-        report.write_curve([folder], tmp_path / "curve.png")
+        report.write_curve([read_run(folder)], tmp_path / "curve.png")
 
 
 def test_a_curve_needs_an_evaluation(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "one", finished=False)
     (folder / "metrics.jsonl").write_text("")
     with pytest.raises(Ssl4rlError, match="nothing was evaluated yet"):
-        report.write_curve([folder], tmp_path / "curve.png")
+        report.write_curve([read_run(folder)], tmp_path / "curve.png")
     assert "Unfinished: nothing was logged yet." in page_of(folder).text
 
 
@@ -295,9 +297,9 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
     with pytest.raises(Ssl4rlError, match=r"no run directory: it holds none of recipe\.yaml, metrics\.jsonl"):
         read_run(tmp_path)
     with pytest.raises(Ssl4rlError, match="name at least one run directory"):
-        report.write_report([])
+        report.report([])
     with pytest.raises(Ssl4rlError, match=r"cannot write '/no/x\.html'"):
-        report.write_report([tmp_path / "first"], "/no/x.html")
+        report.report([tmp_path / "first"], "/no/x.html")
 
 
 def test_a_report_needs_no_torch(tmp_path: Path) -> None:

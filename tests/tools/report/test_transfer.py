@@ -10,12 +10,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from ssl4rl import Ssl4rlError, cli
+from ssl4rl import Ssl4rlError, cli, evaluate
 from ssl4rl.core import registry
-from ssl4rl.tools import evaluate_model
+from ssl4rl.core.grpo.model.policy import load_policy
 from ssl4rl.tools.report.transfer import Column, transfer
 from ssl4rl.tools.run_log import read_run
-from tests.tools.test_report import make_run, page_of, words_of
+from tests.tools.report.test_report import make_run, page_of, words_of
 
 NASTY = "<script>alert(1)</script>"
 
@@ -145,7 +145,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_can_keep_the_policy_as_it_was_before_grpo(run_folder: Path) -> None:
     start, final = (load_file(run_folder / name / "model.safetensors") for name in ("start", "final"))
-    fresh = evaluate_model.load_policy("embedded:tiny_vlm").model.state_dict()
+    fresh = load_policy("embedded:tiny_vlm").model.state_dict()
     moved = [name for name in start if not torch.equal(start[name], final[name])]
     warmed = [name for name in start if not torch.equal(start[name], fresh[name])]
     assert moved
@@ -191,8 +191,8 @@ def test_eval_saves_what_it_measures_into_the_run(run_folder: Path, capsys: pyte
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["embedded:tiny_vlm", "--save"], "--save: 'embedded:tiny_vlm' is not in a run's folder"),
-        (["embedded:tiny_vlm", "--before"], "--before: 'embedded:tiny_vlm' is not in a run's folder"),
+        (["embedded:tiny_vlm", "--save"], "save: 'embedded:tiny_vlm' is not in a run's folder"),
+        (["embedded:tiny_vlm", "--before"], "before: 'embedded:tiny_vlm' is not in a run's folder"),
         (
             ["embedded:tiny_vlm", "--task", "vision/jigsaw@777[2x2]"],
             "'vision/jigsaw@777[2x2]': got version 777; allowed: ",
@@ -213,4 +213,4 @@ def test_an_evals_file_that_cannot_be_written(run_folder: Path, tmp_path: Path) 
     (copy / "evals.jsonl").unlink(missing_ok=True)
     (copy / "evals.jsonl").mkdir()
     with pytest.raises(Ssl4rlError, match=r"cannot write '.*evals\.jsonl'"):
-        evaluate_model.evaluate_model(str(copy), ["vision/rotation"], data="scenes:", n=1, save=True)
+        evaluate(copy, ["vision/rotation"], data="scenes:", n=1, save=True)

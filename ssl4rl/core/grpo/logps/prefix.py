@@ -13,7 +13,7 @@ Equal completions of a prompt, common where answers are short, are computed once
 one is the sum over its repeats (``Group.distinct``).
 
 Tokens through the layers fall from G (L + C) to L + U C for U different completions. Both functions return the same
-numbers and gradients up to rounding for models that ``preflight.why_unshareable`` accepts; for the others only
+numbers and gradients up to rounding for models that ``structure.why_unshareable`` accepts; for the others only
 ``unshared_logps`` is right.
 """
 
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.weak import WeakTensorKeyDictionary
 from transformers import PreTrainedModel
 
 from ssl4rl.core.grpo.logps.attention import install
@@ -133,7 +134,7 @@ def shared_logps(
         raise ValueError(f"image_features has {len(features)} entries for {len(groups)} groups")
     parts = [
         _row_logps(inner, groups[row], features[row], temperature=temperature, entropy=entropy)
-        for row in _rows(groups, row_tokens)
+        for row in rows_of(groups, row_tokens)
     ]
     logp_N, entropy_N = (torch.cat(values) if values[0] is not None else None for values in zip(*parts, strict=True))
     return _padded(groups, logp_N, entropy_N)
@@ -195,7 +196,7 @@ def _features(inner: PreTrainedModel, groups: Sequence[Group]) -> list[ImageFeat
     return [next(made) if group.features is None else group.features for group in groups]
 
 
-def _rows(groups: Sequence[Group], row_tokens: int) -> Iterator[slice]:
+def rows_of(groups: Sequence[Group], row_tokens: int) -> Iterator[slice]:
     """Consecutive groups of at most ``row_tokens`` tokens together, or a single larger one."""
     first = total = 0
     for p, group in enumerate(groups):
@@ -261,8 +262,22 @@ def _row_positions(inner: PreTrainedModel, groups: Sequence[Group]) -> Tensor:
     return position_AS if len(position_AS) == 1 else position_AS.unsqueeze(1)
 
 
+_positions: MutableMapping[Tensor, tuple[Any, torch.device, Tensor]] = WeakTensorKeyDictionary()
+
+
 def prompt_positions(inner: PreTrainedModel, prompt_ids: Tensor, media: Mapping[str, Tensor]) -> Tensor:
-    """Positions of one prompt's tokens: long [1, L], or [3, L] (time, height, width) under M-RoPE."""
+    """Positions of one prompt's tokens: long [1, L], or [3, L] (time, height, width) under M-RoPE.
+
+    Worked out once a prompt, by the identity of its ``prompt_ids``: under M-RoPE a GPU would be waited for each time.
+    """
+    config, device, found_AL = _positions.get(prompt_ids, (None, None, prompt_ids))
+    if config is not inner.config or device != inner.device:
+        found_AL = _worked_out_positions(inner, prompt_ids, media)
+        _positions[prompt_ids] = inner.config, inner.device, found_AL
+    return found_AL
+
+
+def _worked_out_positions(inner: PreTrainedModel, prompt_ids: Tensor, media: Mapping[str, Tensor]) -> Tensor:
     base, L = inner.base_model, len(prompt_ids)
     if not hasattr(base, "get_rope_index"):
         return torch.arange(L, device=inner.device).unsqueeze(0)

@@ -5,30 +5,54 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 
+from ssl4rl.core import registry
+from ssl4rl.core.grpo.model.adapters import adapter_config, check_adapter, check_targets
 from ssl4rl.core.grpo.model.pretrained import (
-    EMBEDDED,
     Lora,
-    adapter_base,
     device_named,
     is_adapter,
     load_model,
     prepare,
+    takes_pictures,
     with_adapter,
 )
-from ssl4rl.core.grpo.model.processors import has_processor, load_processor, original_files, save_processor
-from ssl4rl.core.prompt import messages
-from ssl4rl.core.types import Example, Ssl4rlError
+from ssl4rl.core.grpo.model.processors import (
+    check_options,
+    has_processor,
+    load_processor,
+    original_files,
+    save_processor,
+)
+from ssl4rl.core.grpo.model.templates import check_template, written
+from ssl4rl.core.prompt import left_to_write, messages, opening
+from ssl4rl.core.types import Example, Ssl4rlError, shortened
 
 _PROCESSOR_ARGUMENT = {"image": "images", "audio": "audio", "video": "videos"}
 _PLACEHOLDER_FIELDS = (
     *("image_token", "video_token", "audio_token", "vision_start_token", "vision_end_token"),
     *("boi_token", "eoi_token", "fake_image_token", "global_image_tag", "global_image_token"),
+)
+
+
+# a processor may fail anywhere on what it does not expect
+_REFUSALS = (
+    ValueError,
+    TypeError,
+    RuntimeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    ImportError,
+    OSError,
+    StrictDataclassError,
 )
 
 
@@ -69,7 +93,7 @@ class Encoder:
         """The prompt as the chat template writes it, placeholders not yet expanded; plain text without a template.
 
         Raises:
-            Ssl4rlError: a medium that the model has no placeholder for.
+            Ssl4rlError: a medium that the model has no placeholder for, or a template that refuses the prompt.
         """
         talk = messages(example, ask, self.system)
         owner = self._template_owner
@@ -79,8 +103,12 @@ class Encoder:
                 message["content"] = "".join(parts)
         if owner is None:
             return "\n".join(message["content"] for message in talk) + "\n"
-        text: str = owner.apply_chat_template(talk, add_generation_prompt=True, tokenize=False)
-        return text
+        return written(owner, talk)
+
+    @cached_property
+    def opening(self) -> str:
+        """What the template writes of every reply, see `core.prompt.opening`."""
+        return opening(self.render(Example(("Question",), None), ""))
 
     def _placeholder(self, part: Mapping[str, Any]) -> str:
         token = getattr(self.processor, f"{part['type']}_token", None)
@@ -94,7 +122,7 @@ class Encoder:
         """The prompt's tensors.
 
         Raises:
-            Ssl4rlError: the example shows a medium that the model does not take.
+            Ssl4rlError: the example shows a medium that the model does not take, or one that its processor refuses.
         """
         if self.text_only and example.media:
             kinds = sorted({medium.kind for medium in example.media})
@@ -106,13 +134,23 @@ class Encoder:
         nested = {name: [items] for name, items in media.items()}
         options = self.options if example.media else {}
         special = self._adds_special_tokens(text)
-        tensors = dict(
-            self.processor(text=[text], **nested, **options, return_tensors="pt", add_special_tokens=special)
-        )
+        try:
+            tensors = dict(
+                self.processor(text=[text], **nested, **options, return_tensors="pt", add_special_tokens=special)
+            )
+        except _REFUSALS as error:
+            raise Ssl4rlError(f"{self._asked(example)}: {shortened(' '.join(str(error).split()), 240)}") from error
         ids = tensors.pop("input_ids")[0]
         for unused in ("attention_mask", "labels"):
             tensors.pop(unused, None)
         return Encoded(ids, tensors if example.media else {})
+
+    def _asked(self, example: Example) -> str:
+        """What a processor refused, as an error says it."""
+        sizes = [f"{m.data.width}x{m.data.height}" for m in example.media if hasattr(m.data, "width")]
+        shown = f" with pictures of {', '.join(dict.fromkeys(sizes))} px" if sizes else ""
+        options = f"with model.processor={dict(self.options)} " if self.options and example.media else ""
+        return f"{options}the model's processor refuses {example.key or 'a prompt'}{shown}"
 
     def _adds_special_tokens(self, text: str) -> bool:
         """As `apply_chat_template(tokenize=True)` of transformers decides it.
@@ -149,14 +187,18 @@ class Policy:
         return int(pad if pad is not None else self.eos_ids[0])
 
     def decode(self, ids: Tensor) -> str:
-        """The text of completion tokens, special tokens left out (answer tags stay even where they are special)."""
+        """The whole reply: what the template opened, then the text of completion tokens.
+
+        Special tokens are left out (answer tags stay even where they are special).
+        """
         silent = {*self.eos_ids, self.pad_id}
         kept = [i for i in ids.tolist() if i not in silent]
         text: str = self.encoder.tokenizer.decode(kept, skip_special_tokens=False)
-        return text
+        return self.encoder.opening + text
 
     def tokens(self, text: str) -> Tensor:
-        """long [C]: the tokens of a completion, with the end of turn."""
+        """long [C]: the tokens of a whole reply that the template has not written, with the end of turn."""
+        text = left_to_write(text, self.encoder.opening)
         ids = self.encoder.tokenizer(text, add_special_tokens=False)["input_ids"]
         return torch.tensor([*ids, self.eos_ids[0]], dtype=torch.long)
 
@@ -207,6 +249,58 @@ def placeholder_ids(config: Any, encoder: Encoder) -> set[int]:
     return found
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What there is of a policy before its weights: enough to make prompts, and to refuse what cannot be trained.
+
+    `path`: what was asked for. `adapter`: its config where that is an adapter's folder. `source`: where the weights
+    lie, at `revision` of a hub. `origin`: where the processor comes from; None for an embedded model. `built`: a model
+    that its package makes together with its processor.
+    """
+
+    path: str
+    encoder: Encoder
+    source: str
+    origin: str | None
+    adapter: Mapping[str, Any] | None = None
+    revision: str | None = None
+    built: Any = None
+
+
+def prepare_encoder(
+    path: str, *, system: str | None = None, options: Mapping[str, Any] | None = None, lora: Lora | None = None
+) -> Prepared:
+    """Reads configs and the processor, and tries the chat template, before any weights are loaded.
+
+    Args:
+        path, lora: as `load_policy` takes them.
+        system: a system message for every prompt.
+        options: what the processor is called with on pictures.
+
+    Raises:
+        Ssl4rlError: nothing loads from there, an adapter is not what `lora` says, an option that the processor does not
+            read, or a template that refuses a question.
+    """
+    adapter = adapter_config(path)
+    if adapter is not None and lora is not None:
+        check_adapter(path, adapter, lora)
+    source = path if adapter is None else str(adapter["base_model_name_or_path"])
+    revision = adapter.get("revision") if adapter else None
+    build = registry.model_builder(source)
+    built, processor = build() if build is not None else (None, None)
+    vision = hasattr(processor, "image_processor") if built is not None else takes_pictures(source, revision)
+    origin = path if adapter is not None and has_processor(path, vision) else source
+    if processor is None or origin != source:
+        processor = load_processor(origin, vision=vision, revision=revision if origin == source else None)
+    try:
+        check_options(processor, options or {})
+        encoder = Encoder(processor, text_only=not vision, system=system, options=dict(options or {}))
+        check_template(encoder)
+    except Ssl4rlError as error:
+        raise Ssl4rlError(f"{path}: {error}") from error
+    return Prepared(path, encoder, source, None if registry.model_builder(origin) else origin, adapter, revision, built)
+
+
 def load_policy(
     path: str,
     *,
@@ -220,34 +314,37 @@ def load_policy(
     system: str | None = None,
     options: Mapping[str, Any] | None = None,
     trainable: bool = True,
+    prepared: Prepared | None = None,
 ) -> Policy:
     """Loads a policy from `embedded:NAME`, a local folder or a hub id.
 
-    A folder that holds a PEFT adapter loads its base model and the adapter, which then is what is trained. Weights that
-    are trained are kept in float32 (a step at lr 1e-6 is lost in bfloat16's 8 bits); those of a base model under an
-    adapter are bfloat16 on a GPU.
+    A folder that holds a PEFT adapter loads its base model and the adapter, which then is what is trained; `lora` must
+    say the same of it, or nothing. Weights that are trained are kept in float32 (a step at lr 1e-6 is lost in
+    bfloat16's 8 bits); those of a base model under an adapter are bfloat16 on a GPU.
 
     Args:
         attention: of transformers; a family without "sdpa" gets what transformers gives it.
         options: what the processor is called with on pictures, for instance `{"do_image_splitting": False}`.
+        prepared: what `prepare_encoder` made of the same arguments already.
 
     Raises:
-        Ssl4rlError: nothing loads from there, in one line with the reason.
+        Ssl4rlError: nothing loads from there, in one line with the reason; or what `prepare_encoder` refuses.
     """
     where = device_named(device)
-    base = adapter_base(path)
-    full = trainable and lora is None and base is None
+    ready = prepared or prepare_encoder(path, system=system, options=options, lora=lora)
+    full = trainable and lora is None and ready.adapter is None
     if dtype == "auto":
         weights = torch.float32 if full or where.type == "cpu" else torch.bfloat16
     else:
         weights = getattr(torch, dtype)
-    model, vision, processor = load_model(base or path, weights, attention)
-    origin = path if base is None or has_processor(path) else base
-    if base is not None:
+    if ready.built is not None:
+        model = ready.built.to(weights)
+    else:
+        model = load_model(ready.source, weights, attention, not ready.encoder.text_only, ready.revision)
+    if ready.adapter is not None:
         model = with_adapter(model, path, trainable)
-    if processor is None or has_processor(path):
-        processor = load_processor(origin, vision=vision)
+        if lora is not None:
+            check_targets(path, model, lora, freeze_vision)
     if trainable:
-        model = prepare(model, lora if base is None else None, freeze_vision, gradient_checkpointing)
-    encoder = Encoder(processor, text_only=not vision, system=system, options=dict(options or {}))
-    return Policy(model, encoder, name or path, None if origin.startswith(EMBEDDED) else origin, where)
+        model = prepare(model, lora if ready.adapter is None else None, freeze_vision, gradient_checkpointing)
+    return Policy(model, ready.encoder, name or path, ready.origin, where)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from ssl4rl.core.grpo.model.processors import one_line
 from ssl4rl.core.types import Ssl4rlError
-
-EMBEDDED = "embedded:"
 
 
 @dataclass(frozen=True)
@@ -47,62 +44,65 @@ def device_named(name: str) -> torch.device:
     return device
 
 
-def adapter_base(path: str) -> str | None:
-    """The base model of a folder that holds a PEFT adapter; None for any other path."""
-    config = Path(path) / "adapter_config.json"
-    if not config.is_file():
-        return None
-    try:
-        return str(json.loads(config.read_text())["base_model_name_or_path"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise Ssl4rlError(
-            f"model folder {path!r}: adapter_config.json names no base model: {one_line(error)}"
-        ) from None
+def takes_pictures(path: str, revision: str | None = None) -> bool:
+    """Whether a folder's or hub id's model is one that sees, by its config alone.
 
+    Raises:
+        Ssl4rlError: there is no config that transformers knows.
+    """
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-def load_model(path: str, weights: torch.dtype, attention: str) -> tuple[Any, bool, Any]:
-    """A model without its adapter, whether it takes pictures, and its processor if that is made here (embedded)."""
-    if path.startswith(EMBEDDED):
-        from ssl4rl.embedded.models import build
-
-        model, processor = build(path.removeprefix(EMBEDDED))
-        return model.to(weights), hasattr(processor, "image_processor"), processor
     _check_folder(path)
     with _load_errors(path):
-        model, vision, info = _from_pretrained(path, weights, attention)
+        config = AutoConfig.from_pretrained(path, revision=revision or "main")
+    return config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+
+def load_model(path: str, weights: torch.dtype, attention: str, vision: bool, revision: str | None = None) -> Any:
+    """A folder's or hub id's model, without an adapter.
+
+    Args:
+        vision: `takes_pictures`.
+        revision: of a hub id; None is its newest.
+
+    Raises:
+        Ssl4rlError: it does not load, or lacks weights.
+    """
+    with _load_errors(path):
+        model, info = _from_pretrained(path, weights, attention, vision, revision or "main")
     unfit = [*sorted(info["missing_keys"]), *sorted(str(key[0]) for key in info["mismatched_keys"])]
     if unfit:  # transformers would draw them at random and go on
         raise Ssl4rlError(f"model {path!r} lacks {len(unfit)} weights that its config asks for, {unfit[0]} among them")
-    return model, vision, None
+    return model
 
 
 def _check_folder(path: str) -> None:
     """What a hub's error message about a local path would hide."""
-    folder = Path(path)
-    if folder.is_file():
+    if os.path.isfile(path):
         raise Ssl4rlError(f"model path {path!r} is a file; name the folder that it lies in")
-    if folder.is_dir() and not (folder / "config.json").is_file():
+    if os.path.isdir(path) and not os.path.isfile(os.path.join(path, "config.json")):
         raise Ssl4rlError(f"model folder {path!r} holds no config.json, so no model")
-    if not folder.exists() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
+    if not os.path.exists(path) and (path.startswith((".", "/", "~")) or path.count("/") > 1):
         raise Ssl4rlError(f"model path {path!r} does not exist")
 
 
-def _from_pretrained(path: str, weights: torch.dtype, attention: str) -> tuple[Any, bool, dict[str, Any]]:
-    """The model, whether it takes pictures, and what transformers says about the weights it found."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
-    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+def _from_pretrained(
+    path: str, weights: torch.dtype, attention: str, vision: bool, revision: str
+) -> tuple[Any, dict[str, Any]]:
+    """The model, and what transformers says about the weights it found."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
-    config = AutoConfig.from_pretrained(path)
-    vision = config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
     auto = AutoModelForImageTextToText if vision else AutoModelForCausalLM
-    common = {"dtype": weights, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    common = {"dtype": weights, "output_loading_info": True, "ignore_mismatched_sizes": True, "revision": revision}
     try:
-        model, info = auto.from_pretrained(path, attn_implementation=attention, **common)
+        found = auto.from_pretrained(path, attn_implementation=attention, **common)
     except ValueError as error:
         if attention != "sdpa" or "does not support an attention implementation" not in str(error):
             raise
-        model, info = auto.from_pretrained(path, **common)
-    return model, vision, info
+        found = auto.from_pretrained(path, **common)
+    model, info = found
+    return model, info
 
 
 def with_adapter(model: Any, path: str, trainable: bool) -> Any:
@@ -130,7 +130,7 @@ def _load_errors(path: str) -> Iterator[None]:
     try:
         yield
     except expected as error:
-        local = Path(path).exists()
+        local = os.path.exists(path)
         what = f"model folder {path!r} does not load" if local else f"model {path!r} is no folder here, and as a hub id"
         raise Ssl4rlError(f"{what}: {one_line(error)}") from error
 

@@ -7,12 +7,14 @@ Then the family's own processor is loaded without that half.
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ssl4rl.core.types import Ssl4rlError
+from ssl4rl.core.types import Ssl4rlError, nearest
 
 _PROCESSOR_FILES = (
     "processor_config.json",
@@ -23,12 +25,49 @@ _PROCESSOR_FILES = (
 )
 
 
-def load_processor(path: str, *, vision: bool) -> Any:
+_NOT_OURS = ("return_tensors", "device", "data_format", "input_data_format", "disable_grouping", "image_seq_length")
+_READ_BEFORE = ("do_convert_rgb", "default_to_square")  # by what every image processor does before its own part
+
+
+def check_options(processor: Any, options: Mapping[str, Any]) -> None:
+    """Whether a processor does anything with each of `options` (model.processor) when it is called on pictures.
+
+    transformers passes over names that it does not know, and takes some that a family's processor never reads.
+
+    Raises:
+        Ssl4rlError: the first option that would do nothing, with the nearest of those that do.
+    """
+    images = getattr(processor, "image_processor", None)
+    if images is None and options:
+        raise Ssl4rlError(f"model.processor.{next(iter(options))}: the model reads text only, no pictures")
+    known = _read_options(images) if options else set()
+    for name in options:
+        if known and name not in known:
+            raise Ssl4rlError(
+                f"unknown key 'model.processor.{name}' for {type(images).__name__}{nearest(name, sorted(known))}"
+            )
+
+
+def _read_options(images: Any) -> set[str]:
+    """The names that an image processor reads; none for one that does not say (not written in transformers' way)."""
+    from transformers.processing_utils import ImagesKwargs
+
+    kinds = getattr(images, "valid_kwargs", None)
+    work = getattr(images, "_preprocess", None)
+    if kinds is None or work is None:
+        return set()
+    valid, common = set(kinds.__annotations__), set(ImagesKwargs.__annotations__)
+    read = (valid - common) | (valid & set(inspect.signature(work).parameters)) | (valid & set(_READ_BEFORE))
+    return read - set(_NOT_OURS)
+
+
+def load_processor(path: str, *, vision: bool, revision: str | None = None) -> Any:
     """The processor of a vision-language model, the tokenizer of a text model.
 
     Args:
         path: a hub id or a local folder.
         vision: whether the model takes pictures.
+        revision: of a hub id; None is its newest.
 
     Raises:
         Ssl4rlError: the files are missing, or a package that they need is (it says which).
@@ -38,14 +77,17 @@ def load_processor(path: str, *, vision: bool) -> Any:
     what = "processor" if vision else "tokenizer"
     try:
         if not vision:
-            return AutoTokenizer.from_pretrained(path)
-        return AutoProcessor.from_pretrained(path)
+            return AutoTokenizer.from_pretrained(path, revision=revision or "main")
+        found = AutoProcessor.from_pretrained(path, revision=revision or "main")
     except (ImportError, ValueError, AttributeError) as error:
         if not vision or importlib.util.find_spec("torchvision") is not None:
             raise Ssl4rlError(f"{path}: its {what} does not load: {one_line(error)}") from error
         return _image_only(path, error)
     except OSError as error:
         raise Ssl4rlError(f"{path}: its {what} does not load: {one_line(error)}") from error
+    if not hasattr(found, "image_processor"):
+        raise Ssl4rlError(f"{path}: the model takes pictures, but its folder brings a tokenizer and no image processor")
+    return found
 
 
 def one_line(error: BaseException) -> str:
@@ -96,9 +138,14 @@ def _load_vision(path: str) -> Any:
     return load_processor(path, vision=True)
 
 
-def has_processor(path: str) -> bool:
-    """Whether a local folder brings a tokenizer of its own."""
-    return any((Path(path) / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
+def has_processor(path: str, vision: bool) -> bool:
+    """Whether a local folder brings a processor of its own: a tokenizer, and for a model that sees the rest too."""
+
+    def brings(*names: str) -> bool:
+        return any(os.path.isfile(os.path.join(path, name)) for name in names)
+
+    text = brings("tokenizer.json", "tokenizer_config.json")
+    return text and (not vision or brings("preprocessor_config.json", "processor_config.json"))
 
 
 def original_files(origin: str | None) -> dict[str, bytes]:
@@ -107,7 +154,7 @@ def original_files(origin: str | None) -> dict[str, bytes]:
 
     found = {}
     for name in _PROCESSOR_FILES if origin else ():
-        if Path(str(origin)).is_dir():
+        if os.path.isdir(str(origin)):
             path = Path(str(origin)) / name
         else:
             cached = cached_file(

@@ -1,4 +1,4 @@
-"""What a person sees of a run and how they stop it: the progress bar, the first GRPO step's introduction, Ctrl-C."""
+"""What a person sees of a run and how it is stopped: the progress bar, the first GRPO step's introduction, signals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ _ECHO_S = 5.0
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user stopped the run; the checkpoint is written and the message says how to go on."""
+    """The run was stopped; the checkpoint is written and the message says how to go on.
+
+    `status`: the exit status that a shell gives a command which the signal ended.
+    """
+
+    def __init__(self, message: str, number: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.status = 128 + number
 
 
 def silent(line: str) -> None:
@@ -46,29 +53,54 @@ def introduce(trainer: Trainer, rollouts: Rollouts, say: Say) -> None:
         )
 
 
-@contextmanager
-def stop_after_step(ranks: Ranks) -> Iterator[Callable[[], bool]]:
-    """Ctrl-C on any rank asks to stop after the step in progress; a second one stops at once.
+class Stopping:
+    """Whether a signal has asked to stop; all ranks must call it together."""
 
-    Yields whether it was asked for, which all ranks must call together. A launcher passes on the Ctrl-C that a terminal
-    has sent to its processes already: that one does not count.
-    """
-    asked: list[float] = []
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
+        self._heard: list[tuple[int, float]] = []
+        self.asked = False
 
-    def ask(number: int, frame: Any) -> None:
-        if asked and (ranks.size == 1 or time.monotonic() > asked[0] + _ECHO_S):
+    def __call__(self) -> bool:
+        self.asked = self._ranks.any(bool(self._heard))
+        return self.asked
+
+    def hear(self, number: int, frame: Any) -> None:
+        """The signals' handler. A launcher passes on the Ctrl-C that a terminal has sent to its processes already: that
+        one does not count. SIGTERM and SIGHUP often come twice, to the process and to its group."""
+        before = [at for known, at in self._heard if known == signal.SIGINT]
+        if number == signal.SIGINT and before and (self._ranks.size == 1 or time.monotonic() > before[0] + _ECHO_S):
             raise KeyboardInterrupt
-        asked.append(time.monotonic())
+        self._heard.append((number, time.monotonic()))
 
+    def interrupted(self, done: str, what_resuming_does: str = "goes on from here") -> Interrupted:
+        """To be raised once everything is written. `done`: how far the run has come."""
+        number = int(self._heard[0][0] if self._heard else signal.SIGINT)  # else another rank heard it
+        by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
+        return Interrupted(f"{done.replace('stopped', f'stopped{by}', 1)}; resume=true {what_resuming_does}", number)
+
+
+@contextmanager
+def stop_after_step(ranks: Ranks) -> Iterator[Stopping]:
+    """Ctrl-C, SIGTERM (clusters send it) or SIGHUP (a terminal that is closed) on any rank asks to stop after the step
+    in progress; a second Ctrl-C stops at once.
+
+    What was ignored when the process began (`nohup`) stays ignored; Ctrl-C alone is heard all the same.
+    """
+    stopping = Stopping(ranks)
+    before: dict[signal.Signals, Any] = {}
     try:
-        before = signal.signal(signal.SIGINT, ask)
-    except ValueError:  # not the main thread: nobody can press Ctrl-C here
-        yield lambda: ranks.any(False)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, stopping.hear)
+    except ValueError:  # not the main thread: no signal is heard here
+        yield stopping
         return
     try:
-        yield lambda: ranks.any(bool(asked))
+        yield stopping
     finally:
-        signal.signal(signal.SIGINT, before)
+        for known, handler in before.items():
+            signal.signal(known, handler)
 
 
 @contextmanager
@@ -83,7 +115,8 @@ def progress_bar(trainer: Trainer, show: bool) -> Iterator[Progress]:
         def update(metrics: dict[str, Any]) -> None:
             if metrics["phase"] == "warmup":
                 bar.set_description_str("format warm-up")
-                bar.set_postfix_str(f"loss {metrics['loss']:.3f}", refresh=False)
+                loss = metrics["loss"]
+                bar.set_postfix_str(f"loss {'nan' if loss is None else f'{loss:.3f}'}", refresh=False)
             else:
                 bar.set_description_str("GRPO")
                 bar.set_postfix_str(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 from ssl4rl.core.dataset import TaskDataset
-from ssl4rl.core.grpo.model.policy import Policy, autocast
+from ssl4rl.core.grpo.model.policy import Policy
 from ssl4rl.core.grpo.ranks import ALONE, Ranks
-from ssl4rl.core.grpo.sampling.rollout import Completion, generate
+from ssl4rl.core.grpo.sampling.backend import Backend, Native
+from ssl4rl.core.grpo.sampling.rollout import Completion
 from ssl4rl.core.grpo.sampling.sampled import light
 from ssl4rl.core.grpo.sampling.sampler import Sampling
 from ssl4rl.core.grpo.stream import Prompt, PromptStream
@@ -92,30 +94,31 @@ def evaluate(
     max_new_tokens: int,
     temperature: float = 0.0,
     workers: int = 0,
-    max_rows: int = 512,
-    shared: bool = False,
-    static: bool = False,
+    backend: Backend | None = None,
+    at_once: int = 512,
     ranks: Ranks = ALONE,
+    between: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """One completion of every example of a bounded dataset (greedy at temperature 0), scored.
 
-    `shared` and `static` are `generate`'s. Several ranks divide the examples, and each gets the whole evaluation; all
-    must call it.
+    `backend`: who samples; None is the policy itself. `at_once`: prompts at a time, 64 at most. Several
+    ranks divide the examples, and each gets the whole evaluation; all must call it. `between`: called before each
+    batch (ranks may have different numbers of them); what it raises ends the evaluation.
     """
+    backend = backend or Native(policy)
     sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
-    stream = PromptStream(dataset, policy.encoder, workers=workers, ranks=ranks)
     found: list[tuple[int, Answered]] = []
-    while prompts := stream.take(min(_BATCH, max_rows) * ranks.size):
+    with closing(PromptStream(dataset, policy.encoder, workers=workers, ranks=ranks)) as stream:
+        while prompts := stream.take(min(_BATCH, at_once) * ranks.size):
+            between()
 
-        def uniforms(p: int, g: int, prompts: list[Prompt] = prompts) -> Any:
-            return keyed_rng("evaluate", dataset.seed, prompts[p].index, g).random(max_new_tokens)
+            def uniforms(p: int, g: int, prompts: list[Prompt] = prompts) -> Any:
+                return keyed_rng("evaluate", dataset.seed, prompts[p].index, g).random(max_new_tokens)
 
-        with autocast(policy):
-            encoded = [prompt.encoded for prompt in prompts]
-            groups = generate(policy, encoded, 1, sampling, uniforms, max_rows, shared=shared, static=static)
-        for prompt, (completion,) in zip(prompts, groups, strict=True):
-            score = dataset.score_answer(completion.text, prompt.example, truncated=completion.truncated)
-            example = prompt.example if ranks.size == 1 else light(prompt.example)
-            found.append((prompt.index, Answered(example, completion, score, dataset.chance(prompt.example))))
+            groups = backend.complete([prompt.encoded for prompt in prompts], 1, sampling, uniforms)
+            for prompt, (completion,) in zip(prompts, groups, strict=True):
+                score = dataset.score_answer(completion.text, prompt.example, truncated=completion.truncated)
+                example = prompt.example if ranks.size == 1 else light(prompt.example)
+                found.append((prompt.index, Answered(example, completion, score, dataset.chance(prompt.example))))
     everywhere = [pair for part in ranks.gather(found) for pair in part]
     return Evaluation([answer for _, answer in sorted(everywhere, key=lambda pair: pair[0])])

@@ -11,22 +11,45 @@ from ssl4rl.core.grpo.record.run_dir import RunDir
 from ssl4rl.core.grpo.trainer import Trainer
 
 
+class _LeftOff(Exception):
+    """Raised within an evaluation to leave it in the middle."""
+
+
 def evaluate_if_due(
-    run: RunDir, trainer: Trainer, held_out: TaskDataset, say: Say, clock: Callable[[], float], last: bool
-) -> None:
-    """Before GRPO, after it (`last`), and every `eval.every` steps between; none twice."""
+    run: RunDir,
+    trainer: Trainer,
+    held_out: TaskDataset,
+    say: Say,
+    clock: Callable[[], float],
+    last: bool,
+    stopping: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Before GRPO, after it (`last`), and every `eval.every` steps between; none twice.
+
+    `stopping`: whether to leave off in the middle, asked between batches; then it is as if it had not begun. Returns
+    whether nothing is left to evaluate now.
+    """
     recipe, step = trainer.recipe, trainer.step
     done = step - recipe.warmup.steps
     ends = done == 0 or last
     due = ends or (done > 0 and recipe.eval.every and done % recipe.eval.every == 0)
     n = recipe.eval.n if ends else min(recipe.eval.n, recipe.eval.n_during)
     if done < 0 or not due:
-        return
+        return True
     known = trainer.ranks.first and any(e["step"] == step and e["eval"]["n"] >= n for e in run.evaluations())
     if trainer.ranks.any(known):
-        return
+        return True
     seconds = clock()
-    result = run_evaluation(trainer, held_out, n)
+    alone = trainer.ranks.size == 1  # several have not the same number of batches to ask between
+
+    def between() -> None:
+        if alone and stopping():
+            raise _LeftOff
+
+    try:
+        result = run_evaluation(trainer, held_out, n, between)
+    except _LeftOff:
+        return False
     record = {"step": step, "phase": "eval", "eval": result.to_json(), "tasks": result.by_task()}
     run.log({**record, "seconds": seconds, "step_s": round(clock() - seconds, 3)})
     e = result.to_json()
@@ -36,10 +59,13 @@ def evaluate_if_due(
         f"held out, {when}: accuracy {e['accuracy']:.3f} (95 % {low:.3f}-{high:.3f}), chance {e['chance']:.3g}, "
         f"unparsed {e['unparsed']:.3f}, n {e['n']}"
     )
+    return True
 
 
-def run_evaluation(trainer: Trainer, held_out: TaskDataset, n: int | None = None) -> Evaluation:
-    """Evaluates on the first `n` held-out examples (None: all of them) as the recipe says."""
+def run_evaluation(
+    trainer: Trainer, held_out: TaskDataset, n: int | None = None, between: Callable[[], None] = lambda: None
+) -> Evaluation:
+    """Evaluates on the first `n` held-out examples (None: all of them) as the recipe says; `between`: `evaluate`'s."""
     recipe = trainer.recipe
     part = held_out
     if n is not None and held_out.size is not None and n < held_out.size:
@@ -50,8 +76,8 @@ def run_evaluation(trainer: Trainer, held_out: TaskDataset, n: int | None = None
         max_new_tokens=recipe.sampling.max_new_tokens,
         temperature=recipe.eval.temperature,
         workers=recipe.train.workers,
-        max_rows=recipe.train.rollout_rows,
-        shared=trainer.shared,
-        static=trainer.static,
+        backend=trainer.backend,
+        at_once=recipe.train.rollout_rows,
         ranks=trainer.ranks,
+        between=between,
     )

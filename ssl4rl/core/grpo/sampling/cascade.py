@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ssl4rl.core.grpo.sampling.host import sent
+
 FIRST_TOKENS = 16  # tokens that a row's memory starts with; it doubles when full
 
 
@@ -25,13 +27,15 @@ class Cascade:
     """Keys and values of P prompts, and of R rows beyond them; to the model it is a cache.
 
     ``prompts``: keys and values [P, K, L, D] of each layer, left-padded. ``seen_PL``: bool, False at padding; None if
-    nothing is padded. At first R = P, and row r is the empty beginning of prompt r. ``prompt_R`` (long) is never
-    decreasing and names each row's prompt by its first number, also after prompts were dropped.
+    nothing is padded. At first R = P, and row r is the empty beginning of prompt r. ``prompt_R`` (long, on the host,
+    where the rows' places are worked out) is never decreasing and names each row's prompt by its first number, also
+    after prompts were dropped.
     """
 
     def __init__(self, prompts: Sequence[tuple[Tensor, Tensor]], seen_PL: Tensor | None) -> None:
         P = len(prompts[0][0])
-        self.prompt_R = torch.arange(P, device=prompts[0][0].device)
+        self.device = prompts[0][0].device
+        self.prompt_R = torch.arange(P)
         # keys are kept [P, K, D, L] and [R, K, D, T]: the scores' matrix products take them faster so
         self._prompts = [(attended(k).mT.contiguous(), attended(v)) for k, v in prompts]
         self._kept_P = self.prompt_R  # the prompts that still have their keys and values here
@@ -42,6 +46,10 @@ class Cascade:
 
     def __len__(self) -> int:
         return len(self.prompt_R)
+
+    def on_device(self, x: Tensor) -> Tensor:
+        """An index of the host where the keys are."""
+        return sent(x, self.device)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Tokens of a row beyond its prompt: transformers' name for it."""
@@ -66,8 +74,12 @@ class Cascade:
         return keys_RKDT[..., :now].mT, values_RKTD[:, :, :now]
 
     def select(self, parent_R: Tensor) -> None:
-        """Makes row i go on from the present row ``parent_R[i]``; long, never decreasing. Rows left out are gone."""
+        """Makes row i go on from the present row ``parent_R[i]``; long, never decreasing. Rows left out are gone.
+
+        ``parent_R`` lies on the host.
+        """
         self.prompt_R = self.prompt_R[parent_R]
+        parent_R = self.on_device(parent_R)
         for layer, rows in enumerate(self._rows):
             if rows is not None:
                 keys_RKDT, values_RKTD = (
@@ -76,7 +88,7 @@ class Cascade:
                 self._rows[layer] = keys_RKDT, values_RKTD
         kept_P = torch.bincount(self.prompt_R).nonzero()[:, 0]
         if 2 * len(kept_P) <= len(self._kept_P):
-            index_P = torch.searchsorted(self._kept_P, kept_P)
+            index_P = self.on_device(torch.searchsorted(self._kept_P, kept_P))
             self._prompts = [(keys[index_P], values[index_P]) for keys, values in self._prompts]
             self._seen_PL = None if self._seen_PL is None else self._seen_PL[index_P]
             self._kept_P = kept_P
@@ -92,11 +104,11 @@ class Cascade:
         if len(index_R) == self._beside * len(count_P):
             return
         first_P = count_P.cumsum(0) - count_P
-        beside_R = torch.arange(len(index_R), device=index_R.device) - first_P[index_R]
-        self._place_PR = index_R, beside_R  # the way back
-        row_N = torch.zeros(len(count_P) * self._beside, dtype=torch.long, device=index_R.device)
-        row_N[index_R * self._beside + beside_R] = torch.arange(len(index_R), device=index_R.device)
-        self._row_N = row_N
+        beside_R = torch.arange(len(index_R)) - first_P[index_R]
+        self._place_PR = self.on_device(index_R), self.on_device(beside_R)  # the way back
+        row_N = torch.zeros(len(count_P) * self._beside, dtype=torch.long)
+        row_N[index_R * self._beside + beside_R] = torch.arange(len(index_R))
+        self._row_N = self.on_device(row_N)
 
     def attend(self, layer: int, query_RH1D: Tensor, key_RKTD: Tensor, value_RKTD: Tensor, scale: float) -> Tensor:
         """Attention of one token a row to its prompt and to its own tokens, itself included. Returns [R, 1, H, D]."""

@@ -25,10 +25,13 @@ from ssl4rl.core.grpo.logps.head import logits_logps
 from ssl4rl.core.grpo.logps.prefix import Group, inner_model, prompt_positions
 from ssl4rl.core.grpo.model.policy import Encoded, Policy
 from ssl4rl.core.grpo.sampling.cascade import Cascade
+from ssl4rl.core.grpo.sampling.host import News, sent
+from ssl4rl.core.grpo.sampling.merged import merged
+from ssl4rl.core.grpo.sampling.replies import Replies
 from ssl4rl.core.grpo.sampling.sampler import Sampling, sample, sample_of_rows
 from ssl4rl.core.grpo.sampling.static import StaticCascade
+from ssl4rl.core.grpo.sampling.uncached import decode_uncached
 
-_NEWS = 8  # tokens between two looks at whether any completion goes on
 Uniforms = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -54,7 +57,7 @@ def generate(
     static: bool = False,
     features: Sequence[ImageFeatures | None] | None = None,
 ) -> list[list[Completion]]:
-    """`group_size` completions of each prompt.
+    """`group_size` completions of each prompt, by the model in evaluation mode with its adapter merged.
 
     Args:
         prompts: P encoded prompts.
@@ -75,26 +78,27 @@ def generate(
     decode = (_decode_static if static else _decode_shared) if shared else _decode
     per_batch = max(1, max_rows // group_size)
     done: list[list[Completion]] = []
-    for start in range(0, len(prompts), per_batch):
-        chunk = prompts[start : start + per_batch]
-        noise = None
-        if sampling.temperature > 0:
-            assert uniforms is not None, "sampling needs random numbers"
-            rows = [uniforms(start + p, g) for p in range(len(chunk)) for g in range(group_size)]
-            noise = torch.from_numpy(np.stack(rows)).to(policy.device)
-        known = [None] * len(chunk) if features is None else features[start : start + per_batch]
-        tokens_RT, length_R = decode(policy, chunk, known, group_size, sampling, noise)
-        done.extend(_completions(policy, tokens_RT, length_R, group_size))
+    with merged(model):
+        for start in range(0, len(prompts), per_batch):
+            chunk = prompts[start : start + per_batch]
+            noise = None
+            if sampling.temperature > 0:
+                assert uniforms is not None, "sampling needs random numbers"
+                rows = [uniforms(start + p, g) for p in range(len(chunk)) for g in range(group_size)]
+                noise = torch.from_numpy(np.stack(rows)).to(policy.device)
+            known = [None] * len(chunk) if features is None else features[start : start + per_batch]
+            replies = decode(policy, chunk, known, group_size, sampling, noise)
+            done.extend(_completions(policy, replies, group_size))
     model.train(was_training)
     return done
 
 
-def _completions(policy: Policy, tokens_RT: Tensor, length_R: Tensor, group_size: int) -> list[list[Completion]]:
-    """Rows as completions; those with the same tokens are one object, decoded to text once."""
-    tokens_RT = tokens_RT.cpu()
+def _completions(policy: Policy, replies: Replies, group_size: int) -> list[list[Completion]]:
+    """Those with the same tokens are one object, decoded to text once."""
+    tokens_NT = replies.tokens_NT.cpu()
     made: dict[tuple[int, ...], Completion] = {}
     flat = []
-    for row_T, ids, length in zip(tokens_RT, tokens_RT.tolist(), length_R.tolist(), strict=True):
+    for row_T, ids, length in zip(tokens_NT, tokens_NT.tolist(), replies.length_N.tolist(), strict=True):
         key = tuple(ids[:length])
         if key not in made:
             made[key] = Completion(row_T[:length], policy.decode(row_T[:length]), key[-1] not in policy.eos_ids)
@@ -104,12 +108,14 @@ def _completions(policy: Policy, tokens_RT: Tensor, length_R: Tensor, group_size
 
 @dataclass(frozen=True)
 class _Prefill:
-    """P prompts run once, left-padded to L: the cache, the logits [P, V] of the first token, and where it stands."""
+    """P prompts run once, left-padded to L: the cache (None where the model has none), the logits [P, V] of the first
+    token, and where it stands."""
 
     cache: Any
     cache_name: str
     logits_PV: Tensor
     mask_PL: Tensor  # long, 0 at padding
+    padded: bool  # whether there is any
     next_AP: Tensor  # the first token's position; A is 1, or 3 for multimodal rotary positions
 
 
@@ -124,10 +130,25 @@ def _prefill(
         batch["mm_encoder_outputs"] = {"image": images}
     position_APL = _positions(inner, prompts)
     out = model(**batch, position_ids=_squeezed(position_APL), use_cache=True, logits_to_keep=1)
-    name = "past_key_values" if "past_key_values" in out else "cache_params"  # Mamba's word for it
+    # "cache_params" is Mamba's word for it; some models have none
+    name = next((name for name in ("past_key_values", "cache_params") if out.get(name) is not None), "")
     # after the prompt all axes go on from the largest position used in it
     next_AP = (position_APL.amax((0, 2)) + 1).expand(len(position_APL), -1)
-    return _Prefill(out[name], name, out.logits[:, -1], batch["attention_mask"], next_AP)
+    mask_PL = batch["attention_mask"]
+    padded = len({len(prompt.prompt_ids) for prompt in prompts}) > 1
+    if padded and name:
+        _empty_padding(out[name], mask_PL.bool())
+    return _Prefill(out[name] if name else None, name, out.logits[:, -1], mask_PL, padded, next_AP)
+
+
+def _empty_padding(cache: Any, seen_PL: Tensor) -> None:
+    """Zeroes keys and values of padding. Its weight is 0, but it attended to nothing, and 0 times nan is nan."""
+    for layer in getattr(cache, "layers", ()):
+        for name in ("keys", "values"):
+            kept_PKLD = getattr(layer, name, None)
+            if isinstance(kept_PKLD, Tensor) and kept_PKLD.ndim == 4 and 0 < kept_PKLD.shape[2] <= seen_PL.shape[1]:
+                hidden_PL = ~seen_PL[:, -kept_PKLD.shape[2] :]  # a sliding window keeps the last ones
+                setattr(layer, name, kept_PKLD.masked_fill(hidden_PL[:, None, :, None], 0))
 
 
 def _decode(
@@ -137,10 +158,12 @@ def _decode(
     group_size: int,
     sampling: Sampling,
     noise_RT: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """R = P x G rows by the model's own forward. Returns their tokens [R, T] and lengths [R]."""
+) -> Replies:
+    """R = P x G rows by the model's own forward."""
     device = policy.device
     start = _prefill(policy.model, prompts, features, policy.pad_id)
+    if start.cache is None:
+        return decode_uncached(policy, prompts, group_size, sampling, noise_RT)
     if group_size > 1:
         # by `reorder_cache`, which recurrent states follow too; their layers lack `batch_repeat_interleave`
         start.cache.reorder_cache(torch.arange(len(prompts), device=device).repeat_interleave(group_size))
@@ -148,22 +171,19 @@ def _decode(
     mask_RL = start.mask_PL.repeat_interleave(group_size, 0)
     next_AR1 = start.next_AP.repeat_interleave(group_size, 1).unsqueeze(-1)
 
-    eos = torch.tensor(policy.eos_ids, device=device)
-    tokens = torch.full((len(logits_RV), sampling.max_new_tokens), policy.pad_id, dtype=torch.long, device=device)
-    length_R = torch.full((len(logits_RV),), sampling.max_new_tokens, device=device)
-    alive_R = torch.ones(len(logits_RV), dtype=torch.bool, device=device)
-    for t in range(sampling.max_new_tokens):
-        logits_RV[:, policy.banned_ids] = -torch.inf
+    R, T = len(logits_RV), sampling.max_new_tokens
+    replies = Replies(policy, R, T, device)
+    number_R, alive_R = torch.arange(R, device=device), torch.ones(R, dtype=torch.bool, device=device)
+    news = News(device)
+    for t in range(T):
+        replies.ban(logits_RV)
         token_R = sample(logits_RV.float(), sampling, None if noise_RT is None else noise_RT[:, t])
-        tokens[:, t] = torch.where(alive_R, token_R, policy.pad_id)
-        ended_R = alive_R & torch.isin(token_R, eos)
-        length_R[ended_R] = t + 1
-        alive_R &= ~ended_R
-        if t + 1 == sampling.max_new_tokens or not alive_R.any():
+        alive_R = replies.write(t, number_R, token_R, alive_R)
+        if t + 1 == T or news.all_ended(t, alive_R):
             break
         mask_RL = torch.nn.functional.pad(mask_RL, (0, 1), value=1)
         step = policy.model(
-            input_ids=tokens[:, t : t + 1],
+            input_ids=replies.tokens_NT[:, t : t + 1],
             # a state alone has nothing to mask
             attention_mask=mask_RL if start.cache_name == "past_key_values" else None,
             position_ids=_squeezed(next_AR1 + t),
@@ -171,7 +191,7 @@ def _decode(
             **{start.cache_name: start.cache},
         )
         logits_RV = step.logits[:, -1]
-    return tokens, length_R
+    return replies
 
 
 def _decode_shared(
@@ -181,31 +201,31 @@ def _decode_shared(
     group_size: int,
     sampling: Sampling,
     noise_NT: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """The same for N = P x G completions, on the R <= N rows of a `Cascade`."""
-    device = policy.device
+) -> Replies:
+    """The same for N = P x G completions, on the R <= N rows of a `Cascade`.
+
+    Who goes on, and beside whom, decides the next step's shapes, so the host keeps these books: it asks the device for
+    each step's tokens, once, and sends the indices back.
+    """
+    device, host = policy.device, torch.device("cpu")
     inner = inner_model(policy.model)
     cascade, logits_RV, next_AP = _prefill_shared(policy.model, prompts, features, policy.pad_id)
 
-    eos, banned = (torch.tensor(ids, dtype=torch.long, device=device) for ids in (policy.eos_ids, policy.banned_ids))
-    N = len(prompts) * group_size
-    tokens = torch.full((N, sampling.max_new_tokens), policy.pad_id, dtype=torch.long, device=device)
-    length_N = torch.full((N,), sampling.max_new_tokens, device=device)
-    alive_A = torch.arange(N, device=device)  # the completions that go on, and the row of each
-    row_A = alive_A // group_size
-    for t in range(sampling.max_new_tokens):
-        logits_RV.index_fill_(1, banned, -torch.inf)
-        noise_A = None if noise_NT is None else noise_NT[alive_A, t]
-        token_A = sample_of_rows(logits_RV.float(), row_A, sampling, noise_A)
-        tokens[alive_A, t] = token_A
-        ended_A = torch.isin(token_A, eos)
-        length_N[alive_A[ended_A]] = t + 1
-        alive_A, row_A, token_A = (x[~ended_A] for x in (alive_A, row_A, token_A))
-        if t + 1 == sampling.max_new_tokens or not len(alive_A):
+    N, T = len(prompts) * group_size, sampling.max_new_tokens
+    replies = Replies(policy, N, T, host)
+    number_A = torch.arange(N)  # the completions that go on, and the row of each
+    row_A = number_A // group_size
+    for t in range(T):
+        replies.ban(logits_RV)
+        noise_A = None if noise_NT is None else noise_NT[sent(number_A, device), t]
+        token_A = sample_of_rows(logits_RV.float(), row_A, sampling, noise_A).cpu()
+        alive_A = replies.write(t, number_A, token_A, torch.ones_like(token_A, dtype=torch.bool))
+        number_A, row_A, token_A = (x[alive_A] for x in (number_A, row_A, token_A))
+        if t + 1 == T or not len(number_A):
             break
         token_R, row_A = _branch(cascade, row_A, token_A, logits_RV.shape[1])
-        logits_RV = cascade.step(inner, token_R, next_AP[:, cascade.prompt_R] + t)
-    return tokens, length_N
+        logits_RV = cascade.step(inner, sent(token_R, device), next_AP[:, cascade.on_device(cascade.prompt_R)] + t)
+    return replies
 
 
 def _decode_static(
@@ -215,35 +235,34 @@ def _decode_static(
     group_size: int,
     sampling: Sampling,
     noise_NT: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """The same on a `StaticCascade` with a row for each completion; Python asks the device for news now and then."""
+) -> Replies:
+    """The same on a `StaticCascade` with a row for each completion; the host hears now and then who goes on."""
     device = policy.device
     inner = inner_model(policy.model)
     cascade, logits_PV, next_AP = _prefill_shared(policy.model, prompts, features, policy.pad_id, static=True)
     assert isinstance(cascade, StaticCascade)
-    eos_E, banned = (torch.tensor(ids, dtype=torch.long, device=device) for ids in (policy.eos_ids, policy.banned_ids))
     N, T = len(prompts) * group_size, sampling.max_new_tokens
-    tokens = torch.full((N, T), policy.pad_id, dtype=torch.long, device=device)
-    length_N = torch.full((N,), T, device=device)
-    number_R = torch.arange(N, device=device)  # each row's completion
-    alive_R = torch.ones(N, dtype=torch.bool, device=device)
-    cascade.select(number_R // group_size)
-    logits_RV = logits_PV[cascade.prompt_R]
+    replies = Replies(policy, N, T, device)
+    number_R, alive_R = torch.arange(N, device=device), torch.ones(N, dtype=torch.bool, device=device)
+    cascade.select(torch.arange(N) // group_size)
+    logits_RV, next_AR = logits_PV.repeat_interleave(group_size, 0), next_AP.repeat_interleave(group_size, 1)
+    news = News(device)
     for t in range(T):
-        logits_RV.index_fill_(1, banned, -torch.inf)
+        replies.ban(logits_RV)
         token_R = sample(logits_RV.float(), sampling, None if noise_NT is None else noise_NT[number_R, t])
-        tokens[number_R, t] = torch.where(alive_R, token_R, policy.pad_id)
-        ended_R = alive_R & (token_R[:, None] == eos_E).any(1)
-        length_N[number_R] = torch.where(ended_R, t + 1, length_N[number_R])
-        alive_R = alive_R & ~ended_R
-        if t + 1 == T or ((cascade.full or t % _NEWS == 0) and not alive_R.any()):
+        alive_R = replies.write(t, number_R, token_R, alive_R)
+        if t + 1 == T or news.all_ended(t, alive_R):
             break
         if cascade.full:
-            kept_R = alive_R.nonzero()[:, 0]
-            cascade.select(kept_R)
+            host_R = alive_R.cpu().nonzero()[:, 0]
+            if not len(host_R):
+                break
+            cascade.select(host_R)
+            kept_R = sent(host_R, device)
             number_R, token_R, alive_R = number_R[kept_R], token_R[kept_R], alive_R[kept_R]
-        logits_RV = cascade.step(inner, token_R, next_AP[:, cascade.prompt_R] + t)
-    return tokens, length_N
+            next_AR = next_AR[:, kept_R]
+        logits_RV = cascade.step(inner, token_R, next_AR + t)
+    return replies
 
 
 def _prefill_shared(
@@ -256,7 +275,7 @@ def _prefill_shared(
     """The prompts' keys and values, which nobody else holds, and `_Prefill`'s logits [P, V] and positions [A, P]."""
     install(inner_model(model))
     start = _prefill(model, prompts, features, pad_id)
-    seen_PL = None if bool(start.mask_PL.all()) else start.mask_PL.bool()
+    seen_PL = start.mask_PL.bool() if start.padded else None
     kept = [(layer.keys, layer.values) for layer in start.cache.layers]
     cascade = StaticCascade(kept, seen_PL) if static else Cascade(kept, seen_PL)
     return cascade, start.logits_PV, start.next_AP
@@ -272,16 +291,18 @@ def decoded_logps(model: nn.Module, groups: Sequence[Group], *, static: bool = F
     prompts = [Encoded(group.prompt_ids, group.media) for group in groups]
     pad_id = inner.config.get_text_config(decoder=True).pad_token_id or 0
     features = [group.features for group in groups]
-    cascade, logits_PV, next_AP = _prefill_shared(model, prompts, features, pad_id, static)
     flat = [ids.to(inner.device) for group in groups for ids in group.completion_ids]
     ids_RT = torch.nn.utils.rnn.pad_sequence(flat, batch_first=True)
-    parent_R = torch.tensor([p for p, group in enumerate(groups) for _ in group.completion_ids], device=inner.device)
-    cascade.select(parent_R)
-    logits_RV, columns = logits_PV[parent_R], []
-    for t, token_R in enumerate(ids_RT.unbind(1)):
-        columns.append(logits_logps(logits_RV, token_R)[0])
-        if t + 1 < ids_RT.shape[1]:
-            logits_RV = cascade.step(inner, token_R, next_AP[:, cascade.prompt_R] + t)
+    host_R = torch.tensor([p for p, group in enumerate(groups) for _ in group.completion_ids])
+    with merged(model):
+        cascade, logits_PV, next_AP = _prefill_shared(model, prompts, features, pad_id, static)
+        cascade.select(host_R)
+        parent_R = sent(host_R, inner.device)
+        logits_RV, next_AR, columns = logits_PV[parent_R], next_AP[:, parent_R], []
+        for t, token_R in enumerate(ids_RT.unbind(1)):
+            columns.append(logits_logps(logits_RV, token_R)[0])
+            if t + 1 < ids_RT.shape[1]:
+                logits_RV = cascade.step(inner, token_R, next_AR + t)
     length_R = torch.tensor([len(ids) for ids in flat], device=inner.device)
     mask_RT = torch.arange(ids_RT.shape[1], device=inner.device) < length_R[:, None]
     return torch.stack(columns, 1)[mask_RT]
@@ -296,7 +317,7 @@ def _branch(cascade: Cascade, row_A: Tensor, token_A: Tensor, vocabulary: int) -
     parent_R, token_R = key_R // vocabulary, key_R % vocabulary
     parts = bool((parent_R[1:] == parent_R[:-1]).any())
     if not parts and len(parent_R) > 0.75 * len(cascade):
-        return torch.zeros(len(cascade), dtype=torch.long, device=row_A.device).scatter(0, parent_R, token_R), row_A
+        return torch.zeros(len(cascade), dtype=torch.long).scatter(0, parent_R, token_R), row_A
     cascade.select(parent_R)
     return token_R, inverse_A
 

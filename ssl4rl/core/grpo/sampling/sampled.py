@@ -18,6 +18,7 @@ from ssl4rl.core.grpo.model.policy import Encoded
 from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.sampling.rollout import Completion, Uniforms
 from ssl4rl.core.grpo.stream import Prompt
+from ssl4rl.core.reward import Reply, Rewards
 from ssl4rl.core.task import keyed_rng
 from ssl4rl.core.types import Example, Media, Score
 
@@ -45,7 +46,7 @@ class Rollouts:
 
     def mean(self, part: str) -> float:
         """The mean of one part of the scores ("accuracy", "format")."""
-        flat = [score.parts[part] for row in self.scores for score in row]
+        flat = [score.parts.get(part, 0.0) for row in self.scores for score in row]
         return sum(flat) / max(1, len(flat))
 
     @property
@@ -57,7 +58,7 @@ class Rollouts:
         """Groups with variance."""
         return int(has_variance(self.reward_PG).sum())
 
-    def metrics(self, dataset: TaskDataset) -> dict[str, float]:
+    def metrics(self, dataset: TaskDataset) -> dict[str, Any]:
         """Means over everything sampled, for the log."""
         chance = sum(dataset.chance(prompt.example) for prompt in self.prompts) / len(self.prompts)
         means = {
@@ -70,7 +71,9 @@ class Rollouts:
             "truncated": self.share("truncated"),
             "zero_variance": 1 - self.useful / len(self.prompts),
         }
-        return {name: round(value, 6) for name, value in means.items()}
+        known = {name for row in self.scores for score in row for name in score.parts}
+        weighed = {name: round(self.mean(name), 6) for name in sorted(known - {"accuracy", "format"})}
+        return {**{name: round(value, 6) for name, value in means.items()}, **({"parts": weighed} if weighed else {})}
 
     def refill_metrics(self, wanted: int) -> dict[str, int]:
         """With dynamic sampling: prompts sampled, groups dropped, used, and of these from prompts beyond `wanted`."""
@@ -116,14 +119,18 @@ def keyed_uniforms(
     return uniforms
 
 
-def scored(dataset: TaskDataset, prompt: Prompt, row: Sequence[Completion]) -> list[Score]:
-    """The scores of a prompt's completions; equal ones are scored once."""
+def scored(dataset: TaskDataset, prompt: Prompt, row: Sequence[Completion], rewards: Rewards) -> list[Score]:
+    """The scores of a prompt's completions, reward functions' parts included; the verifier scores equal ones once."""
 
     @cache
     def score(text: str, truncated: bool) -> Score:
         return dataset.score_answer(text, prompt.example, truncated=truncated)
 
-    return [score(c.text, c.truncated) for c in row]
+    scores = [score(c.text, c.truncated) for c in row]
+    if not rewards.functions:
+        return scores
+    replies = [Reply(c.text, c.ids.tolist(), c.truncated) for c in row]
+    return rewards.added(prompt.example, dataset.ask(prompt.example), replies, scores)
 
 
 def joined(parts: Sequence[Rollouts]) -> Rollouts:

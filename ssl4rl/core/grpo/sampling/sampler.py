@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ssl4rl.core.grpo.sampling.host import sent
+
 _CACHED = 2**16  # logits whose distributions fit a core's cache together
 
 
@@ -32,17 +34,22 @@ def sample(logits_RV: Tensor, sampling: Sampling, uniform_R: Tensor | None) -> T
 
 
 def sample_of_rows(logits_RV: Tensor, row_A: Tensor, sampling: Sampling, uniform_A: Tensor | None) -> Tensor:
-    """long [A]: a token from row `row_A[a]` for each a, by `sample`; a row may serve any number of them."""
+    """long [A]: a token from row `row_A[a]` for each a, by `sample`; a row may serve any number of them.
+
+    `row_A` lies on the host, the rest on the logits' device.
+    """
+    device = logits_RV.device
     if sampling.temperature == 0 or uniform_A is None:
-        return logits_RV.argmax(-1)[row_A]
+        return logits_RV.argmax(-1)[sent(row_A, device)]
     # each a's place among those that its row serves
     order_A = row_A.argsort(stable=True)
     count_R = torch.bincount(row_A, minlength=len(logits_RV))
     place_A = torch.empty_like(row_A)
-    place_A[order_A] = torch.arange(len(row_A), device=row_A.device) - (count_R.cumsum(0) - count_R)[row_A[order_A]]
+    place_A[order_A] = torch.arange(len(row_A)) - (count_R.cumsum(0) - count_R)[row_A[order_A]]
     uniform_RM = uniform_A.new_zeros(len(logits_RV), int(count_R.max()))
-    uniform_RM[row_A, place_A] = uniform_A
-    return _sample_each(logits_RV, sampling, uniform_RM)[row_A, place_A]
+    where = sent(row_A, device), sent(place_A, device)
+    uniform_RM[where] = uniform_A
+    return _sample_each(logits_RV, sampling, uniform_RM)[where]
 
 
 def _sample_each(logits_RV: Tensor, sampling: Sampling, uniform_RM: Tensor) -> Tensor:

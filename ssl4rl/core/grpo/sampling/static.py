@@ -31,7 +31,7 @@ class StaticCascade(Cascade):
 
     def __init__(self, prompts: Sequence[tuple[Tensor, Tensor]], seen_PL: Tensor | None) -> None:
         super().__init__(prompts, seen_PL)
-        device = self.prompt_R.device
+        device = self.device
         self.room = FIRST_ROOM
         self._now_1 = torch.zeros(1, dtype=torch.long, device=device)  # the place of the token that a step adds
         self._place_T = torch.arange(self.room, device=device)

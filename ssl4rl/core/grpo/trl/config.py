@@ -5,14 +5,17 @@ Departs from the native engine where TRL leaves no choice; docs/engine.md lists 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from ssl4rl.core.grpo.model.processors import one_line
 from ssl4rl.core.recipe import Recipe
-from ssl4rl.core.types import Ssl4rlError, nearest
+from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 
 _OWNED = {
     argument: field
@@ -62,7 +65,7 @@ _UNABLE: dict[str, tuple[tuple[Any, ...], str]] = {
     "grpo.refill": ((0,), "cannot sample further prompts within a step"),
     "grpo.advantage_scale": (("group", "batch", "none"), "scales by no task"),
     "train.gradient_agreement_every": ((0,), "sees no gradients by task"),
-    "train.cuda_graphs": ((False,), "samples with transformers or vLLM"),
+    "train.cuda_graphs": (("off", "auto"), "samples with transformers or vLLM"),
     "train.shard": (("none",), "shards by trl.fsdp or trl.deepspeed"),
     "curriculum.strategy": (("fixed", "uniform"), "draws its prompts before the run"),
 }
@@ -72,6 +75,10 @@ _LOSSES = {
     **{name: {"loss_type": name} for name in ("grpo", "dr_grpo", "dapo", "cispo")},
     "gspo": {"loss_type": "grpo", "importance_sampling_level": "sequence"},
 }
+REFUSALS = (ValueError, TypeError, AttributeError, ImportError, NotImplementedError, RuntimeError, LookupError, OSError)
+"""What TRL, transformers and accelerate raise on settings that they do not take, or lack a package for."""
+_OF_LAYERS = {"galore": "galore_torch", "apollo": "apollo_torch"}
+"""Optimisers that are made for some of a model's layers, and their packages."""
 _BAN = -100.0  # the lowest logit bias that vLLM takes
 
 
@@ -80,7 +87,7 @@ def refuse(recipe: Recipe) -> None:
 
     Raises:
         Ssl4rlError: a field that TRL cannot follow (rehearsal, refill, a moving curriculum, a numbered GPU), or a key
-            in `trl` that GRPOConfig lacks or that the recipe owns.
+            in `trl` that GRPOConfig lacks or that the recipe owns, a value that it refuses, or a missing package.
     """
     from trl import GRPOConfig
 
@@ -102,6 +109,60 @@ def refuse(recipe: Recipe) -> None:
             raise Ssl4rlError(f"trl.{key}: the engine sets it, for its own log and data")
         if key not in known:
             raise Ssl4rlError(f"trl.{key}: TRL's GRPOConfig has no such argument{nearest(key, known)}")
+    _refuse_what_lacks_a_package(recipe)
+
+
+_NEEDS = {
+    "use_vllm": "vllm",
+    "deepspeed": "deepspeed",
+    "use_liger_kernel": "liger_kernel",
+    "use_transformers_paged": "kernels",
+    "log_completions": "rich",
+}
+"""Arguments that need a package as soon as they are set, and its module."""
+
+
+def _refuse_what_lacks_a_package(recipe: Recipe) -> None:
+    from transformers.integrations.integration_utils import get_reporting_integration_callbacks
+
+    given = recipe.trl
+    for key, module in _NEEDS.items():
+        if given.get(key) and find_spec(module) is None:
+            raise Ssl4rlError(f"trl.{key}={_shown(given[key])} needs {module}, which is not installed")
+    loggers = given.get("report_to") or []
+    for name in loggers if isinstance(loggers, list) else [loggers]:
+        try:
+            for logger in get_reporting_integration_callbacks(name):
+                logger()
+        except REFUSALS as error:
+            raise Ssl4rlError(f"trl.report_to={_shown(name)}: {one_line(error)}") from error
+
+
+def refuse_values(recipe: Recipe, *, on_cpu: bool, processes: int) -> None:
+    """Makes TRL's configuration and looks its optimiser up, before a model is loaded for it.
+
+    Raises:
+        Ssl4rlError: TRL or transformers refuse a value, or lack a package for it.
+    """
+    from transformers import Trainer
+    from trl import GRPOConfig
+
+    settings = ", ".join(f"trl.{key}={_shown(value)}" for key, value in recipe.trl.items()) or "the recipe"
+    where = recipe.folder
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they come again where the run makes its own
+            made = GRPOConfig(
+                **grpo_arguments(recipe, on_cpu=on_cpu, rows=1, processes=processes, banned_ids=[], output_dir=where)
+            )
+            if not any(name in str(recipe.trl.get("optim")) and find_spec(of) for name, of in _OF_LAYERS.items()):
+                Trainer.get_optimizer_cls_and_kwargs(made)
+    except REFUSALS as error:
+        raise Ssl4rlError(f"engine trl: TRL refuses {settings}: {one_line(error)}") from error
+
+
+def _shown(value: Any) -> str:
+    return shortened(str(value))
 
 
 def rows_per_device(recipe: Recipe, prompt_tokens: int, processes: int) -> int:
@@ -159,7 +220,7 @@ def grpo_arguments(
         # TRL's CISPO takes the largest ratio itself, not its distance from 1
         "epsilon_high": settings.clip_high + (settings.loss == "cispo"),
         "scale_rewards": settings.advantage_scale,
-        "reward_weights": [recipe.reward.accuracy, recipe.reward.format],
+        "reward_weights": list(recipe.reward.model_dump().values()),
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,11 +11,13 @@ import torch
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.model.policy import Encoder, Policy
 from ssl4rl.core.grpo.sampling.rollout import Completion
-from ssl4rl.core.grpo.sampling.sampled import Rollouts
+from ssl4rl.core.grpo.sampling.sampled import Rollouts, scored
 from ssl4rl.core.grpo.stream import Prompt, encode
+from ssl4rl.core.grpo.workers import tie
 from ssl4rl.core.prompt import messages
 from ssl4rl.core.recipe import Recipe
-from ssl4rl.core.types import Example, Score, Ssl4rlError
+from ssl4rl.core.reward import Rewards
+from ssl4rl.core.types import Example, Ssl4rlError
 
 _REPLACEMENTS = 64  # prompts in a row that may be too long
 
@@ -51,6 +53,7 @@ class Rows:
 
     def __call__(self, batch: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
         """Columns prompt (chat messages, or text for a model without a template), index, and images where shown."""
+        tie()  # TRL's loader has no other place where a worker could be told
         rows = batch["row"]
         self._kept = {row: self._kept.get(row) or self.prompt(row) for row in dict.fromkeys(rows)}
         made = [self._kept[row] for row in rows]
@@ -139,20 +142,34 @@ class Rows:
         return list(done["input_ids"][0])
 
 
-class Rewards:
-    """Our verifier as two reward functions, `accuracy` and `format`, which TRL weighs and adds.
+class RewardColumns:
+    """A score's parts as reward functions, `accuracy` and `format` and what else the recipe weighs; TRL adds them up.
 
     They read the completion's tokens: the text that TRL hands over lacks special tokens, and answer tags may be
     special. A verifier that raises stops the run (VerifierFault).
     """
 
-    def __init__(self, recipe: Recipe, policy: Policy, rows: Rows) -> None:
+    def __init__(self, recipe: Recipe, policy: Policy, rows: Rows, rewards: Rewards) -> None:
         self.rows, self.too_long = rows, 0
         self.last: Rollouts | None = None
         self._weights, self._policy, self._group = recipe.reward.model_dump(), policy, recipe.grpo.group_size
+        self._rewards = rewards
+
+    @property
+    def functions(self) -> list[Callable[..., list[float]]]:
+        """In the order of the recipe's weights; the first one scores."""
+        names = [name for name in self._weights if name != "accuracy"]
+        return [self.accuracy, *(self._column(name) for name in names)]
+
+    def _column(self, name: str) -> Callable[..., list[float]]:
+        def column(**others: Any) -> list[float]:
+            return self._parts(name)
+
+        column.__name__ = name
+        return column
 
     def accuracy(self, completion_ids: Sequence[list[int]], index: Sequence[int], **others: Any) -> list[float]:
-        """The accuracy part of each completion. TRL calls this one first; it scores for both, and logs.
+        """The accuracy part of each completion. TRL calls this one first; it scores for all, and logs.
 
         Args:
             completion_ids: this process's completions, a group's next to each other.
@@ -162,7 +179,8 @@ class Rewards:
         prompts = [self.rows.at(i) for i in index[:: self._group]]
         flat = [self._completion(ids) for ids in completion_ids]
         groups = [flat[at : at + self._group] for at in range(0, len(flat), self._group)]
-        scores = [[self._score(c, p.example) for c in group] for p, group in zip(prompts, groups, strict=True)]
+        dataset = self.rows.dataset
+        scores = [scored(dataset, p, group, self._rewards) for p, group in zip(prompts, groups, strict=True)]
         reward_PG = torch.tensor([[score.reward(self._weights) for score in row] for row in scores])
         self.last = rollouts = Rollouts(prompts, groups, scores, reward_PG, features=[None] * len(prompts))
         self.too_long += sum(self.rows.skipped(prompt.index) for prompt in prompts)
@@ -173,17 +191,10 @@ class Rewards:
             log(verdict, rollouts.share(verdict))
         return self._parts("accuracy")
 
-    def format(self, **others: Any) -> list[float]:
-        """The format part of the completions that `accuracy` has just scored."""
-        return self._parts("format")
-
     def _completion(self, ids: list[int]) -> Completion:
         tensor = torch.tensor(ids, dtype=torch.long)
         return Completion(tensor, self._policy.decode(tensor), truncated=ids[-1] not in self._policy.eos_ids)
 
-    def _score(self, completion: Completion, example: Example) -> Score:
-        return self.rows.dataset.score_answer(completion.text, example, truncated=completion.truncated)
-
     def _parts(self, name: str) -> list[float]:
         assert self.last is not None, "TRL calls reward functions in the order they were given"
-        return [score.parts[name] for row in self.last.scores for score in row]
+        return [score.parts.get(name, 0.0) for row in self.last.scores for score in row]

@@ -11,26 +11,28 @@ import json
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from transformers import ProgressCallback, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
+from ssl4rl.core import registry
 from ssl4rl.core.grpo.model.policy import Policy
-from ssl4rl.core.grpo.model.pretrained import EMBEDDED, is_adapter, no_deprecations
+from ssl4rl.core.grpo.model.pretrained import device_named, is_adapter, no_deprecations
 from ssl4rl.core.grpo.model.processors import one_line
-from ssl4rl.core.grpo.opening import Data, Found, finished, load, open_run
+from ssl4rl.core.grpo.opening import Data, Found, alone, finished, load, open_run, prepare
 from ssl4rl.core.grpo.ranks import Ranks, open_ranks
-from ssl4rl.core.grpo.record.console import Interrupted, Progress, Say, introduce, progress_bar, silent, stop_after_step
+from ssl4rl.core.grpo.record.console import Progress, Say, Stopping, introduce, progress_bar, silent, stop_after_step
+from ssl4rl.core.grpo.record.files import is_step, parse, read_text, write_sums, writing
 from ssl4rl.core.grpo.record.held_out import evaluate_if_due
 from ssl4rl.core.grpo.record.records import log_rollouts, summarise
 from ssl4rl.core.grpo.record.run_dir import RunDir
 from ssl4rl.core.grpo.trainer import Trainer
-from ssl4rl.core.grpo.trl.config import grpo_arguments, refuse, rows_per_device
-from ssl4rl.core.grpo.trl.data import Rewards, Rows
+from ssl4rl.core.grpo.trl.config import REFUSALS, grpo_arguments, refuse, refuse_values, rows_per_device
+from ssl4rl.core.grpo.trl.data import RewardColumns, Rows
 from ssl4rl.core.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
 
@@ -44,24 +46,25 @@ def train_with_trl(recipe: Recipe, say: Say = print, bar: bool = True) -> dict[s
     except ImportError as error:
         raise Ssl4rlError(f"engine trl needs TRL: pip install 'ssl4rl[train]' ({one_line(error)})") from error
     with open_ranks(recipe.train.processes, recipe.model.device) as (ranks, device):
-        return _train(recipe, ranks, device, say if ranks.first else silent, bar and ranks.first)
+        heard = say if ranks.first else silent
+        summary = finished(recipe, ranks, heard)
+        if summary is not None:
+            return summary
+        with alone(recipe, ranks):
+            return _train(recipe, ranks, device, heard, bar and ranks.first)
 
 
 def _train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dict[str, Any]:
-    summary = finished(recipe, ranks, say)
-    if summary is not None:
-        return summary
+    refuse_values(recipe, on_cpu=device_named(device).type == "cpu", processes=ranks.size)
     opened = open_run(recipe, ranks, device, say, _latest)
     run, trainer, state = opened.run, opened.trainer, opened.state
     done, first = 0, 0
     if state is not None:
         done, first = state["step"] - recipe.warmup.steps, state["first"]
         trainer.step, trainer.stream.too_long = state["step"], state["too_long"]
-    if ranks.first:
-        run.cut_back(-1 if state is None else trainer.step)
     started = time.perf_counter() - ranks.by_first(run.seconds_so_far)
     session = _Session(run, trainer, opened.data, say, device, started)
-    with stop_after_step(ranks) as stopping, progress_bar(trainer, bar) as progress:
+    with closing(run), stop_after_step(ranks) as stopping, progress_bar(trainer, bar) as progress:
         if state is None:
             first = session.warm_up(stopping, progress)
         rows = Rows(
@@ -81,12 +84,19 @@ def _train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> di
 
 
 def _latest(run: RunDir, ranks: Ranks) -> Found | None:
-    """The newest checkpoint that was written whole: our file in it is the last."""
-    found = [path for path in run.checkpoints.glob("checkpoint-*") if (path / _OURS).is_file()]
-    if not found:
-        return None
-    newest = max(found, key=lambda path: int(path.name.rpartition("-")[2]))
-    return newest, json.loads((newest / _OURS).read_text())
+    """The newest checkpoint that was written whole and is as it was."""
+    return ranks.by_first(lambda: run.last_good(_read_ours))
+
+
+def _read_ours(checkpoint: Path) -> dict[str, Any]:
+    """What we kept beside TRL's files: the last that is written. Raises Ssl4rlError with what is wrong with it."""
+    if not (checkpoint / _OURS).is_file():
+        raise Ssl4rlError(f"{_OURS} is missing")
+    record = parse(read_text(checkpoint / _OURS))
+    counts = [(record or {}).get(name) for name in ("step", "first", "too_long")]
+    if record is None or not all(is_step(count) for count in counts) or not isinstance(record.get("unusable"), dict):
+        raise Ssl4rlError(f"{_OURS} could not be read")
+    return record
 
 
 class _Session:
@@ -100,7 +110,7 @@ class _Session:
         """Seconds since the run began, those before it was resumed included."""
         return round(time.perf_counter() - self._started, 3)
 
-    def warm_up(self, stopping: Callable[[], bool], progress: Progress) -> int:
+    def warm_up(self, stopping: Stopping, progress: Progress) -> int:
         """Our own supervised steps, before TRL sees the model. Returns the index of the first prompt left to GRPO.
 
         Raises Interrupted after Ctrl-C. Nothing is kept: TRL's checkpoints begin with its own steps.
@@ -109,14 +119,16 @@ class _Session:
             metrics, _ = self.trainer.run_step()
             self.run.log({**metrics, "seconds": self.clock()})
             progress(metrics)
+            self.trainer.check_bad_steps()
             if stopping():
-                raise Interrupted(
+                raise stopping.interrupted(
                     f"stopped after step {self.trainer.step} of {self.recipe.warmup.steps} of the format warm-up, "
-                    "which engine trl keeps no checkpoint of; resume=true starts it anew"
+                    "which engine trl keeps no checkpoint of",
+                    "starts it anew",
                 )
         if self.recipe.train.keep_start:
             self.run.save_start(self.policy)
-        self.trainer.optimizer.state.clear()
+        self.trainer.learner.optimizer.state.clear()
         return self.trainer.stream.next_index
 
     def prepare(
@@ -124,7 +136,7 @@ class _Session:
         rows: Rows,
         first: int,
         longest: int,
-        stopping: Callable[[], bool],
+        stopping: Stopping,
         progress: Progress,
     ) -> None:
         """Makes TRL's trainer.
@@ -135,8 +147,8 @@ class _Session:
         import datasets
         from trl import GRPOConfig, GRPOTrainer
 
-        recipe, policy, processes = self.recipe, self.policy, self.ranks.size
-        self.rewards = Rewards(recipe, policy, rows)
+        recipe, policy, processes, self.stopping = self.recipe, self.policy, self.ranks.size, stopping
+        self.rewards = RewardColumns(recipe, policy, rows, self.trainer.rewards)
         self.too_long_before = self.trainer.stream.too_long
         arguments = grpo_arguments(
             recipe,
@@ -155,13 +167,13 @@ class _Session:
             with _reference(self.run, policy, recipe, self.ranks), _hushed():
                 self.theirs = GRPOTrainer(
                     model=policy.model,
-                    reward_funcs=[self.rewards.accuracy, self.rewards.format],
+                    reward_funcs=self.rewards.functions,
                     args=GRPOConfig(**arguments),
                     train_dataset=dataset,
                     processing_class=processor,
                     callbacks=[_Log(self, first, stopping, progress)],
                 )
-        except (ValueError, TypeError, AttributeError, ImportError, NotImplementedError) as error:
+        except REFUSALS as error:
             raise Ssl4rlError(f"engine trl: TRL refuses this: {one_line(error)}") from error
         for callback in (ProgressCallback, PrinterCallback):
             self.theirs.remove_callback(callback)
@@ -179,14 +191,10 @@ class _Session:
 
     def train(self, checkpoint: Path | None) -> None:
         """TRL's training. Raises Interrupted after Ctrl-C, once the checkpoint is written."""
-        with _hushed():
+        with _hushed(), writing(self.run.checkpoints):
             self.theirs.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        if self.interrupted:
-            raise Interrupted(
-                f"stopped after step {self.trainer.step} of {self.trainer.total_steps}; resume=true goes on from here"
-            )
-
-    interrupted = False
+        if self.stopping.asked:
+            raise self.stopping.interrupted(f"stopped after step {self.trainer.step} of {self.trainer.total_steps}")
 
     def evaluate(self, last: bool) -> None:
         """Held-out accuracy, where one is due now, by our own decoder."""
@@ -198,7 +206,7 @@ class _Session:
         if self.sharded:  # no rank holds a whole model
             self.theirs.save_model(str(run.final))
             self.ranks.by_first(lambda: None)
-            self.trainer.policy = load(self.recipe, str(run.final), self.device)
+            self.trainer.policy = load(self.recipe, prepare(self.recipe, str(run.final)), self.device)
         self.evaluate(last=True)
         seconds = self.clock()
 
@@ -206,9 +214,10 @@ class _Session:
             if not self.sharded:
                 if is_adapter(self.policy.model) and "ref" in self.policy.model.peft_config:
                     self.policy.model.delete_adapter("ref")
-                self.policy.save(run.final)
+                run.save_final(self.policy)
             shutil.rmtree(run.folder / "reference", ignore_errors=True)
-            summary = summarise(run, self.trainer, self.data.unusable, seconds) | {"shared_prompts": False}
+            summary = summarise(run, self.trainer, self.data.unusable, seconds)
+            summary |= {"shared_prompts": False, "changed_data": self.data.changes}
             run.write_summary(summary)
             return summary
 
@@ -237,7 +246,7 @@ def _reference(run: RunDir, policy: Policy, recipe: Recipe, ranks: Ranks) -> Ite
         return
     before = config.name_or_path
     config.name_or_path = recipe.model.path
-    if recipe.warmup.steps or recipe.model.path.startswith(EMBEDDED):
+    if recipe.warmup.steps or registry.model_builder(recipe.model.path):
         ranks.by_first(lambda: None if folder.exists() else policy.model.save_pretrained(folder))
         config.name_or_path = str(folder)
     try:
@@ -253,7 +262,7 @@ class _Log(TrainerCallback):  # type: ignore[misc]
         self,
         session: _Session,
         first: int,
-        stopping: Callable[[], bool],
+        stopping: Stopping,
         progress: Progress,
     ) -> None:
         self.session, self.first, self.stopping, self.progress = session, first, stopping, progress
@@ -274,7 +283,7 @@ class _Log(TrainerCallback):  # type: ignore[misc]
         limit = session.recipe.train.max_seconds
         late = limit is not None and session.ranks.any(session.ranks.first and session.clock() > limit)
         if self.stopping():
-            session.interrupted = control.should_save = control.should_training_stop = True
+            control.should_save = control.should_training_stop = True
         elif late:
             control.should_training_stop = True
 
@@ -288,12 +297,21 @@ class _Log(TrainerCallback):  # type: ignore[misc]
         if session.trainer.step == session.recipe.warmup.steps + 1:
             introduce(session.trainer, rollouts, session.say)
         log_rollouts(session.run, session.trainer, rollouts)
+        for line in session.trainer.rewards.news():
+            session.say(f"WARNING {line}")
         for prompt in rollouts.prompts:
             session.data.unusable.add_draws(prompt.example)
         self.progress(record)
         every = session.recipe.eval.every
         if every and (session.trainer.step - session.recipe.warmup.steps) % every == 0:
             session.evaluate(last=False)
+
+    def _further(self) -> dict[str, dict[str, float]]:
+        """The means of the parts that reward functions gave, as the native engine logs them."""
+        rollouts = self.session.rewards.last
+        assert rollouts is not None
+        means = {f.name: round(rollouts.mean(f.name), 6) for f in self.session.trainer.rewards.functions}
+        return {"parts": means} if means else {}
 
     def _record(self, logs: dict[str, Any], tokens: int) -> dict[str, Any]:
         seconds = time.perf_counter() - self.step_started
@@ -306,6 +324,7 @@ class _Log(TrainerCallback):  # type: ignore[misc]
             "value": round(logs["rewards/accuracy/mean"], 6),
             "chance": round(logs["chance"], 6),
             "format": round(logs["rewards/format/mean"], 6),
+            **self._further(),
             "unparsed": round(logs["unparsed"], 6),
             "truncated": round(logs["truncated"], 6),
             "zero_variance": round(logs["frac_reward_zero_std"], 6),
@@ -328,8 +347,11 @@ class _Log(TrainerCallback):  # type: ignore[misc]
             "step": session.trainer.step,
             "first": self.first,
             "too_long": session.trainer.stream.too_long,
-            "unusable": session.data.unusable.to_json(),
+            **session.data.state(),
         }
         if session.ranks.first:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            (folder / _OURS).write_text(json.dumps(record))
+            (folder / _OURS).write_text(json.dumps({**record, **session.run.kept()}))
+            session.run.write_recipe(folder)
+            if not session.sharded:  # else other ranks may still be writing
+                write_sums(folder)

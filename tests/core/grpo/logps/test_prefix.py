@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ssl4rl.core.grpo.logps import attention as attention_module
 from ssl4rl.core.grpo.logps import flexible
 from ssl4rl.core.grpo.logps import prefix as prefix_module
-from ssl4rl.core.grpo.logps.layout import Layout
+from ssl4rl.core.grpo.logps.layout import Layout, layout
 from ssl4rl.core.grpo.logps.prefix import (
     Group,
     fixed_features,
@@ -351,7 +351,7 @@ def test_rows_fill_the_budget() -> None:
     groups = [
         Group(torch.ones(n + 1, dtype=torch.long), {}, [torch.ones(10, dtype=torch.long)]) for n in (10, 20, 90, 5, 5)
     ]
-    rows = [(row.start, row.stop) for row in prefix_module._rows(groups, 50)]
+    rows = [(row.start, row.stop) for row in prefix_module.rows_of(groups, 50)]
     assert rows == [(0, 2), (2, 3), (3, 5)]
 
 
@@ -424,7 +424,7 @@ class TestWrongVariantsShow:
     @pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen3_vl", "idefics3", "llama"])
     def test_leak_between_completions(self, kind: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
         def leaky(prompts: Any, branches: Any, device: torch.device) -> Any:
-            plan = attention_module.layout(prompts, branches, device)
+            plan = layout(prompts, branches, device)
             # A span's branches as one long branch: each sees those before it.
             spans = tuple(
                 replace(s, lengths=(s.end - s.start,), gather_GT=None, pad_GT=None, pack_N=None) for s in plan.spans

@@ -36,23 +36,23 @@ def policy() -> Policy:
     return load_policy("embedded:tiny_vlm", device="cpu", trainable=False)
 
 
-def test_verdicts_are_counted(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verdicts_are_counted(policy: Policy) -> None:
     dataset = create_dataset(f"{FAKES}:letter", size=100, style="answer")
     asked: list[str] = []
 
-    def scripted(policy: Policy, prompts: Any, group_size: int, *_: Any, **__: Any) -> list[list[Completion]]:
-        assert group_size == 1
-        said = []
-        for prompt in prompts:
-            example = dataset[len(asked)]
-            asked.append(policy.encoder.tokenizer.decode(prompt.prompt_ids))
-            assert example.text() in asked[-1]
-            text, truncated = script(len(asked) - 1, example.answer)
-            said.append([Completion(torch.tensor([1]), text, truncated)])
-        return said
+    class Scripted:
+        def complete(self, prompts: Any, group_size: int, *_: Any, **__: Any) -> list[list[Completion]]:
+            assert group_size == 1
+            said = []
+            for prompt in prompts:
+                example = dataset[len(asked)]
+                asked.append(policy.encoder.tokenizer.decode(prompt.prompt_ids))
+                assert example.text() in asked[-1]
+                text, truncated = script(len(asked) - 1, example.answer)
+                said.append([Completion(torch.tensor([1]), text, truncated)])
+            return said
 
-    monkeypatch.setattr("ssl4rl.core.grpo.record.evaluate.generate", scripted)
-    result = evaluate(policy, dataset, max_new_tokens=4)
+    result = evaluate(policy, dataset, max_new_tokens=4, backend=Scripted())
     # 3 right, 2 wrong, 2 unparsed, 2 cut short, and one that was cut after its answer
     shares = {"accuracy": 0.4, "value": 0.4, "unparsed": 0.2, "truncated": 0.2}
     expected = {**shares, "ci95": [0.3094, 0.498], "chance": 0.5}
@@ -82,10 +82,8 @@ def test_evaluation_repeats_itself(policy: Policy, temperature: float) -> None:
     """Whatever the batches, the workers and the state of torch's generator."""
     dataset = create_dataset(f"{FAKES}:letter", size=12, style="answer")
     said = []
-    for max_rows, workers in ((512, 0), (5, 0), (512, 1)):
-        result = evaluate(
-            policy, dataset, max_new_tokens=6, temperature=temperature, max_rows=max_rows, workers=workers
-        )
+    for at_once, workers in ((512, 0), (5, 0), (512, 1)):
+        result = evaluate(policy, dataset, max_new_tokens=6, temperature=temperature, at_once=at_once, workers=workers)
         said.append([a.completion.text for a in result.answered])
     assert said[0] == said[1] == said[2]
     assert len(set(said[0])) > 1 or temperature == 0

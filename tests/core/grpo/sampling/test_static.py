@@ -21,7 +21,7 @@ from ssl4rl.core.grpo.sampling.sampler import Sampling
 from ssl4rl.core.grpo.sampling.static import FIRST_ROOM, WARM_UP, Replayed, StaticCascade
 from tests.core.grpo.cases import groups_of, load
 from tests.core.grpo.runs import recipe, run
-from tests.core.grpo.test_cascade import TOKENS, double, tokens
+from tests.core.grpo.sampling.test_cascade import TOKENS, double, tokens
 
 Tiny = Callable[[str], Path]
 WAITS = (

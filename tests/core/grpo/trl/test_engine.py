@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -32,7 +33,6 @@ from ssl4rl.core.types import Ssl4rlError
 from tests.core.grpo.runs import metrics, recipe, resumed, run, start, weights
 
 Tiny = Callable[[str], Path]
-QUICKSTART = Path(__file__).parents[3] / "recipes" / "quickstart_vision.yaml"
 
 
 def trl_recipe(out: Path, *args: Any, **sections: Any) -> Recipe:
@@ -132,7 +132,7 @@ def test_micro_batches_divide_an_update(tmp_path: Path) -> None:
             {"train": {"shard": "optimizer"}},
             r"train\.shard='optimizer': engine trl shards by trl\.fsdp .*; allowed: none",
         ),
-        ({"train": {"cuda_graphs": True}}, r"train\.cuda_graphs=True: engine trl samples with .*; allowed: False"),
+        ({"train": {"cuda_graphs": True}}, r"train\.cuda_graphs='on': engine trl samples with .*; allowed: off"),
         ({"trl": {"use_vlm": True}}, r"trl\.use_vlm: .* did you mean 'use_vllm'\?"),
         ({"trl": {"learning_rate": 1.0}}, r"trl\.learning_rate: the recipe's optim\.lr sets it"),
         ({"model": {"device": "cuda:1"}}, r"model\.device='cuda:1': .*CUDA_VISIBLE_DEVICES"),
@@ -154,14 +154,17 @@ def test_the_section_is_only_for_this_engine(tmp_path: Path) -> None:
 
 def test_trl_says_what_it_refuses(tmp_path: Path) -> None:
     made = trl_recipe(tmp_path, trl={"top_entropy_quantile": 0.5, "auto_find_batch_size": True})
-    with pytest.raises(Ssl4rlError, match="TRL refuses this: auto_find_batch_size is not supported"):
+    with pytest.raises(
+        Ssl4rlError,
+        match=r"TRL refuses trl\.top_entropy_quantile=0\.5, trl\.auto_find_batch_size=True: auto_find_batch_size is ",
+    ):
         train(made, lambda line: None, bar=False)
 
 
 def test_quickstart_recipe(tmp_path: Path) -> None:
     overrides = ["engine=trl", "grpo.prompts_per_step=4", "warmup.steps=3", "warmup.prompts_per_step=8", "eval.n=4"]
     overrides += ["warmup.rehearsal=0", "train.steps=2", "eval.every=1", "train.workers=0", f"out={tmp_path}"]
-    said = run(load_recipe(QUICKSTART, overrides))
+    said = run(load_recipe("quickstart_vision", overrides))
     folder = tmp_path / "quickstart_vision"
     summary = json.loads((folder / "summary.json").read_text())
     assert {"task", "model", "engine", "seconds", "steps", "before", "after", "unusable", "versions"} <= set(summary)
@@ -332,7 +335,7 @@ def test_two_processes(tmp_path: Path) -> None:
     script = tmp_path / "two.py"
     script.write_text(TWO)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(QUICKSTART.parents[1])}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[4])}
     done = subprocess.run(
         [*launch, str(script), str(tmp_path)], env=environment, capture_output=True, text=True, check=False
     )
@@ -395,3 +398,44 @@ def test_prompts_too_long_give_their_place_to_later_ones(tmp_path: Path) -> None
     assert sum(map(rows.skipped, chosen)) > 0
     with pytest.raises(Ssl4rlError, match=r"64 prompts in a row are longer than prompt\.max_tokens=3"):
         Rows(dataset, policy.encoder, first=0, size=6, max_tokens=3)({"row": [0]})
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (
+            {"report_to": "tensorboard"},
+            "trl.report_to=tensorboard: TensorBoardCallback requires tensorboard to be installed. Either update your "
+            "PyTorch version or install tensorboardX.",
+        ),
+        (
+            {"report_to": ["wandb"]},
+            "trl.report_to=wandb: WandbCallback requires wandb to be installed. Run `pip install wandb`.",
+        ),
+        ({"report_to": 3}, "trl.report_to=3: 'int' object is not iterable"),
+        ({"use_vllm": True}, "trl.use_vllm=True needs vllm, which is not installed"),
+        ({"deepspeed": "ds.json"}, "trl.deepspeed=ds.json needs deepspeed, which is not installed"),
+        (
+            {"optim": "adamw_bnb_8bit"},
+            "engine trl: TRL refuses trl.optim=adamw_bnb_8bit: You need to install `bitsandbytes` in order to use "
+            "bitsandbytes optimizers: `pip install -U bitsandbytes`",
+        ),
+        (
+            {"optim": "grokadamw"},
+            "engine trl: TRL refuses trl.optim=grokadamw: Please install grokadamw with `pip install grokadamw`",
+        ),
+        (
+            {"generation_kwargs": 5},
+            "engine trl: TRL refuses trl.generation_kwargs=5: 'int' object is not a mapping",
+        ),
+    ],
+)
+def test_what_lacks_a_package_is_said_before_the_model_loads(tmp_path: Path, given: dict[str, Any], line: str) -> None:
+    needed = {"tensorboard", "wandb", "vllm", "deepspeed", "bitsandbytes", "grokadamw"}
+    here = [name for name in needed if name in line and importlib.util.find_spec(name) is not None]
+    if here:
+        pytest.skip(f"{here[0]} is installed")
+    made = trl_recipe(tmp_path, trl=given, model={"path": str(tmp_path / "none")})
+    with pytest.raises(Ssl4rlError) as error:
+        train(made, lambda line: None, bar=False)
+    assert str(error.value) == line

@@ -201,7 +201,7 @@ def test_looking_at_gradients_changes_nothing(tmp_path: Path) -> None:
                 pairs = [(a, b) for a, b, _ in rollouts.agreement]
                 assert pairs == [(tasks[0], tasks[0]), tasks, (tasks[1], tasks[1])]
                 assert all(-1 <= cosine <= 1 for _, _, cosine in rollouts.agreement)
-        after.append([p.clone() for p in t.parameters])
+        after.append([p.clone() for p in t.learner.parameters])
     assert all(torch.equal(a, b) for a, b in zip(*after, strict=True))
 
 

@@ -1,0 +1,58 @@
+"""Who samples: one small interface, so that training and evaluation need not know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ssl4rl.core.grpo.logps.features import ImageFeatures
+from ssl4rl.core.grpo.model.policy import Encoded, Policy, autocast
+from ssl4rl.core.grpo.sampling.rollout import Completion, Uniforms, generate
+from ssl4rl.core.grpo.sampling.sampler import Sampling
+
+
+class Backend(Protocol):
+    """Prompts to completions by the policy as it is now."""
+
+    def complete(
+        self,
+        prompts: Sequence[Encoded],
+        group_size: int,
+        sampling: Sampling,
+        uniforms: Callable[[int, int], Uniforms] | None = None,
+        features: Sequence[ImageFeatures | None] | None = None,
+    ) -> list[list[Completion]]:
+        """`group_size` completions of each prompt; the arguments are `rollout.generate`'s."""
+
+
+@dataclass
+class Native:
+    """The policy itself, by `rollout.generate`, whose `max_rows`, `shared` and `static` these are."""
+
+    policy: Policy
+    max_rows: int = 512
+    shared: bool = False
+    static: bool = False
+
+    def complete(
+        self,
+        prompts: Sequence[Encoded],
+        group_size: int,
+        sampling: Sampling,
+        uniforms: Callable[[int, int], Uniforms] | None = None,
+        features: Sequence[ImageFeatures | None] | None = None,
+    ) -> list[list[Completion]]:
+        """As `Backend` says, in the arithmetic of training."""
+        with autocast(self.policy):
+            return generate(
+                self.policy,
+                prompts,
+                group_size,
+                sampling,
+                uniforms,
+                self.max_rows,
+                shared=self.shared,
+                static=self.static,
+                features=features,
+            )

@@ -1,0 +1,180 @@
+"""Verifiers of lists of numbers: an order, a box."""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ssl4rl.core.types import Example
+from ssl4rl.core.verify.base import Verifier
+from ssl4rl.core.verify.plain import bare, from_json, unlisted
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_WHOLE = r"\d{1,9}"
+_NUMBER = r"\d{1,9}(?:\.\d{1,9})?"
+_COMMA = r"\s?(?:,(?:\sand\s)?|;|->|=>|>|\||/|\sand\s)\s?|\s"
+_ORDER = re.compile(rf"{_WHOLE}(?:(?:{_COMMA}){_WHOLE})*\.?")
+_DASHED = re.compile(rf"{_WHOLE}(?:\s?-\s?{_WHOLE}){{2,}}\.?")
+_EDGES = re.compile(rf"{_NUMBER}(?:(?:{_COMMA}){_NUMBER})*\.?")
+_SHELLS = re.compile(r"[\[\](){}\"'`*$]")
+_CORNER_TO_CORNER = re.compile(r"(?<=[)\]])\s?(?:-|->|to|and)\s?(?=[(\[])")
+_LABEL = re.compile(r"\b([a-z_]{1,6}\d?)\s?[:=]\s?(?=\d)", re.IGNORECASE)
+_LABELS = (
+    ("x0", "y0", "x1", "y1"), ("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"),
+    ("xmin", "ymin", "xmax", "ymax"), ("x_min", "y_min", "x_max", "y_max"),
+)  # fmt: skip
+_BOX_KEYS = ("bbox_2d", "bbox", "box", "bounding_box")
+
+
+def _loose(text: str) -> str:
+    """Without brackets and quotes, which leave a space, and single spaces elsewhere."""
+    return " ".join(_SHELLS.sub(" ", text).split()).rstrip(" .,;")
+
+
+@dataclass(frozen=True)
+class Permutation(Verifier):
+    """An order of 1 to `n`: "3,1,2,4", with spaces, arrows or brackets, in rows, one a line; below 10 also "3124".
+
+    Reward: the fraction of positions that agree with the best accepted order, 1 only when all do. What is no
+    permutation (a number twice, missing or too large) is unparsed. Chance: accepted orders / n!.
+    """
+
+    n: int
+
+    @property
+    def instruction(self) -> str:
+        example = ",".join(str(i) for i in range(self.n, 0, -1))
+        return f"Answer with the numbers 1 to {self.n}, each once, separated by commas, for example {example}."
+
+    def parse(self, text: str, example: Example) -> list[int] | None:
+        text = unlisted(text)
+        digits, text = bare(text), _loose(text)
+        if self.n < 10 and len(digits) == self.n and digits.isdecimal():
+            numbers = [int(digit) for digit in digits]
+        elif _ORDER.fullmatch(text) or _DASHED.fullmatch(text):
+            numbers = [int(number) for number in re.findall(_WHOLE, text)]
+        else:
+            return None
+        return numbers if sorted(numbers) == list(range(1, self.n + 1)) else None
+
+    def grade(self, parsed: Any, example: Example) -> float:
+        right: list[int] = [sum(map(operator.eq, parsed, order)) for order in example.accepted]
+        return max(right) / self.n
+
+    def render(self, answer: Any) -> str:
+        return ",".join(str(number) for number in answer)
+
+    def random_answer(self, example: Example, rng: np.random.Generator) -> list[int]:
+        return [int(number) + 1 for number in rng.permutation(self.n)]
+
+    def chance(self, example: Example) -> float:
+        return len({tuple(order) for order in example.accepted}) / math.factorial(self.n)
+
+    def expected(self, example: Example) -> float:
+        """1/n with one accepted order; with several, the mean over 2,000 orders of a fixed generator (error < 0.01)."""
+        if len(example.accepted) == 1:
+            return 1 / self.n
+        import numpy as np
+
+        rng = np.random.default_rng(0)
+        return float(np.mean([self.grade(self.random_answer(example, rng), example) for _ in range(2000)]))
+
+
+@dataclass(frozen=True)
+class Box(Verifier):
+    """A box as "x0,y0,x1,y1" in per cent of width and height, whole numbers from the top left corner.
+
+    Reward: intersection over union (IoU) with the true box, and 1 from `correct_iou` on. Chance and expected value:
+    the mean over 4,096 uniform boxes of a fixed generator (there is no closed form; error < 0.01).
+    """
+
+    correct_iou: float = 0.7
+
+    @property
+    def instruction(self) -> str:
+        return (
+            "Answer with four whole numbers x0,y0,x1,y1: the left, top, right and bottom edge in per cent of the "
+            "picture, from 0 to 100, measured from its top left corner."
+        )
+
+    def parse(self, text: str, example: Example) -> list[float] | None:
+        text = unlisted(text.replace("%", ""))
+        if "{" in text:
+            text = _box_in_json(text)
+        text = _loose(_CORNER_TO_CORNER.sub(",", text))
+        labels = tuple(label.casefold() for label in _LABEL.findall(text))
+        if labels in _LABELS:
+            text = _LABEL.sub("", text)
+        if not _EDGES.fullmatch(text):
+            return None
+        box = [_number(number) for number in re.findall(_NUMBER, text)]
+        valid = len(box) == 4 and max(box) <= 100 and box[0] < box[2] and box[1] < box[3]
+        return box if valid else None
+
+    def grade(self, parsed: Any, example: Example) -> float:
+        best = max(_iou(parsed, box) for box in example.accepted)
+        return 1.0 if best >= self.correct_iou else best
+
+    def render(self, answer: Any) -> str:
+        return ",".join(str(number) for number in answer)
+
+    def random_answer(self, example: Example, rng: np.random.Generator) -> list[int]:
+        x0, x1 = sorted(rng.choice(101, 2, replace=False).tolist())
+        y0, y1 = sorted(rng.choice(101, 2, replace=False).tolist())
+        return [x0, y0, x1, y1]
+
+    def chance(self, example: Example) -> float:
+        return float((self._random_grades(example) >= 1).mean())
+
+    def expected(self, example: Example) -> float:
+        return float(self._random_grades(example).mean())
+
+    def _random_grades(self, example: Example) -> np.ndarray[Any, np.dtype[np.float64]]:
+        import numpy as np
+
+        rng = np.random.default_rng(0)
+        corners = rng.integers(0, 101, size=(6000, 4))
+        corners = corners[(corners[:, 0] != corners[:, 2]) & (corners[:, 1] != corners[:, 3])][:4096]
+        low, high = np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])
+        best = np.zeros(len(corners))
+        for box in example.accepted:
+            sides = np.minimum(high, box[2:]) - np.maximum(low, box[:2])
+            shared = np.clip(sides, 0, None).prod(axis=1)
+            union = (high - low).prod(axis=1) + (box[2] - box[0]) * (box[3] - box[1]) - shared
+            best = np.maximum(best, shared / union)
+        return np.where(best >= self.correct_iou, 1.0, best)
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+def _box_in_json(text: str) -> str:
+    """The four numbers of the only box in JSON, alone or in a list of one; "" where it is anything else."""
+    loaded = from_json(text)
+    if loaded is None:
+        return "" if '"' in text else text
+    if isinstance(loaded, list) and len(loaded) == 1:
+        loaded = loaded[0]
+    if not isinstance(loaded, dict):
+        return ""
+    boxes = [loaded[key] for key in loaded if key in _BOX_KEYS]
+    if len(boxes) == 1:
+        return json.dumps(boxes[0])
+    edges = [[loaded.get(label) for label in labels] for labels in _LABELS if labels == tuple(loaded)]
+    return json.dumps(edges[0]) if edges else ""
+
+
+def _iou(a: Sequence[float], b: Sequence[float]) -> float:
+    width = max(0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0, min(a[3], b[3]) - max(a[1], b[1]))
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height
+    return width * height / union
