@@ -30,7 +30,8 @@ class Place:
     """The part of a graph that a question shows.
 
     `graph`: its nodes in the random order in which they are written, `names` what they are called there, `origin` which
-    nodes of the item's graph they are, `root` the node the item stands for (None: the whole small graph).
+    nodes of the item's graph they are, `root` the node the item stands for (None: the whole small graph), `centre` the
+    node around which it was cut out of a larger graph, all others within the level's hops (None: nothing was cut).
     """
 
     graph: Graph
@@ -38,6 +39,7 @@ class Place:
     origin: tuple[int, ...]
     root: int | None
     encoding: str
+    centre: int | None = None
 
     def edge(self, edge: Edge) -> list[str]:
         return [self.names[edge[0]], self.names[edge[1]]]
@@ -65,6 +67,7 @@ def find_place(item: Rooted, level: Mapping[str, Any], rng: np.random.Generator,
     graph, root = item.graph, item.root
     if graph.num_nodes < least:
         raise Unusable(f"the graph has fewer than {least} nodes")
+    centre = None
     if root is None and graph.num_nodes <= level["nodes"]:
         nodes = list(range(graph.num_nodes))
     else:
@@ -72,18 +75,24 @@ def find_place(item: Rooted, level: Mapping[str, Any], rng: np.random.Generator,
         nodes = sampling.ego(graph, centre, rng, hops=level["hops"], max_nodes=level["nodes"])
     if len(nodes) < least:
         raise Unusable(f"fewer than {least} nodes within {level['hops']} hops")
-    return named_place(graph, nodes, root, level, rng)
+    return named_place(graph, nodes, root, level, rng, centre)
 
 
 def named_place(
-    graph: Graph, nodes: Sequence[int], root: int | None, level: Mapping[str, Any], rng: np.random.Generator
+    graph: Graph,
+    nodes: Sequence[int],
+    root: int | None,
+    level: Mapping[str, Any],
+    rng: np.random.Generator,
+    centre: int | None = None,
 ) -> Place:
     """The graph induced by `nodes`, in random order, under names and in an encoding as the level says."""
     order = [nodes[i] for i in rng.permutation(len(nodes)).tolist()]
     part = graph.subgraph(order)
     names = serialise.node_names(part, _styles(level["names"]), rng)
     encoding = serialise.draw_encoding(level["encoding"], rng)
-    return Place(part, tuple(names), tuple(order), None if root is None else order.index(root), encoding)
+    rooted, middle = (None if node is None else order.index(node) for node in (root, centre))
+    return Place(part, tuple(names), tuple(order), rooted, encoding, middle)
 
 
 def drawing(
@@ -126,6 +135,11 @@ def distances(rows: Rows, start: int) -> list[int]:
                 found[other] = found[node] + 1
                 queue.append(other)
     return found
+
+
+def in_reach(rows: Rows, centre: int | None, hops: int) -> bool:
+    """Whether all nodes are within `hops` of the one around which they were chosen: they could have been chosen so."""
+    return centre is None or all(0 <= far <= hops for far in distances(rows, centre))
 
 
 def degrees(graph: Graph) -> list[tuple[int, int]]:

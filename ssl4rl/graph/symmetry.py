@@ -20,14 +20,7 @@ def same_role(
     """
     if len(first) != len(second):
         return False
-    rows = [graph.neighbours(node).tolist() for node in range(graph.num_nodes)]
-    tables = [rows]
-    if graph.directed:
-        into: list[list[int]] = [[] for _ in rows]
-        for u, row in enumerate(rows):
-            for v in row:
-                into[v].append(u)
-        tables.append(into)
+    tables = _tables(graph)
     marks: list[dict[int, tuple[int, ...]]] = [{}, {}]
     for mark, nodes in zip(marks, (first, second), strict=True):
         for place, node in enumerate(nodes):
@@ -50,6 +43,26 @@ def same_shape(first: Graph, second: Graph) -> bool:
     edges += [(2 * n, node) for node in range(n)] + [(2 * n + 1, node + n) for node in range(n)]
     both = Graph.from_edges(2 * n + 2, *zip(*edges, strict=True), directed=first.directed)
     return same_role(both, (2 * n, 2 * n + 1), (2 * n + 1, 2 * n))
+
+
+def colours(graph: Graph) -> Colours:
+    """For each node of a small graph a number; nodes that an automorphism takes to each other have the same one."""
+    same = [0] * graph.num_nodes
+    refined = _refined(_tables(graph), same, same)
+    assert refined is not None  # one colouring is as common as itself
+    return refined[0]
+
+
+def _tables(graph: Graph) -> list[list[list[int]]]:
+    """Every node's neighbours; where directed also its predecessors."""
+    rows = [graph.neighbours(node).tolist() for node in range(graph.num_nodes)]
+    if not graph.directed:
+        return [rows]
+    into: list[list[int]] = [[] for _ in rows]
+    for u, row in enumerate(rows):
+        for v in row:
+            into[v].append(u)
+    return [rows, into]
 
 
 def _isomorphic(tables: Sequence[list[list[int]]], left: Colours, right: Colours) -> bool:

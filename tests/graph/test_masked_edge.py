@@ -13,6 +13,7 @@ TASK = MaskedEdge()
 # A square with one diagonal.
 KITE = Graph.from_edges(4, [0, 1, 2, 3, 0], [1, 2, 3, 0, 2], names=["a", "b", "c", "d"])
 BOW_TIE = Graph.from_edges(5, [0, 0, 1, 0, 0, 3], [1, 2, 2, 3, 4, 4], names=list("abcde"))
+SQUARE = Graph.from_edges(4, [0, 1, 2, 3], [1, 2, 3, 0])
 PATH = Graph.from_edges(4, [0, 1, 2], [1, 2, 3])
 # Two triangles that share an edge's two ends with a tail each: a house with a chimney on both sides.
 HOUSE = Graph.from_edges(6, [0, 1, 2, 3, 0, 1, 4], [1, 2, 3, 0, 4, 4, 5], names=list("uvwxyz"))
@@ -27,13 +28,18 @@ def test_a_square_with_a_diagonal_leaves_nothing_to_ask() -> None:
 def test_the_missing_neighbour_in_two_triangles() -> None:
     """Two triangles a-b-c and a-d-e; without a-b the nodes left for b are a, d, e."""
     answers = {}
-    for _, example in makes(TASK, "hard,names=own,encoding=edge_list,options=2", [[Rooted(BOW_TIE, 1)]] * 20):
+    for _, example in makes(TASK, "hard,names=own,encoding=edge_list,options=2", [[Rooted(BOW_TIE)]] * 60):
         hidden = frozenset(example.meta["drawing"]["hidden_edges"][0])
         answers[hidden] = (example.answer, set(example.meta["candidates"]))
     assert answers[frozenset("ab")] == ("a", {"a", "d", "e"})
     assert answers[frozenset("bc")] == ("c", {"c", "d", "e"})
-    for _, example in makes(TASK, "hard,names=own,options=2", [[Rooted(BOW_TIE, 0)]] * 20):
-        assert len(example.accepted) == 1  # a lacks one neighbour, and one node alone is not joined to it
+
+
+def test_no_edge_is_hidden_without_which_the_rest_would_not_have_been_in_sight() -> None:
+    """Two hops around b: without a-d, d is three away, and whoever counts knows that an edge of d is hidden."""
+    made = list(makes(TASK, "hard,names=own,options=2", [[Rooted(BOW_TIE, 1)]] * 60))
+    hidden = {frozenset(example.meta["drawing"]["hidden_edges"][0]) for _, example in made}
+    assert hidden == {frozenset(pair) for pair in ("bc", "ac", "de")}
 
 
 def test_a_ring_where_two_nodes_are_equally_right() -> None:
@@ -88,9 +94,10 @@ def test_directed_both_directions_are_hidden() -> None:
     [
         (Graph.from_edges(0, [], []), "tiny,options=2", "fewer than 4 nodes"),
         (HOUSE, "tiny,options=3", "fewer than 8 nodes"),  # so few that the pairs alone would tell
-        (Graph.from_edges(5, [0], [1]), "hard", "no edge can be hidden"),
-        (PATH, "hard", "no edge can be hidden"),  # every edge is a bridge
-        (PATH, "tiny,options=2", "no edge has enough pairs"),
+        (Graph.from_edges(5, [0], [1]), "hard", "the only way between two parts"),
+        (PATH, "hard", "the only way between two parts"),  # every edge is a bridge
+        (PATH, "tiny,options=2", "the only way between two parts"),
+        (SQUARE, "tiny,options=2", "too few pairs match"),
         (Graph.from_edges(4, [0, 1, 2], [1, 2, 0], directed=True), "tiny,answer=edge,options=2", "directed"),
     ],
 )
@@ -119,7 +126,7 @@ def test_a_prompt_in_full() -> None:
     level = TASK.level("hard,names=own,encoding=edge_list,options=2")
     example = TASK.make([Rooted(BOW_TIE, 1)], level.params, keyed_rng(1))
     assert example.text() == (
-        "Undirected graph. Nodes: c, a, d, b, e.\nEdges: a-c a-d d-e a-e a-b\n"
+        "Undirected graph. Nodes: a, d, e, c, b.\nEdges: a-e a-b a-c a-d d-e\n"
         "One edge of node b is hidden. Where does it lead?"
     )
     assert example.answer == "c"

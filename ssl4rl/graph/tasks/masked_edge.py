@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ import numpy as np
 from ssl4rl.core.task import Task
 from ssl4rl.core.types import Example, Unusable
 from ssl4rl.core.verify import Choice, EdgeSet, Text, Verifier
-from ssl4rl.graph import question
+from ssl4rl.graph import options, question
 from ssl4rl.graph.graph import Graph, Rooted
 from ssl4rl.graph.question import Edge, Place, Rows
 from ssl4rl.graph.symmetry import same_role
@@ -39,24 +40,29 @@ class MaskedEdge(Task[Rooted]):
     `options`, 2 to 8; `answer`; `match`, in what the pairs agree: degree, distance, both; `encoding`, `names`; `nodes`,
     `hops`, the ego network's size.
 
-    Shortcuts and guards: the edge's other line (both directions are hidden, before anything is written); degrees (the
-    wrong pairs have exactly the true one's degrees in the graph as shown); distance in the graph as shown
-    (`match=both`); the one pair that joins two parts (an edge whose removal cuts the graph is never hidden, and no
-    pair lies in two parts); a pair that is named nowhere else (every node of a pair has other edges); order (nodes,
-    edges, names and options are shuffled); pairs or nodes that no one could tell from the true one, because the shown
-    graph is symmetric (no such pair is offered; every such node is accepted); how few graphs there are of few nodes
-    (more than two pairs are offered among 8 nodes or more: of four, a model that saw no edges found .55 at 6 nodes, .31
-    at 7, .25 at 8). Not guarded: with `ask=neighbour`, degree and closeness are what is to be learned.
+    Shortcuts and guards: the edge's other line (both directions are hidden, before anything is written); what options
+    have in common with each other, and which could have been the true one at all (all of them, as probably: the edge is
+    drawn uniformly, the options from those of the shown graph's pairs that match it, in sets in which each shares as
+    many ends with the others as any other; argument and limits in `ssl4rl.graph.options`); degrees (all pairs have the
+    same in the graph as shown); distance in the graph as shown (`match=both`); the one pair that joins two parts, or a
+    node that is farther from the middle than an ego network reaches (such an edge is never hidden, and no pair lies in
+    two parts); a pair that is named nowhere else (every node of a pair has other edges); order (nodes, edges, names and
+    options are shuffled); pairs or nodes that no one could tell from each other, because the shown graph is symmetric
+    (no two such pairs are offered; every such node is accepted); how few graphs there are of few nodes (more than two
+    pairs are offered among 8 nodes or more only). Not guarded: with `ask=neighbour`, degree and closeness are what is
+    to be learned.
 
-    The hidden edge is one of the item's node's where a fair question can be made of one, else any in sight.
+    The hidden edge is drawn among all that are in sight; where no fair question can be made of it, everything is drawn
+    anew.
 
     Source: ours, after link prediction and masked graph modelling, as one of SSL4RL's kind (arXiv 2510.16416);
     matched candidates after arXiv 2306.10453 (hard negatives in link prediction).
-    Versions: 1, the first; 2, more than two pairs among 8 nodes or more only.
+    Versions: 1, the first; 2, more than two pairs among 8 nodes or more only; 3, options are exchangeable: in version 2
+    the option that shared fewest nodes with the others was the true one in .39 of the questions at tiny (chance .25).
     """
 
     name = "graph/masked_edge"
-    version = 2
+    version = 3
     levels: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "tiny": PAIRS,
         "easy": {**PAIRS, "nodes": 12, "names": "integers"},
@@ -80,33 +86,38 @@ class MaskedEdge(Task[Rooted]):
         question.check_place(self.name, params, least=_least(params))
 
     def make(self, items: Sequence[Rooted], level: Mapping[str, Any], rng: np.random.Generator) -> Example:
-        place = question.find_place(items[0], level, rng, least=_least(level))
-        if place.graph.directed and level["answer"] == "edge":
-            raise Unusable("the graph is directed; answer=edge is for undirected ones")
-        make = _ask_neighbour if level["ask"] == "neighbour" else _ask_pair
-        return make(place, level, rng)
+        def place() -> Place:
+            found = question.find_place(items[0], level, rng, least=_least(level))
+            if found.graph.directed and level["answer"] == "edge":
+                raise Unusable("the graph is directed; answer=edge is for undirected ones")
+            return found
+
+        ask = _ask_neighbour if level["ask"] == "neighbour" else _ask_pair
+        return options.first_of(place, lambda found: ask(found, level, rng))
 
 
 def _least(level: Mapping[str, Any]) -> int:
     return _FEW if level["ask"] == "neighbour" or level["options"] == 2 else _LEAST
 
 
-def hideable(place: Place, rng: np.random.Generator) -> Iterator[tuple[Edge, Rows]]:
-    """The edges that can be hidden, the root's first, else by chance; each with all nodes' neighbours without it.
+def hide(place: Place, hops: int, rng: np.random.Generator) -> tuple[Edge, Rows]:
+    """An edge, each as probably as any other, and all nodes' neighbours without it (in either direction).
 
-    None of them is a bridge: with one gone, the one pair that joins both parts would be told by that alone. The rows
-    (in either direction) are one list, changed as the iteration goes on.
+    Raises:
+        Unusable: the rest would tell: the edge joins two parts, or brings a node within `hops` of the middle.
     """
-    edges = question.shuffled(place.graph.edges(), rng)
-    edges.sort(key=lambda edge: place.root not in edge)
+    edges = place.graph.edges()
+    if not edges:
+        raise Unusable("the graph has no edges")
+    u, v = edges[int(rng.integers(len(edges)))]
     rows = question.skeleton(place.graph)
-    for u, v in edges:
-        rows[u].discard(v)
-        rows[v].discard(u)
-        if question.distances(rows, u)[v] > 0:
-            yield (u, v), rows
-        rows[u].add(v)
-        rows[v].add(u)
+    rows[u].discard(v)
+    rows[v].discard(u)
+    if question.distances(rows, u)[v] < 0:
+        raise Unusable("the edge drawn is the only way between two parts")
+    if not question.in_reach(rows, place.centre, hops):
+        raise Unusable("without the edge drawn a node is farther from the middle than any was")
+    return (u, v), rows
 
 
 def without(graph: Graph, edge: Edge) -> Graph:
@@ -114,64 +125,43 @@ def without(graph: Graph, edge: Edge) -> Graph:
     return graph.without_edges([edge, edge[::-1]])
 
 
-def wrong_pairs(graph: Graph, rows: Rows, truth: Edge, match: str, most: int, rng: np.random.Generator) -> list[Edge]:
-    """Up to `most` pairs without an edge in `graph` that without `truth` agree with the true pair as `match` says.
+def pairs_like(graph: Graph, rows: Rows, truth: Edge, match: str) -> list[Edge]:
+    """All pairs of one part of the shown graph without an edge that agree with the true one, itself among them.
 
-    `rows` are the nodes' neighbours without it. Pairs are (u, v) with u < v, where directed in either direction; none
-    is the image of the true one under a symmetry of the shown graph, none lies in two parts.
+    Args:
+        graph: the whole graph, with the edge.
+        rows: the nodes' neighbours without it, in either direction.
+        match: "degree", "distance" or "both".
+
+    Returns:
+        Pairs (u, v), with u < v where undirected, else from u to v.
     """
-    nodes = range(graph.num_nodes)
-    directed = graph.directed
-    degrees = question.degrees(without(graph, truth)) if directed else [(len(row), 0) for row in rows]
-    start = question.distances(rows, truth[0])
-    far = [question.distances(rows, node) for node in nodes] if match != "degree" else []
+    degrees = question.degrees(without(graph, truth)) if graph.directed else [(len(row), 0) for row in rows]
+    far: dict[int, list[int]] = {}
 
-    def key(u: int, v: int) -> Hashable:
-        ends = (degrees[u], degrees[v])
-        degree = ends if directed else (min(ends), max(ends))
-        return (degree if match != "distance" else 0, far[u][v] if far else 0)
+    def ends(u: int, v: int) -> Hashable:
+        found = (degrees[u], degrees[v])
+        return 0 if match == "distance" else found if graph.directed else (min(found), max(found))
 
-    wanted = key(*truth)
-    fits = [
-        (u, v)
-        for u in nodes
-        for v in nodes
-        if (u != v if directed else u < v)
-        and v not in rows[u]
-        and {u, v} != {*truth}
-        and (start[u] < 0) == (start[v] < 0)
-        and key(u, v) == wanted
-    ]
-    if start.count(-1) and match == "degree":  # pairs beyond the true one's part may lie in two others
-        fits = [(u, v) for u, v in fits if question.distances(rows, u)[v] > 0]
-    if len(fits) < most:
-        return []
-    shown = without(graph, truth)
-    kept: list[Edge] = []
-    for pair in question.shuffled(fits, rng):
-        if pair[::-1] not in kept and not alike(shown, truth, pair):
-            kept.append(pair)
-        if len(kept) == most:
-            break
-    return kept
+    def apart(u: int, v: int) -> int:
+        if u not in far:
+            far[u] = question.distances(rows, u)
+        return min(far[u][v], 1) if match == "degree" else far[u][v]
 
-
-def alike(shown: Graph, first: Edge, second: Edge) -> bool:
-    """Whether a symmetry of the shown graph takes one pair to the other (in either direction where undirected)."""
-    turned = (second[1], second[0])
-    return same_role(shown, first, second) or (not shown.directed and same_role(shown, first, turned))
+    wanted, distance = ends(*truth), apart(*truth)
+    order = itertools.permutations if graph.directed else itertools.combinations
+    pairs: Iterator[Edge] = order(range(graph.num_nodes), 2)
+    return [(u, v) for u, v in pairs if v not in rows[u] and ends(u, v) == wanted and apart(u, v) == distance]
 
 
 def _ask_pair(place: Place, level: Mapping[str, Any], rng: np.random.Generator) -> Example:
-    wrong = level["options"] - 1
-    for truth, rows in hideable(place, rng):
-        others = wrong_pairs(place.graph, rows, truth, level["match"], wrong, rng)
-        if len(others) == wrong:
-            break
-    else:
-        raise Unusable("no edge has enough pairs that match it")
+    truth, rows = hide(place, level["hops"], rng)
+    fits = pairs_like(place.graph, rows, truth, level["match"])
+    if len(fits) < level["options"]:
+        raise Unusable("too few pairs match the one drawn")
     shown = without(place.graph, truth)
-    pairs = question.shuffled([truth, *others], rng)
+    drawn = options.draw_set(shown, fits, truth, level["options"], rng, by_degree=level["match"] != "distance")
+    pairs = question.shuffled(drawn, rng)
     texts = [place.pair_text(pair) for pair in pairs]
     meta: dict[str, Any] = {"drawing": question.drawing(place, shown, hidden_edges=[truth], root=place.root)}
     meta |= {"encoding": place.encoding, "pairs": [place.edge(pair) for pair in pairs]}
@@ -184,15 +174,13 @@ def _ask_pair(place: Place, level: Mapping[str, Any], rng: np.random.Generator) 
 
 
 def _ask_neighbour(place: Place, level: Mapping[str, Any], rng: np.random.Generator) -> Example:
-    for (u, v), rows in hideable(place, rng):
-        turn = place.root == v or (place.root != u and rng.random() < 0.5)
-        anchor, other = (v, u) if turn and not place.graph.directed else (u, v)
-        far = question.distances(rows, anchor)
-        valid = [node for node in range(len(rows)) if far[node] > 1]
-        if len(valid) >= level["options"]:
-            break
-    else:
-        raise Unusable("no edge can be hidden")
+    (u, v), rows = hide(place, level["hops"], rng)
+    turn = rng.random() < 0.5 and not place.graph.directed
+    anchor, other = (v, u) if turn else (u, v)
+    far = question.distances(rows, anchor)
+    valid = [node for node in range(len(rows)) if far[node] > 1]
+    if len(valid) < level["options"]:
+        raise Unusable("too few nodes are not joined to the one asked for")
     shown = without(place.graph, (u, v))
     right = [other, *(node for node in valid if node != other and same_role(shown, (anchor, other), (anchor, node)))]
     if len(right) * 2 > len(valid):

@@ -38,6 +38,9 @@ PACKAGING = {
     "length": "lengths and counts in the text",
     "option order": "order of the options by their text",
     "option length": "lengths of the options",
+    "option overlap": "what options have in common with each other: words, names, duplicates",
+    "option likeness": "how alike the options' pictures are among themselves",
+    "farming": "naming everything for a sure share",
 }
 """Leaks wherever they tell the answer."""
 
@@ -50,6 +53,7 @@ CONTENT = {
     "words": "bag of words",
     "mention order": "order in which names are mentioned",
     "mentions": "how often names are mentioned (degrees)",
+    "shared words": "words that options share with the rest of the prompt",
 }
 """Leaks where there is no content, else content cues."""
 

@@ -180,7 +180,7 @@ def _from_options(
                 hits[i] = right[np.argsort(-own)[: asked[i].take]].mean()
                 margin[i] = own[right].mean() - own[~right].mean() if 0 < right.sum() < len(right) else 0.0
         found = _judged(family, target, f"{model}, by option", hits, chance, folds.groups, _telling(x, y, names))
-        guesses.append(replace(found, p=max(found.p, _probability(margin, folds.groups)[0])))
+        guesses.append(replace(found, p=max(found.p, probability(margin, folds.groups)[0])))
     return guesses
 
 
@@ -244,7 +244,7 @@ def _telling(x: Array, y: Array, names: Sequence[str]) -> str:
 def _judged(family: str, target: str, model: str, hits: Array, chance: Array, groups: Array, telling: str) -> Guess:
     """Accuracy, its 95 % interval and p."""
     n, accuracy = len(hits), float(hits.mean())
-    p, spread = _probability(hits - chance, groups)
+    p, spread = probability(hits - chance, groups)
     half = float(stats.t.ppf(0.975, max(1, len(np.unique(groups)) - 1))) * spread / n
     low, high = max(0.0, accuracy - half), min(1.0, accuracy + half)
     return Guess(
@@ -252,7 +252,7 @@ def _judged(family: str, target: str, model: str, hits: Array, chance: Array, gr
     )
 
 
-def _probability(excess: Array, groups: Array) -> tuple[float, float]:
+def probability(excess: Array, groups: Array) -> tuple[float, float]:
     """One-sided p that the excess is 0 in the mean, and the standard deviation of its sum.
 
     It is summed by item, as examples of one item may be alike; of that variance and the one that takes examples for

@@ -9,6 +9,7 @@ import numpy as np
 
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.types import Example
+from ssl4rl.tools.audit import options as among
 from ssl4rl.tools.audit import text
 from ssl4rl.tools.audit.answers import Pick, Picks, close, picks
 from ssl4rl.tools.audit.features import Array, picture_families
@@ -131,9 +132,13 @@ def _each(
         found["mentions"] = [text.mention_counts(where) for where in places]
         if pick.where == "labels":
             found["option length"] = [{"characters": len(t), "words": len(t.split())} for t in texts]
+            words = [among.words_of(t) for t in texts]
+            found["option overlap"] = list(among.overlap(words))
+            found["shared words"] = list(among.shared_words(words, shown.body, fixed))
     own = [[pictures[i] for i in option.media if i < len(pictures)] for option in options]
     if all(len(one) == 1 and one[0] for one in own):
         of = [one[0] for one in own]
+        found["option likeness"] = list(among.picture_likeness([example.media[o.media[0]].data for o in options]))
         for family in of[0]:
             found[family] = [families[family] for families in of]
         taken = {i for option in options for i in option.media}

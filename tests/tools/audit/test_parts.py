@@ -14,7 +14,7 @@ from ssl4rl.graph.graph import Graph, Rooted
 from ssl4rl.tools.audit import text
 from ssl4rl.tools.audit.answers import close, picks
 from ssl4rl.tools.audit.features import picture_families
-from ssl4rl.tools.audit.guess import _probability
+from ssl4rl.tools.audit.guess import probability
 from ssl4rl.tools.audit.twin import Twin, random_graph
 from tests.tools.audit.leaky_tasks import Items, noise
 
@@ -163,6 +163,6 @@ def test_a_twin_of_a_rooted_graph_has_a_root() -> None:
 
 def test_examples_of_one_item_do_not_count_as_many() -> None:
     by_item = np.array([2, 1, -1, 0.5, 1.5, -0.5, 1, -1, 0.3, 0.2])
-    p, _ = _probability(np.repeat(by_item, 50), np.repeat(np.arange(10), 50))
-    alone, _ = _probability(np.repeat(by_item, 50), np.arange(500))
+    p, _ = probability(np.repeat(by_item, 50), np.repeat(np.arange(10), 50))
+    alone, _ = probability(np.repeat(by_item, 50), np.arange(500))
     assert alone < 1e-3 < 0.05 < p

@@ -1,0 +1,68 @@
+"""What content-free strategies earn on every task and level, against what the verifier expects of guessing.
+
+    python benchmarks/strategies.py [--n 2500] [--seed 0] [--json OUT] [TASK ...]
+
+For each level the strategy that earns most beyond `expected` (`ssl4rl.tools.audit.strategies`), with its family in the
+task's `cues` if it is named there. Pictures are made small: a strategy sees little of them. One process; graph tasks
+take about a minute a level.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import ssl4rl
+from ssl4rl.core import registry
+from ssl4rl.tools.audit.strategies import measure
+
+SMALL = {
+    "vision/rotation": "image_px=48",
+    "vision/jigsaw": "image_px=72",
+    "vision/position": "image_px=64,piece_px=32",
+    "vision/contrastive": "view_px=48",
+    "vision/masked_patch": "image_px=64,patch_px=32",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("tasks", nargs="*", metavar="TASK")
+    parser.add_argument("--n", type=int, default=2500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args()
+    names = chosen.tasks or [name for name in registry.task_names() if name.partition("/")[0] in ("vision", "graph")]
+    results = []
+    for name, _, only in (task.partition("[") for task in names):
+        task, _ = registry.resolve(name)
+        for level in [only.rstrip("]")] if only else task.levels:
+            start = time.perf_counter()
+            text = ",".join(part for part in (level, SMALL.get(name, "")) if part)
+            data = ssl4rl.create_dataset(name, level=text, size=chosen.n, seed=chosen.seed, split="all")
+            found = measure(data.components[0].verifier, list(data))
+            results.append({"task": task.id, "level": level, "n": chosen.n, "strategies": [asdict(f) for f in found]})
+            results[-1]["seconds"] = round(time.perf_counter() - start, 1)
+            best = min(found, key=lambda one: one.p, default=None)
+            told = "nothing to try"
+            if best:
+                told = (
+                    f"{best.strategy}: {best.reward:.3f} ({best.low:.3f}-{best.high:.3f}), expected {best.expected:.3f}"
+                )
+                told += f", p {best.p:.1g}{', named in cues' if best.family in task.cues else ''}"
+            print(f"{task.id}[{level}]  {told}", flush=True)
+            if chosen.json:
+                chosen.json.write_text(
+                    json.dumps({"python": sys.version.split()[0], "results": results}, indent=1) + "\n"
+                )
+
+
+if __name__ == "__main__":
+    main()
