@@ -21,6 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import ssl4rl
 from ssl4rl.core import registry
+from ssl4rl.tools.audit.audit import cues_at
 from ssl4rl.tools.audit.strategies import measure
 
 SMALL = {
@@ -53,11 +54,15 @@ def main() -> None:
             best = min(found, key=lambda one: one.p, default=None)
             told = "nothing to try"
             if best:
-                told = f"{best.strategy}: {best.reward:.3f} ({best.low:.3f}-{best.high:.3f}), expected {best.expected:.3f}"
-                told += f", p {best.p:.1g}{', named in cues' if best.family in task.cues else ''}"
+                told = (
+                    f"{best.strategy}: {best.reward:.3f} ({best.low:.3f}-{best.high:.3f}), expected {best.expected:.3f}"
+                )
+                told += f", p {best.p:.1g}{', named in cues' if best.family in cues_at(task.cues, level) else ''}"
             print(f"{task.id}[{level}]  {told}", flush=True)
             if chosen.json:
-                chosen.json.write_text(json.dumps({"python": sys.version.split()[0], "results": results}, indent=1) + "\n")
+                chosen.json.write_text(
+                    json.dumps({"python": sys.version.split()[0], "results": results}, indent=1) + "\n"
+                )
 
 
 if __name__ == "__main__":
