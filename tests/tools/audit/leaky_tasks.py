@@ -226,7 +226,7 @@ class OddPicture(Leaky):
         x, y = rng.integers(0, 20, 2).tolist()
         for i, letter in enumerate("ABCD"):
             near = level["leak"] and i != right
-            left, top = (rng.integers(0, 2, 2) + (x, y) if near else rng.integers(0, 40, 2)).tolist()
+            left, top = (np.add(rng.integers(0, 2, 2), (x, y)) if near else rng.integers(0, 40, 2)).tolist()
             patch = items[0].decode(70).crop((left, top, left + 24, top + 24))
             parts += [f"\nPatch {letter}: ", Media("image", patch)]
         return Example(tuple(parts), "ABCD"[right])
