@@ -21,6 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import ssl4rl
 from ssl4rl.core import registry
+from ssl4rl.tools.audit.audit import cues_at
 from ssl4rl.tools.audit.strategies import measure
 
 SMALL = {
@@ -56,7 +57,7 @@ def main() -> None:
                 told = (
                     f"{best.strategy}: {best.reward:.3f} ({best.low:.3f}-{best.high:.3f}), expected {best.expected:.3f}"
                 )
-                told += f", p {best.p:.1g}{', named in cues' if best.family in task.cues else ''}"
+                told += f", p {best.p:.1g}{', named in cues' if best.family in cues_at(task.cues, level) else ''}"
             print(f"{task.id}[{level}]  {told}", flush=True)
             if chosen.json:
                 chosen.json.write_text(

@@ -2,7 +2,7 @@
 that help is quick.
 
 Exit status: 0 done; 2 for what the user can mend, with one line on stderr; 1 for a fault of ours, with a traceback,
-and for a leak that `audit` found; 130 interrupted, 143 and 129 where SIGTERM or SIGHUP did it.
+and for a leak that `audit` found, 3 where it is undecided; 130 interrupted, 143 and 129 where SIGTERM or SIGHUP did it.
 """
 
 from __future__ import annotations
@@ -152,11 +152,12 @@ def check_command(tasks: tuple[str, ...], as_json: bool, **options: Any) -> None
 def audit_command(task: str, as_json: bool, **options: Any) -> int:
     """Can shallow classifiers guess the answers without understanding? All levels by default; exits 1 on a leak.
 
+    Where there is no content-free twin to ask and no leak was found, it is undecided and exits 3.
     TASK is a name such as vision/rotation, or a plugin's file, ./my.py:TASKS.
     """
     found = ssl4rl.audit(task, **options)
     _show(found, as_json)
-    return 1 if found.leaks else 0
+    return 1 if found.leaks else 3 if found.undecided else 0
 
 
 @cli.command("train")

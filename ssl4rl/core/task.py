@@ -48,8 +48,9 @@ class Task(ABC, Generic[S]):
     easy to hard; each maps every parameter to its value), `draws` (how many source items one example takes),
     `verifier`, `data` (the source used where none is named), and implements `make`.
 
-    `cues` is for `ssl4rl audit`: it maps a family of features ("mentions") to the reason why what that family tells is
-    this task's evidence rather than a leak, on one line. Only for evidence that the prompt shows on purpose.
+    `cues` is for `ssl4rl audit`: it maps a family of features ("mentions", at one level "mentions[hard]") to the reason
+    why what that family tells is this task's evidence rather than a leak, on one line. Only for evidence that the
+    prompt shows on purpose.
     """
 
     name: ClassVar[str]

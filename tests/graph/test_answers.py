@@ -49,3 +49,9 @@ def test_a_path_may_be_directed_for_one_example(directed: bool, back: str) -> No
 def test_options_that_are_numbers_are_called_so() -> None:
     assert Choice("1234").instruction == "Answer with one number: 1, 2, 3 or 4."
     assert Choice("AB").instruction == "Answer with one letter: A or B."
+
+
+def test_a_single_edge_of_which_another_is_as_right_is_expected_as_often_as_it_is_right() -> None:
+    meta = {"nodes": list("abcd"), "candidates": [["a", "b"], ["b", "c"], ["c", "d"]], "accepted": [[["c", "d"]]]}
+    example = Example((), [["a", "b"]], meta=meta)
+    assert EdgeSet().chance(example) == EdgeSet().expected(example) == 2 / 3

@@ -129,8 +129,8 @@ class EdgeSet(Verifier):
         return len(alike) / math.comb(self._pairs(example), size)
 
     def expected(self, example: Example) -> float:
-        """Exact for one accepted set; with several, a lower bound that counts the first."""
-        return len(self._edges(example.answer)) / self._pairs(example)
+        """Exact for one accepted set, and for single edges; else a lower bound that counts the first set."""
+        return max(self.chance(example), len(self._edges(example.answer)) / self._pairs(example))
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,11 @@ class LinkPrediction(Task[Rooted]):
     draws = 1
     data = "debian:"
     verifier = Choice(question.LETTERS[:4])
+    cues: ClassVar[Mapping[str, str]] = {
+        "shared words": "linked nodes' texts are about the same, in words the right option shares with them",
+        "mentions": "linked nodes' texts are about the same, in words that are then mentioned often",
+        "mention order": "linked nodes' texts are about the same, in words that are then mentioned early or often",
+    }
 
     def verifier_for(self, level: Mapping[str, Any]) -> Verifier:
         return Choice(question.LETTERS[: level["options"]])

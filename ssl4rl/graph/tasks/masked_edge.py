@@ -72,6 +72,10 @@ class MaskedEdge(Task[Rooted]):
     draws = 1
     data = "sbm:nodes=16-24&blocks=4&p_in=0.9&p_out=0.05"
     verifier = Choice(question.LETTERS[:4])
+    cues: ClassVar[Mapping[str, str]] = {
+        "mentions[hard]": "a node of many edges is likelier to be the neighbour of another",
+        "mention order[hard]": "a node of many edges is mentioned first and last, too",
+    }
 
     def verifier_for(self, level: Mapping[str, Any]) -> Verifier:
         if level["ask"] == "neighbour":

@@ -71,6 +71,11 @@ class MaskedNode(Task[Rooted]):
     draws = 1
     data = "debian:"
     verifier = Choice(question.LETTERS[:4])
+    cues: ClassVar[Mapping[str, str]] = {
+        "shared words": "the evidence is what neighbours' texts and labels say, in words the right option shares",
+        "mentions": "the neighbours' labels are told, and the right one is often theirs",
+        "mention order": "the neighbours' labels are told, and the right one is often theirs",
+    }
     words: ClassVar[tuple[str, str, str]] = ("Node", "Neighbours", "Which {}?")
     """What the node's line and its neighbours' begin with, and the question."""
 

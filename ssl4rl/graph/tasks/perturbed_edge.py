@@ -42,7 +42,8 @@ class PerturbedEdge(Task[Rooted]):
     edge without which the graph falls apart, or a node is farther from the middle than an ego network reaches, is
     certainly old (none is offered, and none can be answered); order (nodes, edges, names and options are shuffled);
     edges that no one could tell from each other, because the shown graph is symmetric (no two such edges are offered;
-    with `answer=edge` every such edge is accepted).
+    with `answer=edge` every such edge is accepted). Not guarded:
+    with `answer=edge`, where edges follow a pattern, one put in often joins nodes of few edges.
     The question makes sense where edges follow a pattern (communities, closed triangles), as in most graphs people
     have; in a purely random one nobody can do better than chance. Directed graphs are unusable.
 
@@ -61,6 +62,10 @@ class PerturbedEdge(Task[Rooted]):
     draws = 1
     data = "sbm:nodes=16-24&blocks=4&p_in=0.9&p_out=0.05"
     verifier = Choice(question.NUMBERS[:4])
+    cues: ClassVar[Mapping[str, str]] = {
+        "mentions[hard]": "where edges follow a pattern, one put in often joins nodes of few edges",
+        "option overlap[hard]": "any edge can be the answer; one between nodes of few edges shares ends with few",
+    }
 
     def verifier_for(self, level: Mapping[str, Any]) -> Verifier:
         return EdgeSet() if level["answer"] == "edge" else Choice(question.labels(level)[: level["options"]])

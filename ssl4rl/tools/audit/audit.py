@@ -3,7 +3,10 @@
 Everything is tried twice: on the user's data, and on its content-free twin (`audit_twin`). What says how a prompt was
 put together (sizes, lengths, orders, traces of files) is a leak wherever it tells the answer. What also holds content
 (colours, words, degrees) is a leak if it tells the answer on the twin, where there is no content; if it does so on the
-data only it is a content cue: part of what the task asks for, though a cheap part.
+data only it is a content cue: part of what the task asks for, though a cheap part. Without a twin what holds content
+stays undecided.
+
+Beside the classifiers stand strategies (`strategies`): whole answers without understanding, by the task's own reward.
 """
 
 from __future__ import annotations
@@ -119,6 +122,11 @@ class Audit:
         return [row for row in self.rows if row.verdict == "LEAK"]
 
     @property
+    def undecided(self) -> bool:
+        """Whether no leak was found where there was no twin to ask."""
+        return bool(self.no_twin) and not self.leaks
+
+    @property
     def cues(self) -> list[Row]:
         return [row for row in self.rows if row.verdict == "content cue"]
 
@@ -132,6 +140,7 @@ class Audit:
             "items": self.items,
             "twin": self.no_twin or "yes",
             "leak": bool(self.leaks),
+            "undecided": self.undecided,
             "families": [
                 {
                     "family": row.family,
@@ -160,6 +169,11 @@ class Audited(Shown):
     def leaks(self) -> list[Row]:
         """Of all levels."""
         return [row for found in self.levels for row in found.leaks]
+
+    @property
+    def undecided(self) -> bool:
+        """Whether some level is."""
+        return any(found.undecided for found in self.levels)
 
     def to_json(self) -> dict[str, Any]:
         return {"alpha": ALPHA, "audits": [found.to_json() for found in self.levels]}
@@ -223,13 +237,19 @@ def audit_task(
 ) -> Audit:
     """Audits one task at one level on part of a source."""
     dataset = TaskDataset([Component(task, task.level(level), split)], seed=seed, size=n)
-    found = _records(dataset)
-    other, why = _on_twin(dataset) if twin else ([], "it was left out")
-    return judge(dataset, found, other, why)
+    found = _seen(dataset)
+    other, why = _on_twin(dataset) if twin else (([], []), "it was left out")
+    return judge(dataset, found[0], other[0], why, tried=(found[1], other[1]))
 
 
-def judge(dataset: TaskDataset, found: Sequence[Record], twin: Sequence[Record], no_twin: str = "") -> Audit:
-    """Lets the classifiers guess on examples of the data and of the twin."""
+def judge(
+    dataset: TaskDataset,
+    found: Sequence[Record],
+    twin: Sequence[Record],
+    no_twin: str = "",
+    tried: tuple[Sequence[Guess], Sequence[Guess]] = ((), ()),
+) -> Audit:
+    """Lets the classifiers guess on examples of the data and of the twin; `tried` is what strategies earned on both."""
     from ssl4rl.tools.audit.guess import guess_all
 
     component = dataset.components[0]
@@ -241,16 +261,30 @@ def judge(dataset: TaskDataset, found: Sequence[Record], twin: Sequence[Record],
         len(found),
         len({item for record in found for item in record.sources[:1]}),
         no_twin,
-        tuple(guess_all(found)),
-        tuple(guess_all(twin)),
-        component.task.cues,
+        (*guess_all(found), *tried[0]),
+        (*guess_all(twin), *tried[1]),
+        cues_at(component.task.cues, component.level.name),
     )
 
 
-def _records(dataset: TaskDataset) -> list[Record]:
-    from ssl4rl.tools.audit.records import records
+def cues_at(cues: Mapping[str, str], level: str) -> dict[str, str]:
+    """Those of a task's cues that hold at a level: of "mentions" everywhere, of "mentions[hard]" at hard alone."""
+    name = level.partition(",")[0]
+    named = {family: why for family, why in cues.items() if "[" not in family}
+    return named | {family.partition("[")[0]: why for family, why in cues.items() if family.endswith(f"[{name}]")}
 
-    return records(dataset, list(dataset))
+
+Seen = tuple[Sequence["Record"], Sequence["Guess"]]
+"""The records of examples, and what strategies earn on them."""
+
+
+def _seen(dataset: TaskDataset) -> Seen:
+    from ssl4rl.tools.audit.records import records
+    from ssl4rl.tools.audit.strategies import measure
+
+    examples = list(dataset)
+    earned = measure(dataset.components[0].verifier, examples)
+    return records(dataset, examples), [one.guess() for one in earned]
 
 
 def twin_of(dataset: TaskDataset) -> TaskDataset | None:
@@ -269,14 +303,14 @@ def twin_of(dataset: TaskDataset) -> TaskDataset | None:
     return None
 
 
-def _on_twin(dataset: TaskDataset) -> tuple[list[Record], str]:
+def _on_twin(dataset: TaskDataset) -> tuple[Seen, str]:
     twin = twin_of(dataset)
     if twin is None:
-        return [], "items of this kind have none"
+        return ([], []), "items of this kind have none"
     try:
-        return _records(twin), ""
+        return _seen(twin), ""
     except Ssl4rlError as error:  # noise or chance make no example of this task
-        return [], str(error)
+        return ([], []), str(error)
 
 
 def _table(found: Audit) -> str:
@@ -292,7 +326,11 @@ def _table(found: Audit) -> str:
     lines += [f"LEAK {explain(row)}" for row in found.leaks]
     lines += [f"allowed {explain(row)}: {row.allowed}" for row in found.rows if row.verdict == "allowed"]
     lines += [f"content cue {explain(row)}; not without content, so it comes from the data" for row in found.cues]
-    if not found.leaks:
+    if found.undecided:
+        lines.append(
+            f"undecided: no leak in the packaging ({len(found.on_data)} guesses); of content nothing can be said"
+        )
+    elif not found.leaks:
         lines.append(f"no leak found ({len(found.on_data) + len(found.on_twin)} guesses, false alarm in 1 of 100)")
     return "\n".join(lines)
 

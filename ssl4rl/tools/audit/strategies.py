@@ -201,8 +201,8 @@ def _(verifier: Choice, example: Example, fixed: frozenset[str]) -> Answers:
         Candidate(label, text.names_in(option.text, mentions, fixed), option.text, option.media)
         for label, option in zip(labels, shown.options, strict=True)
     ]
-    found: dict[str, Sequence[Any]] = {"first option": labels[:1], "last option": labels[-1:]}
-    return found | _by_scores(options, shown.body, fixed, example)
+    ends = {"first option": labels[:1], "last option": labels[-1:]}
+    return {**ends, **_by_scores(options, shown.body, fixed, example)}
 
 
 @surface.register
@@ -289,9 +289,7 @@ def _by_scores(options: Sequence[Candidate], body: str, fixed: frozenset[str], e
     if options and all(len(option.media) == 1 for option in options):
         apart = picture_distances([example.media[option.media[0]].data for option in options]).sum(axis=1)
         scores |= {"picture least like the others": apart.tolist(), "picture most like the others": (-apart).tolist()}
-    return {
-        name: _highest(options, values) for name, values in scores.items() if len(set(values)) > 1 or name in FAMILY
-    }
+    return {name: _highest(options, values) for name, values in scores.items()}
 
 
 def _highest(options: Sequence[Candidate], values: Sequence[float]) -> list[Any]:

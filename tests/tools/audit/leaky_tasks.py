@@ -193,12 +193,62 @@ class Members(Leaky):
     def make(self, items: Sequence[Any], level: Mapping[str, Any], rng: np.random.Generator) -> Example:
         nodes = rng.permutation(12).astype(str).tolist()
         shown = nodes if level["leak"] else rng.permutation(nodes).tolist()
-        return Example((f"Nodes {', '.join(shown)}.\nWhich three?",), nodes[-3:], meta={"nodes": sorted(nodes)})
+        return Example(
+            (f"Nodes {', '.join(shown)}.\nWhich three?",), nodes[-3:], meta={"nodes": sorted(nodes), "count": 3}
+        )
+
+
+class Crowd(Leaky):
+    """Which pair is the one? The wrong pairs share a name with each other, or (honest) all four do."""
+
+    name, data = "leaky/crowd", "word:60"
+    verifier = Choice("ABCD")
+
+    def make(self, items: Sequence[Any], level: Mapping[str, Any], rng: np.random.Generator) -> Example:
+        names = rng.permutation(99)[:8].tolist()
+        apart = level["leak"] and rng.random() < 0.5
+        pairs = [(names[1] if apart and i == 0 else names[0], names[2 + i]) for i in range(4)]
+        order = rng.permutation(4).tolist()
+        shown = "".join(f"\n{letter}: {pairs[i][0]}-{pairs[i][1]}" for letter, i in zip("ABCD", order, strict=True))
+        told = f"Of {', '.join(map(str, sorted(names)))}, by the word {items[0]}?"
+        return Example((told + shown,), "ABCD"[order.index(0)])
+
+
+class OddPicture(Leaky):
+    """Which patch is the one? The wrong ones are cut next to each other, or (honest) all are cut apart."""
+
+    name = "leaky/odd_picture"
+    verifier = Choice("ABCD")
+
+    def make(self, items: Sequence[Any], level: Mapping[str, Any], rng: np.random.Generator) -> Example:
+        right = int(rng.integers(4))
+        parts: list[str | Media] = ["Which?"]
+        x, y = rng.integers(0, 20, 2).tolist()
+        for i, letter in enumerate("ABCD"):
+            near = level["leak"] and i != right
+            left, top = (np.add(rng.integers(0, 2, 2), (x, y)) if near else rng.integers(0, 40, 2)).tolist()
+            patch = items[0].decode(70).crop((left, top, left + 24, top + 24))
+            parts += [f"\nPatch {letter}: ", Media("image", patch)]
+        return Example(tuple(parts), "ABCD"[right])
+
+
+class Everything(Leaky):
+    """Which nodes? Half of them, and no number is told: naming all earns a sure share, more than a guess does."""
+
+    name, data = "leaky/everything", "word:60"
+    verifier = NodeSet()
+
+    def make(self, items: Sequence[Any], level: Mapping[str, Any], rng: np.random.Generator) -> Example:
+        nodes = rng.permutation(12).astype(str).tolist()
+        shown = ", ".join(rng.permutation(nodes).tolist())
+        meta: dict[str, Any] = {"nodes": sorted(nodes)} | ({} if level["leak"] else {"count": 6})
+        return Example((f"Nodes {shown}, {items[0]}.\nWhich?",), nodes[:6], meta=meta)
 
 
 TASKS = {
     "turned": Turned, "recompressed": Recompressed, "sorted": SortedOptions, "skewed": Skewed, "long": LongPrompt,
     "neighbour": HiddenNeighbour, "members": Members,
+    "crowd": Crowd, "odd_picture": OddPicture, "everything": Everything,
 }  # fmt: skip
 SOURCES = {
     "noise": noise,

@@ -14,10 +14,11 @@ import pytest
 from ssl4rl import cli
 from ssl4rl.core import registry
 from ssl4rl.core.mixture import create_dataset
-from ssl4rl.core.types import Ssl4rlError
+from ssl4rl.core.types import Example, Ssl4rlError
 from ssl4rl.tools.audit import audit as audits
 from ssl4rl.tools.audit.guess import Guess
 from ssl4rl.tools.audit.records import Record, records, reshuffled
+from ssl4rl.tools.audit.strategies import dealt, measure
 
 LEAKY = str(Path(__file__).with_name("leaky_tasks.py"))
 N = 150
@@ -34,6 +35,9 @@ PLANTED = [
     ("neighbour", "degree", "mentions"),
     ("neighbour", "listed first", "mention order"),
     ("members", "leaky", "mention order"),
+    ("crowd", "leaky", "option overlap"),
+    ("odd_picture", "leaky", "option likeness"),
+    ("everything", "leaky", "farming"),
 ]
 
 HONEST = [
@@ -43,6 +47,9 @@ HONEST = [
     (f"{LEAKY}:long", "honest"),
     (f"{LEAKY}:neighbour", "honest"),
     (f"{LEAKY}:members", "honest"),
+    (f"{LEAKY}:crowd", "honest"),
+    (f"{LEAKY}:odd_picture", "honest"),
+    (f"{LEAKY}:everything", "honest"),
 ]
 
 SMALL = {
@@ -60,7 +67,9 @@ def cases(all_of_them: list[tuple[str, ...]], quick: Sequence[tuple[str, ...]]) 
     return [case if case in quick else pytest.param(*case, marks=pytest.mark.slow) for case in all_of_them]
 
 
-@pytest.mark.parametrize(("task", "level", "family"), cases(PLANTED, [PLANTED[0], *PLANTED[3:7], PLANTED[8]]))
+@pytest.mark.parametrize(
+    ("task", "level", "family"), cases(PLANTED, [PLANTED[0], *PLANTED[3:7], PLANTED[8], *PLANTED[11:]])
+)
 def test_a_planted_leak_is_found_and_named(task: str, level: str, family: str) -> None:
     (found,) = audits.audit(f"{LEAKY}:{task}", level=level, n=N, twin=family in audits.CONTENT).levels
     assert family in [row.family for row in found.leaks], str(audits.Audited((found,)))
@@ -129,7 +138,16 @@ def honest_records() -> tuple[tuple[Record, ...], tuple[Record, ...]]:
     data = create_dataset(f"{LEAKY}:neighbour", level="degree", size=200, split="all")
     twin = audits.twin_of(data)
     assert twin is not None
-    return tuple(records(data, list(data))), tuple(records(twin, list(twin)))
+    of_data, of_twin = honest_examples()
+    return tuple(records(data, of_data)), tuple(records(twin, of_twin))
+
+
+@cache
+def honest_examples() -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    data = create_dataset(f"{LEAKY}:neighbour", level="degree", size=200, split="all")
+    twin = audits.twin_of(data)
+    assert twin is not None
+    return tuple(data), tuple(twin)
 
 
 def false_alarms(keys: int) -> int:
@@ -138,7 +156,9 @@ def false_alarms(keys: int) -> int:
     alarms = 0
     for key in range(keys):
         rng = np.random.default_rng(key)
-        found = audits.judge(data, *(reshuffled(side, rng) for side in honest_records()))
+        verifier = data.components[0].verifier
+        tried = [[one.guess() for one in measure(verifier, dealt(verifier, side, rng))] for side in honest_examples()]
+        found = audits.judge(data, *(reshuffled(side, rng) for side in honest_records()), tried=(tried[0], tried[1]))
         alarms += bool(found.leaks)
     return alarms
 
@@ -146,6 +166,10 @@ def false_alarms(keys: int) -> int:
 @pytest.mark.slow
 def test_reshuffled_answer_keys_raise_hardly_any_alarm() -> None:
     assert false_alarms(50) <= 2
+
+
+def test_a_few_reshuffled_keys_raise_no_alarm() -> None:
+    assert false_alarms(3) == 0
 
 
 def test_a_reshuffled_key_hides_a_leak() -> None:
@@ -192,8 +216,8 @@ def test_the_command_exits_1_on_a_leak(capsys: pytest.CaptureFixture[str]) -> No
     assert out.rstrip().endswith("most telling: 'A' is right most often")
 
 
-def test_the_command_as_json_exits_0_without_a_leak(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["audit", f"{LEAKY}:skewed", "--level", "honest", "-n", "200", "--json"]) == 0
+def test_the_command_as_json_exits_3_without_a_leak_and_without_a_twin(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["audit", f"{LEAKY}:skewed", "--level", "honest", "-n", "200", "--json"]) == 3
     record = json.loads(capsys.readouterr().out)
     assert record["alpha"] == 0.01
     (found,) = record["audits"]
