@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:
 	@echo "make demo    two small models learn on this machine's CPU: a picture task and a graph task"
-	@echo "make test    the tests, three to four minutes on two cores (TEST_PROCESSES=8 on more)"
+	@echo "make test    the tests, about six minutes on two cores (TEST_PROCESSES=8 on more)"
 	@echo "make hostile damaged runs, kills at random moments, hostile replies and files: about forty minutes, with counts"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  let ruff rewrite the layout"
