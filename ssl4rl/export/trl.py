@@ -100,7 +100,11 @@ def _text(completion: Any) -> str:
 
 
 def _files(launch: Launch) -> dict[str, str]:
-    names = ["REWARDS = trl.reward_functions(PAY)", f"{', '.join(_names(launch))}, = REWARDS"]
+    names = [
+        "REWARDS = trl.reward_functions(PAY)",
+        f"WEIGHTS = {list(launch.weights.values())!r}  # GRPOConfig's reward_weights",
+        *(f"{name} = REWARDS[{at}]" for at, name in enumerate(_names(launch))),
+    ]
     return {"reward.py": reward_file("trl", names, launch)}
 
 

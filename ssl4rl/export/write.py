@@ -314,7 +314,19 @@ def _schema(plan: Plan) -> pa.Schema:
         for c in data.components
     ]
     schema = pa.unify_schemas([pa.Table.from_pylist([one]).schema for one in firsts])
+    schema = pa.schema([(column.name, _without_null(column.type)) for column in schema])
     return _with_features(schema, plan.consumer.features)
+
+
+def _without_null(kind: pa.DataType) -> pa.DataType:
+    """The type with text where the first rows had nothing to tell a type by (a picture's path)."""
+    import pyarrow as pa
+
+    if pa.types.is_null(kind):
+        return pa.string()
+    if pa.types.is_struct(kind):
+        return pa.struct([(one.name, _without_null(one.type)) for one in kind])
+    return pa.list_(_without_null(kind.value_type)) if pa.types.is_list(kind) else kind
 
 
 def _with_features(schema: pa.Schema, pictures: Sequence[str]) -> pa.Schema:
