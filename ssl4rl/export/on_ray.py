@@ -49,7 +49,8 @@ def write_all(asked: Asked, folder: Path, shards: Sequence[Any]) -> Iterator[Any
     workers = max(1, min(len(shards), int(ray.cluster_resources().get("CPU", 1))))
     items = ray.data.from_items([asdict(shard) for shard in shards], override_num_blocks=len(shards))
     arguments = (asdict(with_files_absolute(asked)), str(folder.resolve()))
-    done = items.map(_Writer, fn_constructor_args=arguments, concurrency=(1, workers))
+    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=workers)
+    done = items.map(_Writer, fn_constructor_args=arguments, compute=pool)
     for row in done.iter_rows():
         error = row.pop("error")
         if error:

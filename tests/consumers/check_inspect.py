@@ -16,7 +16,9 @@ def check(folder: Path, replies: Sequence[tuple[int, str]]) -> Ran:
     from inspect_ai import eval
     from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
-    row_of = {_asked(line["input"]): row for row, line in enumerate(lines_of(folder, "held_out"))}
+    lines = list(lines_of(folder, "held_out"))
+    row_of = {_asked(line["input"]): row for row, line in enumerate(lines)}
+    by_id = {line["id"]: row for row, line in enumerate(lines)}
     rows = {row: [reply for at, reply in replies if at == row] for row in row_of.values()}
     assert len(rows) == len(row_of)
     os.chdir(folder)
@@ -36,9 +38,9 @@ def check(folder: Path, replies: Sequence[tuple[int, str]]) -> Ran:
         assert log.samples is not None
         assert len(log.samples) == len(rows)
         for sample in log.samples:
-            sent = [message.model_dump() for message in sample.input]
-            row = row_of[_asked(sent)]
+            row = by_id[sample.id]
             assert sample.output.completion == rows[row][turn]
+            sent = [message.model_dump() for message in sample.input]
             pictures += 0 if turn else sum(kind == "image" for kind, _ in _asked(sent))
             paid[row, turn] = float(sample.scores["ssl4rl"].value["reward"])
     rewards = [paid[row, turn] for row in range(len(rows)) for turn in range(turns)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def make(build: Path, format: str, split: str, kind: str) -> tuple[Path, Path, l
     recipe = build / f"{kind}.yaml"
     recipe.write_text(PICTURES if kind == "pictures" else TEXT)
     folder = build / "folders" / format
+    shutil.rmtree(folder, ignore_errors=True)
     asked: dict[str, Any] = {"n": ROWS, "shard_rows": 10}
     export(str(recipe), format=format, out=folder, **asked)
     data = open_plan(Asked(str(recipe), format, **asked)).parts[split]
