@@ -42,14 +42,16 @@ def _launch(launch: Launch) -> str:
     """GRPO on one machine with eight GPUs; the rest is as EasyR1's own configuration has it."""
     recipe = launch.recipe
     lines = [
-        "DIR=$PWD; cd EASYR1  # your clone, for its examples/config.yaml\npython3 -m verl.trainer.main config=examples/config.yaml",
+        "DIR=$PWD; cd EASYR1  # your clone, for its examples/config.yaml\n"
+        "python3 -m verl.trainer.main config=examples/config.yaml",
         *(f"data.{key}_files=$DIR/{split}" for key, split in _parts(launch)),
         "data.prompt_key=problem data.answer_key=answer data.image_key=images data.format_prompt=null",
         f"data.max_prompt_length={recipe['prompt']['max_tokens']} data.max_response_length={launch.max_new_tokens}",
         f"data.rollout_batch_size={recipe['grpo']['prompts_per_step']} data.min_pixels=3136",
         f"worker.actor.global_batch_size={recipe['grpo']['prompts_per_step']}",
         f"worker.actor.model.model_path={launch.model} worker.actor.optim.lr={recipe['optim']['lr']}",
-        f"worker.rollout.n={recipe['grpo']['group_size']} worker.rollout.temperature={recipe['sampling']['temperature']}",
+        f"worker.rollout.n={recipe['grpo']['group_size']}",
+        f"worker.rollout.temperature={recipe['sampling']['temperature']}",
         "worker.reward.reward_function=$DIR/reward.py:compute_score trainer.n_gpus_per_node=8",
     ]
     return " \\\n  ".join(lines)

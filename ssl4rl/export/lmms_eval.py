@@ -101,7 +101,10 @@ def _yaml(launch: Launch, names: Sequence[str]) -> str:
         "  temperature: 0",
         "  do_sample: false",
         "metric_list:",
-        *(f"- metric: {name}\n  aggregation: mean\n  higher_is_better: {str(name != 'unparsed').lower()}" for name in figures),
+        *(
+            f"- metric: {name}\n  aggregation: mean\n  higher_is_better: {str(name != 'unparsed').lower()}"
+            for name in figures
+        ),
         "metadata:",
         "  version: 0",
     ]

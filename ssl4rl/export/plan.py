@@ -31,9 +31,9 @@ class Asked:
     """What `ssl4rl export` was asked for, in plain values, so that another process can open it again.
 
     `what`: a task, or a recipe by its name or file; `overrides`: `section.key=value` on top. `n`: rows of the trained
-    part, or of the only one; `n_held_out`: of the held-out part beside it. `level`: a level, "all" or "target", of every
-    task. `split`: the only part to write. `only`: the rows with "pictures" or those of "text". `shard_rows`: rows a
-    file.
+    part, or of the only one; `n_held_out`: of the held-out part beside it. `level`: a level, "all" or "target", of
+    every task. `split`: the only part to write. `only`: the tasks with "pictures" or those of "text". `shard_rows`:
+    rows a file.
     """
 
     what: str
@@ -213,8 +213,7 @@ def _sizes(asked: Asked, to: Consumer) -> dict[str, tuple[Part, int]]:
         raise Ssl4rlError(f"unknown split {asked.split!r}{nearest(asked.split, PARTS)}")
     if asked.n < 1 or asked.shard_rows < 1 or (asked.n_held_out or 0) < 0:
         raise Ssl4rlError(
-            f"n={asked.n}, n_held_out={asked.n_held_out}, shard_rows={asked.shard_rows}; allowed: 1 or more rows (0 held "
-            "out)"
+            f"n={asked.n}, n_held_out={asked.n_held_out}, shard_rows={asked.shard_rows}; allowed: 1 or more, 0 held out"
         )
     if asked.split == "all" and to.trains:
         raise Ssl4rlError(
@@ -254,7 +253,9 @@ def _of_kind(recipe: Recipe, only: str | None, sources: Sources) -> Recipe:
     shows = pictured(data)
     entries = {c.entry for c in data.components if shows[c.name] == (only == "pictures")}
     if not entries:
-        raise Ssl4rlError(f"--only {only}: no task of {recipe.name} shows {'any' if only == 'pictures' else 'text alone'}")
+        raise Ssl4rlError(
+            f"--only {only}: no task of {recipe.name} shows {'any' if only == 'pictures' else 'text alone'}"
+        )
     return recipe.model_copy(update={"tasks": [task for at, task in enumerate(recipe.tasks) if at in entries]})
 
 
@@ -274,7 +275,9 @@ def _fits(plan: Plan) -> None:
     given = {part for verifier in verifiers for part in verifier.parts}
     further = [name for name in weights if name not in given]
     if further and not to.weighs:
-        raise Ssl4rlError(f"{to.name} pays accuracy alone, and the recipe weighs {', '.join(further)}; leave it out here")
+        raise Ssl4rlError(
+            f"{to.name} pays accuracy alone, and the recipe weighs {', '.join(further)}; leave it out here"
+        )
     Pay(weights, plan.recipe.sampling.max_new_tokens, sorted(given), to.tells, to.name)
 
 

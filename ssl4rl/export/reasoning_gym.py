@@ -80,7 +80,7 @@ def _launch(launch: Launch) -> str:
         "import reward  # registers the folder\n"
         "import reasoning_gym\n"
         f'data = reasoning_gym.create_dataset("{NAME}", split="{split}")\n'
-        "print(data[0][\"question\"], data.score_answer(data[0][\"answer\"], data[0]))\n"
+        'print(data[0]["question"], data.score_answer(data[0]["answer"], data[0]))\n'
         "END"
     )
 

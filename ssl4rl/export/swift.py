@@ -53,7 +53,9 @@ def _files(launch: Launch) -> dict[str, str]:
 
 def _launch(launch: Launch) -> str:
     recipe = launch.recipe
-    held_out = f" --val_dataset {launch.files['held_out']}" if "train" in launch.files and "held_out" in launch.files else ""
+    held_out = (
+        f" --val_dataset {launch.files['held_out']}" if "train" in launch.files and "held_out" in launch.files else ""
+    )
     lines = [
         "NPROC_PER_NODE=8 swift rlhf --rlhf_type grpo",
         f"--model {launch.model} --use_hf true --dataset {next(iter(launch.files.values()))}{held_out}",

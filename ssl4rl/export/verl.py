@@ -52,8 +52,8 @@ def _launch(launch: Launch) -> str:
     val = "held_out" if "held_out" in launch.files else next(iter(launch.files))
     lines = [
         "python3 -m verl.trainer.main_ppo algorithm.adv_estimator=grpo",
-        f'data.train_files="[$(ls -m $PWD/{launch.files[next(iter(launch.files))]} | tr -d \' \\n\')]"',
-        f'data.val_files="[$(ls -m $PWD/{launch.files[val]} | tr -d \' \\n\')]"',
+        f"data.train_files=\"[$(ls -m $PWD/{launch.files[next(iter(launch.files))]} | tr -d ' \\n')]\"",
+        f"data.val_files=\"[$(ls -m $PWD/{launch.files[val]} | tr -d ' \\n')]\"",
         f"data.image_key=images data.max_prompt_length={recipe['prompt']['max_tokens']}",
         f"data.max_response_length={launch.max_new_tokens} data.train_batch_size={recipe['grpo']['prompts_per_step']}",
         "reward.custom_reward_function.path=$PWD/reward.py reward.custom_reward_function.name=compute_score",

@@ -12,6 +12,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.util import find_spec
@@ -153,9 +154,7 @@ def shards_of(plan: Plan) -> list[Shard]:
     for split, data in plan.parts.items():
         rows, each = data.size or 0, plan.asked.shard_rows
         of = -(-rows // each)
-        found += [
-            Shard(split, k, of, k * each, min(rows, k * each + each), plan.consumer.suffix) for k in range(of)
-        ]
+        found += [Shard(split, k, of, k * each, min(rows, k * each + each), plan.consumer.suffix) for k in range(of)]
     return found
 
 
@@ -267,10 +266,8 @@ def write_shard(plan: Plan, folder: Path, shard: Shard, progress: Callable[[int]
         os.replace(begun, final)
     finally:
         begun.unlink(missing_ok=True)
-        try:
+        with suppress(OSError):  # other processes write there still
             begun.parent.rmdir()
-        except OSError:  # other processes write there still
-            pass
 
 
 def _jsonl(place: Path, records: Iterator[dict[str, Any]], progress: Callable[[int], None]) -> None:
@@ -334,7 +331,9 @@ def _with_features(schema: pa.Schema, pictures: Sequence[str]) -> pa.Schema:
     if not pictures:
         return schema
     features = {
-        name: {"feature": {"_type": "Image"}, "_type": "List"} if name in pictures else _feature(schema.field(name).type)
+        name: {"feature": {"_type": "Image"}, "_type": "List"}
+        if name in pictures
+        else _feature(schema.field(name).type)
         for name in schema.names
     }
     return schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})

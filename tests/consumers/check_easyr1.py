@@ -46,7 +46,9 @@ def check(folder: Path, replies: Sequence[tuple[int, str]]) -> Ran:
     tensor, metrics = manager.compute_reward(batch)
     assert len(metrics["accuracy"]) == len(replies)
     ran = "RLHFDataset with a processor and its overlong filter, collate_fn, AutoRewardManager in batch form"
-    return Ran("b44b311 (2026-07-30)", ran, len(rows), pictures, tensor.sum(dim=1).tolist(), "verl.trainer.main (vLLM, GPUs)")
+    return Ran(
+        "b44b311 (2026-07-30)", ran, len(rows), pictures, tensor.sum(dim=1).tolist(), "verl.trainer.main (vLLM, GPUs)"
+    )
 
 
 class SimpleBatch(SimpleNamespace):

@@ -1,5 +1,5 @@
-"""lmms-eval: its task manager reads the folder's YAML, and its evaluator asks a server on this machine through the model
-`openai`; the server answers with the replies, and the log has what each was paid."""
+"""lmms-eval: its task manager reads the folder's YAML, and its evaluator asks a server on this machine through the
+model `openai`; the server answers with the replies, and the log has what each was paid."""
 
 from __future__ import annotations
 
@@ -29,7 +29,14 @@ def check(folder: Path, replies: Sequence[tuple[int, str]]) -> Ran:
             text = rows[row_of[_texts_and_sizes(sent["messages"])]][turn[0]]
             choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
             usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-            body = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
+            body = {
+                "id": "1",
+                "object": "chat.completion",
+                "created": 0,
+                "model": "m",
+                "choices": [choice],
+                "usage": usage,
+            }
             data = json.dumps(body).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
@@ -71,7 +78,9 @@ def check(folder: Path, replies: Sequence[tuple[int, str]]) -> Ran:
         assert len(samples) == len(rows)
         for sample in samples:
             paid[sample["doc_id"], turn[0]] = float(sample["reward"])
-    pictures = sum(part["type"] == "image_url" for messages in asked[: len(rows)] for m in messages for part in m["content"])
+    pictures = sum(
+        part["type"] == "image_url" for messages in asked[: len(rows)] for m in messages for part in m["content"]
+    )
     rewards = [paid[row, at] for row in range(len(rows)) for at in range(len(replies) // len(rows))]
     return Ran("", "TaskManager, simple_evaluate with the model openai on a local server", len(docs), pictures, rewards)
 

@@ -26,7 +26,9 @@ def check(folder: Path, replies: Sequence[tuple[int, str]]) -> Ran:
         assert data.score_answer(extract_answer(right), entry) == 1.0
     both = reasoning_gym.create_dataset("composite", size=10, seed=1, datasets=[DatasetSpec("ssl4rl", 1.0, {})])
     assert all(both.score_answer(f"<answer>{one['answer']}</answer>", one) >= 0 for one in both)
-    return Ran("", "register_dataset, create_dataset, composite, extract_answer, score_answer", len(entries), 0, rewards)
+    return Ran(
+        "", "register_dataset, create_dataset, composite, extract_answer, score_answer", len(entries), 0, rewards
+    )
 
 
 if __name__ == "__main__":

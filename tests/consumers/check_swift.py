@@ -27,7 +27,9 @@ def check(folder: Path, replies: Sequence[tuple[int, str]]) -> Ran:
     reward = orms["ssl4rl"](args=None)
     solutions = [data[row]["solution"] for row, _ in replies]
     rewards = reward([reply for _, reply in replies], solution=solutions, trainer_state=None)
-    return Ran("", "load_dataset, load_image, import_external_file, orms", len(data), pictures, rewards, "swift rlhf (GPUs)")
+    return Ran(
+        "", "load_dataset, load_image, import_external_file, orms", len(data), pictures, rewards, "swift rlhf (GPUs)"
+    )
 
 
 if __name__ == "__main__":

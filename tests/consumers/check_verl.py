@@ -20,9 +20,9 @@ def check(folder: Path, replies: Sequence[tuple[int, str]]) -> Ran:
     from omegaconf import OmegaConf
     from tensordict import TensorDict
     from verl import DataProto
+    from verl.experimental.reward_loop.reward_manager.naive import NaiveRewardManager
     from verl.trainer.ppo.reward import get_custom_reward_fn
     from verl.utils.dataset.rl_dataset import RLHFDataset, collate_fn
-    from verl.experimental.reward_loop.reward_manager.naive import NaiveRewardManager
 
     files = sorted(str(file) for file in (folder / "train").glob("*.parquet"))
     settings = {"max_prompt_length": 4096, "filter_overlong_prompts": True, "filter_overlong_prompts_workers": 1}
@@ -47,14 +47,18 @@ def check(folder: Path, replies: Sequence[tuple[int, str]]) -> Ran:
             if not reply:
                 tensors["attention_mask"] = torch.zeros_like(ids)
             others: dict[str, Any] = {
-                name: np.array([rows[row][name]], dtype=object) for name in ("data_source", "reward_model", "extra_info")
+                name: np.array([rows[row][name]], dtype=object)
+                for name in ("data_source", "reward_model", "extra_info")
             }
             one = DataProto(batch=TensorDict(tensors, batch_size=[1]), non_tensor_batch=others)
             found.append(float((await manager.run_single(one))["reward_score"]))
         return found
 
     rewards = manager.loop.run_until_complete(paid()) if not manager.loop.is_running() else asyncio.run(paid())
-    ran = "RLHFDataset with a Qwen2-VL processor and its overlong filter, collate_fn, get_custom_reward_fn, reward loop's NaiveRewardManager"
+    ran = (
+        "RLHFDataset with a Qwen2-VL processor and its overlong filter, collate_fn, get_custom_reward_fn, the reward "
+        "loop's NaiveRewardManager"
+    )
     return Ran("", ran, len(rows), pictures, rewards, "main_ppo (vLLM, GPUs)")
 
 

@@ -35,7 +35,7 @@ WEIGHTS = {"pictures": {"accuracy": 1.0, "format": 0.1, "repetition": 0.05}, "te
 
 
 def replies(data: TaskDataset, index: int) -> list[str]:
-    """Eight replies to an example: right, random, right without reasoning or tags, in another form, cut, hostile, none."""
+    """Eight to an example: right, random, right without reasoning or tags, in another form, cut, hostile, none."""
     example = data[index]
     verifier = data.component_of(example).verifier
     rng = keyed_rng("consumers", index)

@@ -104,7 +104,9 @@ def test_parquet_that_datasets_decodes(tmp_path: Path) -> None:
 def test_training_holds_no_held_out_item(tmp_path: Path) -> None:
     small("swift", tmp_path / "out", n=30, n_held_out=20)
     of = {
-        split: {s for record in records(tmp_path / "out", split) for s in json.loads(record["solution"])["key"]["sources"]}
+        split: {
+            s for record in records(tmp_path / "out", split) for s in json.loads(record["solution"])["key"]["sources"]
+        }
         for split in ("train", "held_out")
     }
     assert of["train"]
@@ -130,7 +132,9 @@ def test_an_interrupted_export_goes_on(tmp_path: Path) -> None:
         if done == 6:  # in the second of three files, before it has its name
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt, match=r"^stopped with 4 of 8 rows in finished files of .*; the same command go"):
+    with pytest.raises(
+        KeyboardInterrupt, match=r"^stopped with 4 of 8 rows in finished files of .*; the same command go"
+    ):
         small("trl", tmp_path / "out", progress=stop, shard_rows=4)
     left = sorted(file.name for file in (tmp_path / "out").rglob("*.*") if file.is_file())
     assert left == ["README.md", "export.json", "reward.py", "train-00000-of-00002.parquet"]
@@ -151,7 +155,11 @@ def test_a_killed_process_leaves_nothing_that_counts(tmp_path: Path) -> None:
     assert file.read_bytes() == right
 
 
-MIXED = {"name": "mixed", "model": {"path": "org/model"}, "tasks": [{"task": "vision/rotation", "level": SMALL}, {"task": "graph/hops"}]}
+MIXED = {
+    "name": "mixed",
+    "model": {"path": "org/model"},
+    "tasks": [{"task": "vision/rotation", "level": SMALL}, {"task": "graph/hops"}],
+}
 
 
 def recipe(tmp_path: Path, **changes: Any) -> str:
@@ -164,7 +172,10 @@ def recipe(tmp_path: Path, **changes: Any) -> str:
     ("asked", "line"),
     [
         ({"format": "verll"}, "unknown format 'verll'; did you mean 'verl'?"),
-        ({"format": "x"}, "unknown format 'x'; allowed: trl, verl, easyr1, swift, verifiers, reasoning-gym, lmms-eval, "),
+        (
+            {"format": "x"},
+            "unknown format 'x'; allowed: trl, verl, easyr1, swift, verifiers, reasoning-gym, lmms-eval, ",
+        ),
         ({"what": "vision/rotatoin"}, "unknown task or recipe 'vision/rotatoin'; did you mean 'vision/rotation'?"),
         ({"what": "rotatoin"}, "unknown task 'rotatoin'; did you mean 'vision/rotation'?"),
         ({"what": "quickstart_vison"}, "unknown task or recipe 'quickstart_vison'; did you mean 'quickstart_vision'?"),
@@ -172,30 +183,42 @@ def recipe(tmp_path: Path, **changes: Any) -> str:
         ({"level": "90dg"}, "unknown level '90dg' of vision/rotation; did you mean '90deg'?"),
         ({"split": "heldout"}, "unknown split 'heldout'; did you mean 'held_out'?"),
         ({"split": "all"}, "swift trains, and split 'all' holds held-out items; allowed: train (with held-out rows "),
-        ({"split": "held_out", "n_held_out": 3}, "held-out rows stand beside trained ones, and held_out is written alone"),
+        (
+            {"split": "held_out", "n_held_out": 3},
+            "held-out rows stand beside trained ones, and held_out is written alone",
+        ),
         ({"shard": "3/3"}, "--shard '3/3'; allowed: i/n with i from 0 to n-1, for instance 0/8 to 7/8"),
         ({"shard": "a"}, "--shard 'a'; allowed: i/n"),
         ({"engine": "rai"}, "unknown engine 'rai'; did you mean 'ray'?"),
         ({"only": "texts"}, "--only 'texts'; did you mean 'text'?"),
         ({"only": "text"}, "--only text: no task of export_rotation shows text alone"),
-        ({"format": "reasoning-gym"}, "reasoning-gym asks in text alone, and vision/rotation@1[180deg] shows pictures; "),
-        ({"format": "easyr1", "overrides": ("prompt.system=Be brief.",)}, "easyr1 has no place for a system message, and "),
+        (
+            {"format": "reasoning-gym"},
+            "reasoning-gym asks in text alone, and vision/rotation@1[180deg] shows pictures; ",
+        ),
+        (
+            {"format": "easyr1", "overrides": ("prompt.system=Be brief.",)},
+            "easyr1 has no place for a system message, and ",
+        ),
         ({"overrides": ("reward.lenght=0.1",)}, "reward: unknown part 'lenght'; did you mean 'length'?"),
-        ({"format": "verl", "overrides": ("reward.length=-0.1",)}, "reward 'length' counts tokens, and verl does not tell "),
+        (
+            {"format": "verl", "overrides": ("reward.length=-0.1",)},
+            "reward 'length' counts tokens, and verl does not tell ",
+        ),
         (
             {"format": "inspect", "overrides": ("reward.agreement=1",)},
-            "reward 'agreement' reads the replies to a prompt together, and inspect hands over one at a time; leave it out",
+            "reward 'agreement' reads the replies to a prompt together, and inspect hands over one at a time; ",
         ),
         (
             {"what": "graph/hops", "format": "reasoning-gym", "overrides": ("reward.length=1",)},
-            "reasoning-gym pays accuracy alone, and the recipe weighs length; leave it out here",
+            "reasoning-gym pays accuracy alone, and length is weighed too; leave it out here",
         ),
-        ({"n": 0}, "n=0, n_held_out=None, shard_rows=500; allowed: 1 or more rows"),
+        ({"n": 0}, "n=0, n_held_out=None, shard_rows=500; allowed: 1 or more, 0 held out"),
         ({"rows": 3}, "export takes no 'rows'; allowed: n, data, level, "),
         (
             {"what": "curriculum_hops"},
-            "graph/hops has several levels, which the curriculum 'goldilocks' moves along in training, and a file cannot; "
-            "name one: --level L, --level target, or --level all for each alike",
+            "graph/hops has several levels, which the curriculum 'goldilocks' moves along in training, and a file "
+            "cannot; name one: --level L, --level target, or --level all for each alike",
         ),
     ],
 )
@@ -224,7 +247,9 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_a_mixture_of_pictures_and_text(tmp_path: Path) -> None:
     given: dict[str, Any] = {"n": 8, "n_held_out": 0}
-    with pytest.raises(Ssl4rlError, match=r"trl cannot batch prompts with and without pictures: graph/hops@\d+\[tiny\] "):
+    with pytest.raises(
+        Ssl4rlError, match=r"trl cannot batch prompts with and without pictures: graph/hops@\d+\[tiny\] "
+    ):
         export(recipe(tmp_path), format="trl", out=tmp_path / "no", **given)
     for only, has in (("pictures", True), ("text", False)):
         export(recipe(tmp_path), format="trl", out=tmp_path / only, only=only, **given)
@@ -238,7 +263,10 @@ def test_a_mixture_of_pictures_and_text(tmp_path: Path) -> None:
 
 
 def test_a_mixture_keeps_its_weights_and_its_levels(tmp_path: Path) -> None:
-    tasks = [{"task": "graph/hops", "levels": ["tiny", "easy"], "shares": [3, 1], "weight": 3}, {"task": "graph/motifs"}]
+    tasks = [
+        {"task": "graph/hops", "levels": ["tiny", "easy"], "shares": [3, 1], "weight": 3},
+        {"task": "graph/motifs"},
+    ]
     file = recipe(tmp_path, tasks=tasks, reward={"accuracy": 2.0, "format": 0.5, "repetition": 0.25})
     found = export(file, format="swift", out=tmp_path / "out", n=64, n_held_out=0)
     assert [round(share, 4) for _, share, _ in found.mixture] == [0.5625, 0.1875, 0.25]
@@ -265,7 +293,9 @@ def test_the_level_of_a_curriculum(level: str, levels: set[str], tmp_path: Path)
 
 def test_text_that_holds_the_tag_of_a_picture() -> None:
     info = {"task": "t@1", "level": "l", "key": {"index": 7}}
-    row = Row(prompt=[{"role": "user", "content": [{"type": "text", "text": "what is <image>?"}]}], images=[], info=info)
+    row = Row(
+        prompt=[{"role": "user", "content": [{"type": "text", "text": "what is <image>?"}]}], images=[], info=info
+    )
     with pytest.raises(Ssl4rlError) as caught:
         plain_messages(row)
     assert str(caught.value) == (
@@ -273,11 +303,11 @@ def test_text_that_holds_the_tag_of_a_picture() -> None:
     )
 
 
-BREVITY = "def brevity(completion):\n    return -len(completion) / 1000\n\ndef group(replies, example):\n    return [1.0] * len(replies)\n"
+BREVITY = "def brevity(completion):\n    return -len(completion) / 1000\n"
 
 
 def test_reward_files_weigh_what_the_recipe_weighs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same two replies through each reward file that needs nothing but ssl4rl: 1 + .1 - .2 x 34/1000, and -.2 x 2/1000."""
+    """Two replies through each reward file that needs only ssl4rl: 1 + .1 - .2 x 34/1000, and -.2 x 2/1000."""
     (tmp_path / "mine.py").write_text(BREVITY)
     monkeypatch.chdir(tmp_path)
     weights = ("reward.format=0.1", "reward={accuracy: 1.0, format: 0.1, './mine.py:brevity': 0.2}")
@@ -306,7 +336,7 @@ def test_reward_files_weigh_what_the_recipe_weighs(tmp_path: Path, monkeypatch: 
         else:
             found = [made["process_results"]({"info": info}, [text])["reward"] for text, info in said]
         paid[format] = [round(value, 6) for value in found]
-    assert paid == dict.fromkeys(paid, [1.0932, -0.0004])
+    assert list(paid.values()) == [[1.0932, -0.0004]] * 4
 
 
 def test_a_groups_reward_is_asked_by_prompt(tmp_path: Path) -> None:
