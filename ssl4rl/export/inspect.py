@@ -18,7 +18,7 @@ from ssl4rl.export.rows import Row
 def record(row: Row) -> dict[str, Any]:
     """id, input (messages), target (the answer as JSON), metadata: what `inspect_ai.dataset.Sample` takes."""
     pictures = iter(row["images"])
-    messages = []
+    messages: list[dict[str, Any]] = []
     for message in row["prompt"]:
         content = [
             part if part["type"] == "text" else {"type": "image", "image": data_url(next(pictures))}

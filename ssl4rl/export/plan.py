@@ -276,7 +276,7 @@ def _fits(plan: Plan) -> None:
     further = [name for name in weights if name not in given]
     if further and not to.weighs:
         raise Ssl4rlError(
-            f"{to.name} pays accuracy alone, and the recipe weighs {', '.join(further)}; leave it out here"
+        raise Ssl4rlError(f"{to.name} pays accuracy alone, and {further[0]} is weighed too; leave it out here")
         )
     Pay(weights, plan.recipe.sampling.max_new_tokens, sorted(given), to.tells, to.name)
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -236,19 +236,23 @@ def _written(
         if engine == "ray":
             from ssl4rl.export.on_ray import write_all
 
-            for one in write_all(plan.asked, folder, todo):
+            for one in write_all(plan.asked, folder, todo, write_one):
                 before += one.stop - one.start
                 progress(before, rows)
                 yield one
             return
         for one in todo:
-            write_shard(plan, folder, one, lambda done, before=before: progress(before + done, rows))
+            write_shard(plan, folder, one, partial(_further, progress, before, rows))
             before += one.stop - one.start
             yield one
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"stopped with {before} of {rows} rows in finished files of {str(folder)!r}; the same command goes on"
         ) from None
+
+
+def _further(progress: Callable[[int, int], None], before: int, rows: int, done: int) -> None:
+    progress(before + done, rows)
 
 
 def write_shard(plan: Plan, folder: Path, shard: Shard, progress: Callable[[int], None] = lambda done: None) -> None:
