@@ -171,7 +171,7 @@ def _recipe(asked: Asked) -> Recipe:
 
 
 def _is_task(what: str) -> bool:
-    """Whether a word names a task; else it is a recipe's. A word that is neither is refused with the nearest of both."""
+    """Whether a word names a task; else it is a recipe's. What is neither is refused with the nearest of both."""
     if ".py:" in what or what in registry.task_names():
         return True
     if what in shipped() or what.endswith((".yaml", ".yml")) or os.path.isfile(what):
@@ -275,9 +275,7 @@ def _fits(plan: Plan) -> None:
     given = {part for verifier in verifiers for part in verifier.parts}
     further = [name for name in weights if name not in given]
     if further and not to.weighs:
-        raise Ssl4rlError(
         raise Ssl4rlError(f"{to.name} pays accuracy alone, and {further[0]} is weighed too; leave it out here")
-        )
     Pay(weights, plan.recipe.sampling.max_new_tokens, sorted(given), to.tells, to.name)
 
 
