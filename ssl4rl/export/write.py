@@ -182,7 +182,10 @@ def _open_folder(folder: Path, plan: Plan, shards: Sequence[Shard]) -> Exported:
     start = plan.consumer.launch(launch)
     found = Exported(folder, plan.consumer.name, rows, of, start, mixture=share_of(plan))
     beside[README] = readme(plan, found, beside, files)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Ssl4rlError(f"cannot make {str(folder)!r}: {error.strerror}") from None
     if not manifest.exists():
         _put(manifest, json.dumps(identity, indent=1) + "\n")
     for name, text in beside.items():
