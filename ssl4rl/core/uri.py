@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ssl4rl.core.types import Ssl4rlError
+from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 
 
 def missing(uri: str, path: Path, kind: str = "") -> Ssl4rlError:
@@ -38,5 +38,6 @@ def split_options(scheme: str, text: str, allowed: Sequence[str]) -> tuple[str, 
     options = dict(part.split("=", 1) for part in query.split("&")) if query else {}
     for option in options:
         if option not in allowed:
-            raise Ssl4rlError(f"{scheme}:{text!r}: unknown option {option!r}; allowed: {', '.join(allowed)}")
+            uri = f"{scheme}:{text}" if scheme else text
+            raise Ssl4rlError(f"{shortened(uri)!r}: unknown option {option!r}{nearest(option, allowed)}")
     return name, options

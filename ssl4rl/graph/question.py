@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ssl4rl.core.types import Ssl4rlError, Unusable
+from ssl4rl.core.types import Ssl4rlError, Unusable, shortened
 from ssl4rl.graph import sampling, serialise
 from ssl4rl.graph.graph import Graph, Rooted
 
@@ -177,12 +178,28 @@ def label_column(graph: Graph, asked: str) -> str:
     """
     if asked:
         if asked not in graph.columns:
-            raise Unusable(f"nodes carry no {asked!r}, but {', '.join(map(repr, graph.columns)) or 'nothing'}")
+            raise no_column(graph, asked, "column")
         return asked
     found = next((name for name in LABEL_COLUMNS if name in graph.columns), None)
     if found is None:
-        raise Unusable(f"nodes carry none of {', '.join(LABEL_COLUMNS)}; name the column, as in column=...")
+        raise no_column(graph, LABEL_COLUMNS, "column")
     return found
+
+
+def no_column(graph: Graph, asked: str | Sequence[str], option: str) -> Unusable:
+    """The error for a column, or several, that nodes do not carry: what they carry, and which of it may be meant.
+
+    Args:
+        asked: the name, or names any of which would do.
+        option: the level's parameter that names it.
+    """
+    wanted = [asked] if isinstance(asked, str) else list(asked)
+    carried = list(graph.columns)
+    close = [found for name in wanted for found in difflib.get_close_matches(name, carried, n=1, cutoff=0.6)]
+    none = f"no {asked!r}" if isinstance(asked, str) else f"none of {', '.join(wanted)}"
+    there = shortened(", ".join(map(repr, carried[:12]))) or "nothing"
+    hint = f"did you mean {option}={close[0]}?" if close else f"name the column, as in {option}=..."
+    return Unusable(f"nodes carry {none}, but {there}{f'; {hint}' if carried else ''}")
 
 
 def plain(text: Any, most: int = 0) -> str:
