@@ -145,7 +145,7 @@ def test_eval_asks_a_runs_model_as_the_run_did(trained: Trained, capsys: pytest.
         out, err = capsys.readouterr()
         assert err == ""
         record = json.loads(out)
-        assert list(record) == ["model", "results"]
+        assert list(record) == ["model", "taken", "results"]
         (result,) = record["results"]
         assert list(result) == [
             *("task", "level", "data", "split", "seed", "style", "accuracy", "ci95", "chance", "value", "unparsed"),

@@ -77,7 +77,7 @@ def open_hf(text: str) -> PhotoSource:
             photos.append(HubPhoto(table, chosen, row, part, roots, label))
     if not photos and not problems:
         raise Ssl4rlError(f"{uri!r} has no rows")
-    return examine(uri, photos, problems)
+    return examine(uri, photos, problems, f"column {chosen!r} of {len(schema.names)}")
 
 
 def _require_files(uri: str, folder: Path) -> None:

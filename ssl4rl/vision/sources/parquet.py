@@ -53,20 +53,25 @@ def open_parquet(text: str) -> PhotoSource:
     name, options = split_options("parquet", text, ["column"])
     files, problems = find_files("parquet", name, ".parquet")
     photos: list[ParquetPhoto] = []
+    columns: dict[str, None] = {}
     for file in files:
         try:
-            photos += _pictures(file, options.get("column"), problems)
+            photos += _pictures(file, options.get("column"), problems, columns)
         except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's own errors are kinds of these
             problems.append(Problem(str(file), f"no parquet file ({str(error).splitlines()[0]})"))
     if not photos and not problems:
         raise Ssl4rlError(f"{uri!r} has no rows")
-    return examine(uri, photos, problems)
+    return examine(uri, photos, problems, " or ".join(columns))
 
 
-def _pictures(file: Path, column: str | None, problems: list[Problem]) -> list[ParquetPhoto]:
-    """The pictures of one file in order. Rows without go to `problems`, and so do row groups that are too large."""
+def _pictures(file: Path, column: str | None, problems: list[Problem], columns: dict[str, None]) -> list[ParquetPhoto]:
+    """The pictures of one file in order. Rows without go to `problems`, and so do row groups that are too large.
+
+    `columns` is told which one they come from.
+    """
     with open_regular(f"parquet:{file}", file) as stream, _parquet().ParquetFile(stream) as opened:
         chosen = choose_column(f"parquet:{one_line(str(file))}", opened.schema_arrow, column)
+        columns[f"column {chosen!r} of {len(opened.schema_arrow.names)}"] = None
         several = is_list(opened.schema_arrow.field(chosen).type)
         groups = [opened.metadata.row_group(group) for group in range(opened.num_row_groups)]
         sizes = [
