@@ -13,6 +13,8 @@ from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 
 def missing(uri: str, path: Path, kind: str = "") -> Ssl4rlError:
     """The error for a path (of some `kind`, like "folder ") that does not exist, with the nearest name that does."""
+    if path.exists():
+        return Ssl4rlError(f"{kind}{uri!r} is {'a folder' if path.is_dir() else 'a file'}")
     gone = path
     while not gone.parent.is_dir() and gone.parent != gone:
         gone = gone.parent

@@ -110,6 +110,17 @@ def test_an_unnamed_first_column_is_an_index(tmp_path: Path) -> None:
     assert error(matrix) == f"'{matrix}' is a matrix of nodes by nodes; allowed: a row for each edge, or npz:, mtx:"
 
 
+def test_a_first_row_that_is_nearly_a_header_is_said(tmp_path: Path) -> None:
+    """It is taken for an edge, since names stand below it."""
+    assert opened(write(tmp_path, "sorce,traget\na,b\nb,c\n")).taken.startswith(
+        "edges from column 1 to 2 of 2 (cut at commas, no header, row 1 (sorce, traget) is an edge; meant as 'source "
+        "target'?)"
+    )
+    assert opened(write(tmp_path, "anna,bert\nbert,cora\n")).taken.startswith(
+        "edges from column 1 to 2 of 2 (cut at commas, no header);"
+    )
+
+
 def test_other_encodings(tmp_path: Path) -> None:
     (tmp_path / "e").write_text("J\u00fcrgen\tZo\u00eb\n", encoding="utf-16")
     assert edges(f"edges:{tmp_path / 'e'}") == [("J\u00fcrgen", "Zo\u00eb")]

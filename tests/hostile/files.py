@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,16 @@ def _columns(node: Any) -> str:
     return repr({name: list(values[:2]) for name, values in columns.items()})[:2000]
 
 
+def import_ahead() -> None:
+    """What readers import when they are first used: seconds that every child would take again."""
+    for plugin in registry.plugins().values():
+        for opener in plugin.sources.values():
+            registry.load(opener)
+    for name in ("torch", "pyarrow.parquet", "pyarrow.compute", "datasets"):
+        with suppress(ImportError):
+            import_module(name)
+
+
 def run(case: Case, address_space_gb: float = 9.0) -> Result:
     """Use a case in a forked child. The child may take `address_space_gb` at most, so that no machine is filled."""
     read_fd, write_fd = os.pipe()
@@ -131,7 +142,7 @@ def _answer(child: int, read_fd: int) -> tuple[bytes, bool]:
 
 
 def _work(process: int) -> tuple[bool, float]:
-    """Whether a thread of a process has work (it runs, could run, or waits for a disk), and the seconds it took so far."""
+    """Whether a thread of a process has work (it runs, could, or waits for a disk), and the seconds it took so far."""
     states, folder = [], Path(f"/proc/{process}")
     for thread in (folder / "task").iterdir():
         with suppress(OSError):  # it has just ended
@@ -149,6 +160,7 @@ def _in_child(case: Case, write_fd: int, address_space_gb: float) -> None:
     limit = int(address_space_gb * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.alarm(int(2 * _LONGEST_S))  # should whoever waits for it be gone
     warnings.simplefilter("ignore")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
@@ -198,7 +210,7 @@ def main() -> int:
         made.start()  # elsewhere: bombs of gigabytes are put together, and children have what their parent has
         made.join()
     cases = [case for case in load(folder) if arguments.only in f"{case.family}-{case.name}"]
-    registry.plugins()
+    import_ahead()
     results = []
     for case in cases:
         result = run(case)

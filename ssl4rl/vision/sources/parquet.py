@@ -175,6 +175,55 @@ def _counted(opened: Any, group: int, column: str, rows: int, allowed: int) -> A
     return import_module("pyarrow").chunked_array(batches)
 
 
+def require_small_groups(uri: str, file: Path) -> None:
+    """Refuses a parquet file with a row group past "row_group_mib" once its dictionaries are written out.
+
+    For readers that do so, a group at a time: a picture that a million rows repeat then takes a million times its room.
+
+    Raises:
+        Ssl4rlError: there is one; the file is broken.
+    """
+    allowed, where = limit("row_group_mib") * MIB, f"a row group of {one_line(file.name)}"
+    try:
+        with open_regular(uri, file) as stream:
+            metadata = _parquet().read_metadata(stream)
+            for number in range(metadata.num_row_groups):
+                group = metadata.row_group(number)
+                chunks = [group.column(index) for index in range(group.num_columns)]
+                if sum(chunk.total_uncompressed_size for chunk in chunks) > allowed:
+                    raise exceeded(uri, "row_group_mib", where)
+                if sum(map(_most_bytes, chunks)) > allowed:
+                    columns = dict.fromkeys(chunk.path_in_schema.split(".")[0] for chunk in chunks)
+                    if sum(written_out(_read_group(str(file), number, column)) for column in columns) > allowed:
+                        raise exceeded(uri, "row_group_mib", where)
+    except TooMuch:
+        raise exceeded(uri, "row_group_mib", where) from None
+    except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's own errors are kinds of these
+        raise Ssl4rlError(f"{uri!r}: {file.name} is no parquet file ({str(error).splitlines()[0]})") from None
+
+
+def _most_bytes(chunk: Any) -> int:
+    """What a column's values of one row group may take, by its metadata: each as large as all that is stored."""
+    stored = int(chunk.total_uncompressed_size)
+    plain = {"PLAIN", "RLE", "BIT_PACKED"} >= {*chunk.encodings}
+    return stored if plain else int(chunk.num_values) * stored
+
+
+def written_out(array: Any) -> int:
+    """The bytes of a pyarrow array or its chunks with every value in its place, those of dictionaries too."""
+    compute, types = import_module("pyarrow.compute"), import_module("pyarrow.types")
+    if hasattr(array, "chunks"):
+        return sum(map(written_out, array.chunks))
+    if types.is_struct(array.type):
+        return sum(map(written_out, array.flatten()))
+    if is_list(array.type):
+        return written_out(array.flatten()) + 8 * len(array)
+    if types.is_dictionary(array.type):
+        sizes = compute.fill_null(compute.binary_length(array.dictionary), 0)
+        return int(compute.sum(compute.take(sizes, array.indices)).as_py() or 0) + 8 * len(array)
+    return int(array.nbytes)
+
+
 def open_cell(cell: Any, part: int, roots: Sequence[str], label: str) -> BinaryIO:
     """A cell's picture as a stream: bytes, {bytes, path}, or the `part`-th of a list of those.
 

@@ -179,7 +179,7 @@ def _refuse_what_nothing_reads(key: str, value: Any, given: Mapping[str, Any]) -
 
 
 def _refuse_sampling(given: Mapping[str, Any], vllm: bool) -> None:
-    """`generation_kwargs` go to transformers' GenerationConfig, which keeps any name, or to vLLM, which refuses others."""
+    """What `generation_kwargs` may not hold. transformers' GenerationConfig keeps any name, vLLM refuses some."""
     from transformers import GenerationConfig
 
     known = sorted(vars(GenerationConfig()))

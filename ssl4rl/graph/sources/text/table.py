@@ -66,11 +66,8 @@ class Table:
         start = [cell.lower() for cell in self.first[:2]]
         if len(start) < 2 or max(map(len, start)) > _LONGEST_NAME:
             return ""
-        meant = [difflib.get_close_matches(cell, names, n=1, cutoff=0.75) for cell, names in zip(start, zip(*_ENDS))]
-        if not all(meant):
-            return ""
-        names = ", ".join(name for (name,) in meant)
-        return f", its first row {', '.join(self.first[:2])} an edge: did you mean {names}?"
+        alike = difflib.get_close_matches(" ".join(start), [" ".join(pair) for pair in _ENDS], n=1, cutoff=0.8)
+        return f", row 1 ({', '.join(self.first[:2])}) is an edge; meant as {alike[0]!r}?" if alike else ""
 
     def name(self, column: int) -> str:
         """A column's name in its header, or its number from 1."""

@@ -22,20 +22,22 @@ trl = pytest.importorskip("trl")
         ({"repetition_penalty": "1.1"}, "trl.repetition_penalty='1.1'; allowed: a number"),
         ({"delta": [2]}, "trl.delta=[2]; allowed: a number or null"),
         ({"cache_implementation": {}}, "trl.cache_implementation={}; allowed: a text or null"),
-        ({"num_iteration": 2}, "trl.num_iteration: TRL's GRPOConfig has no such argument; did you mean 'num_iterations'?"),
+        ({"num_iteration": 2}, "trl.num_iteration: TRL's GRPOConfig has no such argument; did you mean "
+            "'num_iterations'?"),
         ({"model_init_kwargs": {}}, "trl.model_init_kwargs: the model comes from the recipe's section model"),
         ({"trust_remote_code": True}, "trl.trust_remote_code: a model's own code is never run"),
         ({"logging_first_step": True}, "trl.logging_first_step: the engine sets it, for its own log and data"),
         ({"vllm_mode": "server"}, "trl.vllm_mode=server: nothing reads it without trl.use_vllm=true"),
-        ({"sapo_temperature_pos": 2}, "trl.sapo_temperature_pos=2: only the loss sapo reads it, which grpo.loss does not offer"),
-        ({"generation_kwargs": {"temperature": 2}}, "trl.generation_kwargs.temperature: the recipe's sampling.temperature sets it"),
+        ({"vespo_k_pos": 2}, "trl.vespo_k_pos=2: only the loss vespo reads it, which grpo.loss does not offer"),
+        ({"generation_kwargs": {"top_k": 2}}, "trl.generation_kwargs.top_k: the recipe's sampling.top_k sets it"),
         (
             {"generation_kwargs": {"suppress_tokens": []}},
             "trl.generation_kwargs.suppress_tokens: the engine sets it, so that no placeholder is sampled",
         ),
         (
             {"generation_kwargs": {"repetition_penality": 1.2}},
-            "trl.generation_kwargs.repetition_penality: GenerationConfig has no such key; did you mean 'repetition_penalty'?",
+            "trl.generation_kwargs.repetition_penality: GenerationConfig has no such key; did you mean "
+            "'repetition_penalty'?",
         ),
     ],
 )  # fmt: skip

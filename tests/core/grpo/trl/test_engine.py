@@ -417,8 +417,8 @@ def test_prompts_too_long_give_their_place_to_later_ones(tmp_path: Path) -> None
         ({"report_to": 3}, "trl.report_to=3; allowed: null or a text or a list of texts"),
         (
             {"lr_scheduler_kwargs": {"min_lr": "x"}},
-            "engine trl: TRL refuses trl.lr_scheduler_kwargs={'min_lr': 'x'}: get_constant_schedule_with_warmup() got an "
-            "unexpected keyword argument 'min_lr'",
+            "engine trl: TRL refuses trl.lr_scheduler_kwargs={'min_lr': 'x'}: get_constant_schedule_with_warmup() got "
+            "an unexpected keyword argument 'min_lr'",
         ),
         ({"use_vllm": True}, "trl.use_vllm=True needs vllm, which is not installed"),
         ({"deepspeed": "ds.json"}, "trl.deepspeed=ds.json needs deepspeed, which is not installed"),
