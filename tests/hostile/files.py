@@ -32,6 +32,7 @@ from ssl4rl.core.source import content_id
 from ssl4rl.core.types import Ssl4rlError, Unusable
 from tests.hostile import containers, graphs, pictures
 from tests.hostile.corpus import SECRET_WORD, Case, Corpus, load, secret_picture
+from tests.hostile.results import keep
 
 HANG_S = 20.0
 """Seconds of work, or of waiting for something else than a processor, so that a busy machine makes no faults."""
@@ -203,6 +204,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="where the files are made and stay; used again when it is there")
     parser.add_argument("--only", default="", help="cases whose family-name contains this")
     parser.add_argument("--out", type=Path, help="a JSON line for each case")
+    parser.add_argument("--json", type=Path, help="a file that keeps the figures of all hostile scripts")
     arguments = parser.parse_args()
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="hostile-"))
     if not (folder / "cases.json").exists():
@@ -220,6 +222,10 @@ def main() -> int:
                 record = (case.family, case.name, result.outcome, result.text, result.seconds, result.peak_mb)
                 file.write(json.dumps(record) + "\n")
     faults = report(results)
+    outcomes = Counter(result.outcome for result in results)
+    largest, slowest = max(r.peak_mb for r in results), max(r.seconds for r in results)
+    counts = {outcome: outcomes[outcome] for outcome in ("opened", "refused", *FAULTS)}
+    keep(arguments.json, "files", {"cases": len(results), **counts, "largest_mb": largest, "slowest_s": slowest})
     if arguments.keep is None:
         shutil.rmtree(folder)
     return 1 if faults else 0
