@@ -121,6 +121,13 @@ def test_a_first_row_that_is_nearly_a_header_is_said(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(("before", "ends"), [(9_998, ["x\ny", "z"]), (10_000, ["y\"", "z"])])
+def test_after_very_many_quotes_that_open_nothing_none_is_looked_after(before: int, ends: list[str]) -> None:
+    """Else a small file takes minutes: each of them is sought in the lines below."""
+    lines = [*['a,"b\n'] * before, "a,b\n", '"x\n', 'y",z\n']
+    assert list(rows(lines, Dialect(",", "", 2)))[-1] == (before + 3, ends)
+
+
 def test_other_encodings(tmp_path: Path) -> None:
     (tmp_path / "e").write_text("J\u00fcrgen\tZo\u00eb\n", encoding="utf-16")
     assert edges(f"edges:{tmp_path / 'e'}") == [("J\u00fcrgen", "Zo\u00eb")]
