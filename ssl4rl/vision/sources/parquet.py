@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -150,18 +152,25 @@ def _size(kept: Any) -> int:
 def _read_group(file: str, group: int, column: str) -> Any:
     parquet, allowed = _parquet(), limit("row_group_mib") * MIB
     with regular(file) as stream:
-        metadata = parquet.read_metadata(stream)
+        state = os.fstat(stream.fileno())
+        metadata = _metadata(file, state.st_mtime_ns, state.st_size)
         chunks = _chunks(metadata.row_group(group), column)
         size = sum(chunk.total_uncompressed_size for chunk in chunks)
         if size > allowed:
             raise too_much(f"one row group of {size // MIB} MiB", "row_group_mib")
-        stream.seek(0)
         if any("DELTA_BYTE_ARRAY" in chunk.encodings for chunk in chunks):
             with parquet.ParquetFile(stream, metadata=metadata, buffer_size=MIB) as opened:
                 return _counted(opened, group, column, max(1, allowed // max(1, size)), allowed)
         leaves = [chunk.path_in_schema for chunk in chunks if chunk.physical_type == "BYTE_ARRAY"]
         with parquet.ParquetFile(stream, metadata=metadata, read_dictionary=leaves, buffer_size=MIB) as opened:
             return opened.read_row_group(group, columns=[column], use_threads=False).column(column)
+
+
+@lru_cache(maxsize=2)
+def _metadata(file: str, changed_ns: int, size: int) -> Any:
+    """What a file says of its row groups; of thousands of them it takes longer to read than one of them."""
+    with regular(file) as stream:
+        return _parquet().read_metadata(stream)
 
 
 def _counted(opened: Any, group: int, column: str, rows: int, allowed: int) -> Any:
