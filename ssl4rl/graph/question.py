@@ -6,6 +6,7 @@ import difflib
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ LETTERS = "ABCDEFGH"
 NUMBERS = "12345678"
 LABEL_COLUMNS = ("label", "section", "block", "community", "club", "class", "category", "type", "group")
 """Columns that say what kind of node a node is, in the order in which they are looked for."""
+
+_COMPARED = 100
+"""So many columns, and letters of one, are compared for the nearest name; a file may have any number."""
 
 _PLAIN = str.maketrans("<>[]{};", "()()(),")
 
@@ -194,7 +198,7 @@ def no_column(graph: Graph, asked: str | Sequence[str], option: str) -> Unusable
         option: the level's parameter that names it.
     """
     wanted = [asked] if isinstance(asked, str) else list(asked)
-    carried = list(graph.columns)
+    carried = [name for name in islice(graph.columns, _COMPARED) if len(name) <= _COMPARED]
     close = [found for name in wanted for found in difflib.get_close_matches(name, carried, n=1, cutoff=0.6)]
     none = f"no {asked!r}" if isinstance(asked, str) else f"none of {', '.join(wanted)}"
     there = shortened(", ".join(map(repr, carried[:12]))) or "nothing"
