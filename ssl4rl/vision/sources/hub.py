@@ -93,9 +93,7 @@ def _require_files(uri: str, folder: Path) -> None:
             file = Path(place, name)
             require_regular(uri, file)
             if file.suffix.lower() in _ARCHIVES:
-                raise Ssl4rlError(
-                    f"{uri!r}: {one_line(name)} is an archive; allowed: parquet files, pictures; unpack it"
-                )
+                raise Ssl4rlError(f"{uri!r}: {one_line(name)} is an archive, unpack it; allowed: parquet, pictures")
             if file.suffix.lower() == ".parquet":
                 require_small_groups(uri, file)
 

@@ -58,6 +58,8 @@ def refuse(recipe: Recipe) -> None:
             "auto, cpu, cuda (choose one with CUDA_VISIBLE_DEVICES)"
         )
     refuse_arguments(recipe.trl)
+    if "lr_scheduler_kwargs" in recipe.trl and recipe.optim.schedule != "cosine":
+        raise Ssl4rlError("trl.lr_scheduler_kwargs: nothing reads it without optim.schedule=cosine")
     _refuse_what_lacks_a_package(recipe)
 
 
