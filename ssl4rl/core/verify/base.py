@@ -29,8 +29,8 @@ class Verifier(ABC):
     """Asks for an answer in one form, reads the reply, scores it, and knows what guessing would earn.
 
     A subclass gives `instruction` (what to write between the tags), `parse`, `grade`, `render`, `random_answer` and
-    `chance`; one with partial credit also `expected`, and `best_guess` where that is another's mean. Verifiers are frozen: they hold parameters, never state. `parts`: what their
-    scores hold, which a recipe may weigh.
+    `chance`; one with partial credit also `expected`, and `best_guess` where that is another's mean. Verifiers are
+    frozen: they hold parameters, never state. `parts`: what their scores hold, which a recipe may weigh.
     """
 
     parts: ClassVar[Sequence[str]] = ("accuracy", "format")
@@ -64,7 +64,7 @@ class Verifier(ABC):
         return self.random_answer(example, rng)
 
     def expected(self, example: Example) -> float:
-        """Mean accuracy of `best_guess`, partial credit included: what no reward above it has been farmed by guessing.
+        """Mean accuracy of `best_guess`, partial credit included; a reward above it was not earned by guessing.
 
         Equals `chance` where there is no partial credit.
         """

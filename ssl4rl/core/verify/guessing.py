@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 LARGEST = 8
-"""Sets larger than this many times the right one (and 64) are not tried: they earn less and less, but for all."""
+"""Sets larger than this many times the right one (and than 64) are not tried: the larger, the nearer to naming all."""
 
 
 def credit(shared: int, said: int, right: int, among: int, told: bool) -> float:
