@@ -2,9 +2,10 @@
 
     python benchmarks/strategies.py [--n 2500] [--seed 0] [--json OUT] [TASK ...]
 
-TASK is "graph/hops" or, for one level, "graph/hops[tiny]"; without any all tasks of pictures and graphs. For each level the strategy that earns most beyond `expected` (`ssl4rl.tools.audit.strategies`), with its family in the
-task's `cues` if it is named there. Pictures are made small: a strategy sees little of them. One process; graph tasks
-take about a minute a level.
+TASK is "graph/hops" or, for one level, "graph/hops[tiny]"; without any, all tasks of pictures and graphs. Of each level
+the strategy that earns most beyond `expected` (`ssl4rl.tools.audit.strategies`) is printed, with whether its family is
+named in the task's `cues`. Pictures are made small: a strategy sees little of them. One process; graph tasks take about
+a minute a level.
 """
 
 from __future__ import annotations
