@@ -6,6 +6,7 @@ A set is scored by F1, and where the question does not say how many are asked fo
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 LARGEST = 8
@@ -29,16 +30,21 @@ def credit(shared: int, said: int, right: int, among: int, told: bool) -> float:
 def best_size(right: int, among: int) -> tuple[int, float]:
     """How many names to say at random where no number is told, so that they earn most; and how much that is.
 
-    Exact: a random set holds hypergeometrically many of the right ones.
+    A random set holds hypergeometrically many of the right ones. Of more than 63 right ones not every size is tried.
     """
-    import numpy as np
-    from scipy.stats import hypergeom
-
     if right >= among:
         return among, 1.0
-    said = np.arange(1, min(among, max(64, LARGEST * right)) + 1)[:, None]
-    shared = np.arange(right + 1)[None, :]
-    floor = 2 * right / (right + among)
-    earned = np.clip((2 * shared / (said + right) - floor) / (1 - floor), 0, None)
-    means = (earned * hypergeom.pmf(shared, among, right, said)).sum(axis=1)
-    return int(means.argmax()) + 1, float(means.max())
+    best = (1, 0.0)
+    for said in range(1, min(among, max(64, LARGEST * right)) + 1, max(1, right // 32)):
+        ways = _log_comb(among, said)
+        mean = sum(
+            math.exp(_log_comb(right, shared) + _log_comb(among - right, said - shared) - ways)
+            * credit(shared, said, right, among, False)
+            for shared in range(max(1, said + right - among), min(said, right) + 1)
+        )
+        best = max(best, (said, mean), key=lambda pair: pair[1])
+    return best
+
+
+def _log_comb(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
