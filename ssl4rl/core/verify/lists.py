@@ -95,8 +95,9 @@ class Box(Verifier):
     above `least_iou`, max(0, (IoU - l) / (1 - l)), since a box in the middle overlaps most others a little.
     Guessing draws any box; chance and expected value are the mean over 4,096 boxes of a fixed generator (there is no
     closed form; error < 0.01). Where the question is known to be about squares, `sides` says from which side to which,
-    and guessing draws one of the middle side that keeps a fifth of it from the border, where guesses hit less often:
-    so no constant earns more (exact, over all such squares).
+    and guessing draws one of the middle side that keeps a fifth of it from the border, where guesses hit less often
+    (counted over all such places; of squares from 32 to 44 that lie everywhere as often, it earns .033 and the best
+    constant .035).
     """
 
     correct_iou: float = 0.7
