@@ -12,6 +12,9 @@ from functools import lru_cache
 LARGEST = 8
 """Sets larger than this many times the right one (and than 64) are not tried: the larger, the nearer to naming all."""
 
+WORK = 100_000
+"""Every size is tried up to so many right names times sizes."""
+
 
 def credit(shared: int, said: int, right: int, among: int, told: bool) -> float:
     """What `said` names earn of which `shared` are among the `right` ones, of `among` that could be named.
@@ -30,12 +33,13 @@ def credit(shared: int, said: int, right: int, among: int, told: bool) -> float:
 def best_size(right: int, among: int) -> tuple[int, float]:
     """How many names to say at random where no number is told, so that they earn most; and how much that is.
 
-    A random set holds hypergeometrically many of the right ones. Of more than 63 right ones not every size is tried.
+    A random set holds hypergeometrically many of the right ones. Where there are many not every size is tried.
     """
     if right >= among:
         return among, 1.0
     best = (1, 0.0)
-    for said in range(1, min(among, max(64, LARGEST * right)) + 1, max(1, right // 32)):
+    largest = min(among, max(64, LARGEST * right))
+    for said in range(1, largest + 1, max(1, largest * right // WORK)):
         ways = _log_comb(among, said)
         mean = sum(
             math.exp(_log_comb(right, shared) + _log_comb(among - right, said - shared) - ways)
