@@ -218,7 +218,9 @@ def _(verifier: EdgeSet, example: Example, fixed: frozenset[str]) -> Answers:
     edges = example.meta.get("candidates", ())
     if not edges:
         names = sorted(str(node) for node in example.meta["nodes"])
-        pairs = itertools.permutations(names, 2) if verifier.directed else itertools.combinations(names, 2)
+        pairs: Iterable[tuple[str, str]] = itertools.combinations(names, 2)
+        if verifier.directed:
+            pairs = itertools.permutations(names, 2)
         return {"all": [[list(pair) for pair in pairs]]} if len(names) <= MOST_NODES else {}
     if len(example.answer) != 1:
         return {}
