@@ -119,7 +119,7 @@ def test_of_the_options_alone_nothing_tells(task: Task[Document], level: str) ->
 def test_two_texts_are_exchangeable() -> None:
     """Of the same two texts each is asked about as often, with the same options."""
     other = (
-        "Beta paints walls of every kind. A roller spreads colours over them. White walls need several colours first.\n\n"
+        "Beta paints walls of every kind. A roller spreads colours over them. White walls need several first.\n\n"
         "Nobody paints ceilings with rollers alone. Enjoy your walls."
     )
     pair = [Document(TEXT), Document(other)]
@@ -140,7 +140,8 @@ def test_a_folder_of_texts(tmp_path: Path) -> None:
     (root / "a.txt").write_text(TEXT)
     (root / "deep" / "twin.txt").write_text(TEXT)
     (root / "b.md").write_text(
-        "# Title\n\nThe *first* paragraph, with `code` in it.\n\n- an item\n\n```\ncode()\n```\n\nThe second\nparagraph.\n"
+        "# Title\n\nThe *first* paragraph, with `code` in it.\n\n- an item\n\n"
+        "```\ncode()\n```\n\nThe second\nparagraph.\n"
     )
     rows = ['{"body": "A text in a line."}', "", "not json", '{"title": "no text"}', '"a bare text"']
     (root / "c.jsonl").write_text("\n".join(rows))
