@@ -163,7 +163,7 @@ def _recipe(asked: Asked) -> Recipe:
     tasks = [task if asked.data is None else task.model_copy(update={"data": None}) for task in recipe.tasks]
     changes: dict[str, Any] = {"data": data, "tasks": [_at_level(task, asked.level, recipe) for task in tasks]}
     changes["reward"] = RewardSection.model_validate(
-        {_absolute(name): weight for name, weight in recipe.reward.model_dump().items()}
+        {absolute(name): weight for name, weight in recipe.reward.model_dump().items()}
     )
     if asked.seed is not None:
         changes["train"] = recipe.train.model_copy(update={"seed": asked.seed})
@@ -286,14 +286,14 @@ def share_of(plan: Plan) -> list[tuple[str, float, str]]:
     return [(c.name, c.weight / whole, c.split.source.uri) for c in first.components]
 
 
-def _absolute(name: str) -> str:
+def absolute(name: str) -> str:
     """ "./my.py:f" with the file's whole path; any other name as it is."""
     path, _, short = name.rpartition(":")
     return f"{os.path.abspath(path)}:{short}" if path.endswith(".py") else name
 
 
-def with_files_absolute(asked: Asked) -> Asked:
+def with_filesabsolute(asked: Asked) -> Asked:
     """For a process in another folder: paths of files as absolute ones."""
-    what = os.path.abspath(asked.what) if os.path.isfile(asked.what) else _absolute(asked.what)
+    what = os.path.abspath(asked.what) if os.path.isfile(asked.what) else absolute(asked.what)
     data = os.path.abspath(asked.data) if asked.data and os.path.exists(asked.data) else asked.data
     return replace(asked, what=what, data=data)

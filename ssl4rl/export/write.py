@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl4rl.core.types import Ssl4rlError, nearest, shortened
-from ssl4rl.export.plan import Asked, Plan, open_plan, share_of
+from ssl4rl.export.plan import Asked, Plan, absolute, open_plan, share_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -134,6 +134,8 @@ def export(
     plan = open_plan(Asked(what, format, **asked))
     if plan.consumer.suffix == "parquet" and find_spec("pyarrow") is None:
         raise Ssl4rlError(f"{format} reads parquet, and pyarrow is not installed; pip install 'ssl4rl[export]'")
+    if engine == "ray" and find_spec("ray") is None:
+        raise Ssl4rlError("ray is not installed, which engine ray needs; pip install 'ray[data]'")
     folder = Path(out)
     shards = shards_of(plan)
     found = _open_folder(folder, plan, shards)
@@ -226,7 +228,7 @@ def readme(plan: Plan, found: Exported, beside: Mapping[str, str], files: Mappin
         beside=sorted(beside),
         weights=plan.recipe.reward.model_dump(),
         own=[name for name in plan.recipe.reward.model_dump() if ".py:" in name]
-        + sorted({c.named for c in next(iter(plan.parts.values())).components if ".py:" in c.named}),
+        + sorted({absolute(c.named) for c in next(iter(plan.parts.values())).components if ".py:" in c.named}),
     )
 
 
