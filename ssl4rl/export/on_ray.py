@@ -34,14 +34,12 @@ def write_all(
     it is finished, in whatever order. `write` writes one, in a worker.
 
     Raises:
-        Ssl4rlError: Ray is not installed; a worker met what the user can mend.
+        Ssl4rlError: a worker met what the user can mend.
     """
     if not shards:
         return
-    try:
-        import ray
-    except ImportError:
-        raise Ssl4rlError("ray is not installed, which --engine ray needs; pip install 'ray[data]'") from None
+    import ray
+
     if not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False)
     ray.data.DataContext.get_current().enable_progress_bars = False

@@ -292,7 +292,7 @@ def absolute(name: str) -> str:
     return f"{os.path.abspath(path)}:{short}" if path.endswith(".py") else name
 
 
-def with_filesabsolute(asked: Asked) -> Asked:
+def with_files_absolute(asked: Asked) -> Asked:
     """For a process in another folder: paths of files as absolute ones."""
     what = os.path.abspath(asked.what) if os.path.isfile(asked.what) else absolute(asked.what)
     data = os.path.abspath(asked.data) if asked.data and os.path.exists(asked.data) else asked.data

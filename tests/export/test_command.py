@@ -38,6 +38,7 @@ def test_what_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         (["export", "graph/hop", "--format", "verl", "--out", "x"], "unknown task or recipe 'graph/hop'; did you "),
         ([*HOPS, "--out", "/proc/no/x"], "cannot make '/proc/no/x': No such file or directory"),
         ([*HOPS, "--out", "x", "-n", "0"], "ssl4rl export: invalid value for '-n': 0 is not in the range x>=1"),
+        ([*HOPS, "--engine", "ray", "--out", "x"], "ray is not installed, which engine ray needs; pip install "),
         ([*HOPS, "promt.style=answer", "--out", "x"], "unknown key 'promt'; did you mean 'prompt'?"),
     ],
 )
