@@ -164,6 +164,9 @@ def open_run(
     for source in data.sources:
         if source.taken:
             say(f"{source.uri}: {source.taken}")
+    for moved in dict.fromkeys(component.split.moved for component in data.held_out.components):
+        if moved:
+            say(moved)
     open_curriculum(recipe.curriculum, data.train, recipe.train.steps)  # the trainer's is made when the model is there
     checkpoint, state = (latest(run, ranks) if recipe.resume else None) or (None, None)
     if state is not None:

@@ -253,6 +253,7 @@ class Recipe(_Section):
     tasks: list[TaskSection] = Field(min_length=1)
     data: str | None = None
     held_out: float = Field(0.2, gt=0, lt=1)
+    split_by: Literal["look", "content", "folder"] | None = None
     min_items: int = Field(8, ge=1)
     curriculum: CurriculumSection = CurriculumSection()
     prompt: PromptSection = PromptSection()
