@@ -140,7 +140,7 @@ class Split(Generic[S]):
 
     def prepare(self, draws: int) -> None:
         """Does once, before workers are started, what drawing `draws` items at a time will need."""
-        if not self.source.endless and len(self._indices) and draws > 1:
+        if not self.source.endless and len(self._indices) and draws > 1:  # the length makes the groups of the split
             _ = self._kinds
 
     @property

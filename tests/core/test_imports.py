@@ -14,7 +14,7 @@ import ssl4rl
 ROOT = Path(ssl4rl.__file__).parent
 
 ORDER = """
-types limits uri verify task source registry dataset prompt reward
+types limits uri verify task near source registry dataset prompt reward
 recipe strategies curriculum mixture |
 grpo.ranks grpo.workers grpo.model grpo.stream grpo.logps grpo.sampling grpo.update grpo.trainer grpo.preflight
 grpo.record grpo.opening grpo.native grpo.trl grpo.run

@@ -18,7 +18,9 @@ FITTED = 0.97
 """The same once one was moved: six numbers were fitted, which brings distinct pictures nearer too."""
 
 FLAT_STD = 4.0
-"""Grey levels; a thumbnail that varies less (a blank page) is like no other, except where the bytes are the same."""
+"""Grey levels; of a thumbnail that varies less (a blank page, fine texture) no correlation is asked."""
+FLAT_RMS = 1.5
+"""Grey levels; two such thumbnails are twins where they differ less."""
 
 _STEPS = 6
 _MOST = 0.3  # of half a side: how far an affine map's numbers may go

@@ -112,11 +112,12 @@ class Index:
         if self._folder is None:
             return None
         try:
-            with np.load(self._folder / f"{self._name}.{table}.npz", allow_pickle=False) as found:
+            with open(self._folder / f"{self._name}.{table}.npz", "rb") as file:
+                found = np.load(file, allow_pickle=False)
                 if int(found["version"]) != VERSION:
                     return None
                 arrays = {name: found[name] for name in columns}
-        except (OSError, ValueError, KeyError, EOFError, TypeError, MemoryError, zipfile.BadZipFile, NotImplementedError):
+        except (OSError, ValueError, LookupError, EOFError, TypeError, MemoryError, zipfile.BadZipFile, RuntimeError):
             return None
         return arrays if all(arrays[name].dtype == kind for name, kind in columns.items()) else None
 

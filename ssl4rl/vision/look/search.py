@@ -60,6 +60,7 @@ def twins(looks: Array, new: Array | None = None, told: Callable[[int], None] = 
             for first, second in _proposals(_low(seen), plain, block, fresh, number):
                 found.look_at(first, second, number)
         told(len(block))
+    found.flat(np.flatnonzero(~usable), fresh)
     return found.pairs()
 
 
@@ -100,6 +101,18 @@ class _Found:
             i, j = i[apart], j[apart]
             if len(i):
                 self._add(i, j, self._decide(i, j, number))
+
+    def flat(self, rows: Array, fresh: Array) -> None:
+        """Takes pictures that hardly vary for twins where their grey levels are the same but for a level or so."""
+        levels = self._raw[rows].reshape(len(rows), SIDE * SIDE)
+        squares = (levels**2).sum(axis=1)
+        for start in range(0, len(rows), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            apart = squares[block, None] + squares - 2 * levels[block] @ levels.T
+            i, j = np.nonzero(apart <= alike.FLAT_RMS**2 * levels.shape[1])
+            i, j = rows[i + start], rows[j]
+            keep = (i < j) & (fresh[i] | fresh[j]) & alike.same_colours(self._colours[i], self._colours[j])
+            self._add(i[keep], j[keep], np.ones(int(keep.sum()), dtype=bool))
 
     def _decide(self, i: Array, j: Array, number: int) -> Array:
         same = alike.same_colours(self._colours[i], self._colours[j])

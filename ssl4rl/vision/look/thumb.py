@@ -18,7 +18,8 @@ LOOK_BYTES = SIDE * SIDE + 2 * COLOUR_SIDE * COLOUR_SIDE
 
 _PLAIN = 24
 """Levels of a channel by which a margin may differ from one colour (JPEG's ringing)."""
-_SMALLEST_PX = 8
+_CELLS = 48
+_FEWEST_CELLS = 5
 
 DECODED_PX = 96
 """The shorter side at which a picture is decoded for its look."""
@@ -38,25 +39,30 @@ def look_of(image: Image.Image) -> bytes:
     return grey.tobytes() + b"".join(band.tobytes() for band in coarse)
 
 
-def content_box(image: Image.Image) -> tuple[int, int, int, int]:
+def content_box(image: Image.Image) -> tuple[float, float, float, float]:
     """Where an RGB picture has more than one plain colour at its edges: left, top, right, bottom in pixels.
 
     Drawings often fill a small part of a white page, and then page and size are all that a thumbnail would show. The plain
-    colour is the one of the top left corner, if the opposite corner has it as well.
+    colour is the one of the top left corner, if the opposite corner has it as well. It is looked for in a small copy, where
+    thin lines weigh as much whatever the size the picture came in.
     """
     width, height = image.size
-    corner, opposite = image.getpixel((0, 0)), image.getpixel((width - 1, height - 1))
+    whole = (0.0, 0.0, float(width), float(height))
+    if min(width, height) < _CELLS:
+        return whole
+    small = image.resize((_CELLS, _CELLS), Image.Resampling.BOX)
+    corner, opposite = small.getpixel((0, 0)), small.getpixel((_CELLS - 1, _CELLS - 1))
     assert isinstance(corner, tuple)
     assert isinstance(opposite, tuple)
-    whole = (0, 0, width, height)
     if max(abs(a - b) for a, b in zip(corner, opposite, strict=True)) > _PLAIN:
         return whole
-    apart = ImageChops.difference(image, Image.new("RGB", image.size, corner))
+    apart = ImageChops.difference(small, Image.new("RGB", small.size, corner))
     strongest = ImageChops.lighter(ImageChops.lighter(*apart.split()[:2]), apart.getchannel(2))
     box = strongest.point([0] * (_PLAIN + 1) + [255] * (255 - _PLAIN)).getbbox()
-    if box is None or min(box[2] - box[0], box[3] - box[1]) < _SMALLEST_PX:
+    if box is None or min(box[2] - box[0], box[3] - box[1]) < _FEWEST_CELLS:
         return whole
-    return box
+    left, top, right, bottom = (edge / _CELLS for edge in box)
+    return (left * width, top * height, right * width, bottom * height)
 
 
 def grey_of(looks: Array) -> Array:

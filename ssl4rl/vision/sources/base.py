@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ssl4rl.core.limits import exceeded, limit, require_regular
 from ssl4rl.core.source import Problem, Source, Way, content_id
@@ -63,6 +63,10 @@ class PhotoSource(Source[Photo]):
         self.uri = uri
         self._photos, self._ids, self._problems, self._notes = photos, ids, tuple(problems), tuple(notes)
         self._thumbs, self._index = dict(thumbs or {}), index or Index(None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Looks that were told on the way stay behind: a process that is sent the source has its groups, or finds them."""
+        return {**self.__dict__, "_thumbs": {}}
 
     def __len__(self) -> int:
         return len(self._photos)
