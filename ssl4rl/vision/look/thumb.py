@@ -16,8 +16,8 @@ SIDE = 24
 COLOUR_SIDE = 8
 LOOK_BYTES = SIDE * SIDE + 2 * COLOUR_SIDE * COLOUR_SIDE
 
-_PLAIN = 24
-"""Levels of a channel by which a margin may differ from one colour (JPEG's ringing)."""
+_PLAIN = 10
+"""Levels of a channel by which a margin may differ from one colour, in a small copy, where JPEG's ringing is averaged."""
 _CELLS = 48
 _FEWEST_CELLS = 5
 
