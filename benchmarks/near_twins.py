@@ -3,9 +3,10 @@
     python benchmarks/near_twins.py [--data FOLDER ...] [--json benchmarks/results/near_twins.json]
 
 Missed: of the embedded photographs and copies of them, the share of copies that do not come out as twins of their
-original. Joined: pairs of the embedded photographs, all distinct, that do. Of each FOLDER: held-out pictures that have a
-near-twin in training (the grey 24 x 24 thumbnails of the whole pictures correlate above .95), split by content and by look;
-how many groups there are; and seconds to open it for the first and for the second time (with an empty cache of its own).
+original. Joined: pairs of the embedded photographs, all distinct, that do. Of each FOLDER: held-out pictures that have
+a near-twin in training (the grey 24 x 24 thumbnails of the whole pictures correlate above .95), split by content and by
+look; how many groups there are; and seconds to open it for the first and for the second time (with an empty cache of
+its own).
 """
 
 from __future__ import annotations
@@ -85,7 +86,9 @@ def missed() -> dict[str, Any]:
     n, originals = len(photos), looks(photos)
     found: dict[str, Any] = {"photographs": n, "joined": len(twins(originals)), "missed": {}}
     for name, change in COPIES.items():
-        pairs = {tuple(sorted(p)) for p in twins(np.concatenate([originals, looks(list(map(change, photos)))])).tolist()}
+        pairs = {
+            tuple(sorted(p)) for p in twins(np.concatenate([originals, looks(list(map(change, photos)))])).tolist()
+        }
         gone = [source[i].name for i in range(n) if (i, i + n) not in pairs]
         found["missed"][name] = {"share": round(len(gone) / n, 3), "which": gone}
         print(f"{name:45} missed {len(gone)} of {n} ({', '.join(gone)})")

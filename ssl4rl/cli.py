@@ -192,7 +192,9 @@ def train_command(recipe: str, overrides: tuple[str, ...], as_json: bool) -> Non
 @click.option("-n", "n", type=click.IntRange(1), default=400, show_default=True, help="How many examples of each task.")
 @click.option("--split", default="held_out", show_default=True, metavar="S", help="held_out, train or all.")
 @click.option("--held-out", type=float, help="The share held out. [default: the run's, else 0.2]")
-@click.option("--split-by", type=click.Choice(["look", "content", "folder"]), help="[default: the run's, else the data's]")
+@click.option(
+    "--split-by", type=click.Choice(["look", "content", "folder"]), help="[default: the run's, else the data's]"
+)
 @_seed
 @click.option("--style", metavar="F", help="Reply format, think or answer. [default: the run's, else think]")
 @click.option("--max-new-tokens", type=click.IntRange(1), help="[default: the run's, else 256]")

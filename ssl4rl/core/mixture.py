@@ -193,7 +193,9 @@ def create_dataset(
         else:
             specs.append(part if isinstance(part, TaskSpec) else _spec(part))
     uri = None if data is None else os.fspath(data)
-    return open_mixture(specs, data=uri, split=split, held_out=held_out, split_by=split_by, seed=seed, size=size, style=style)
+    return open_mixture(
+        specs, data=uri, split=split, held_out=held_out, split_by=split_by, seed=seed, size=size, style=style
+    )
 
 
 def _spec(record: Mapping[str, Any]) -> TaskSpec:

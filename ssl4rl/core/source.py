@@ -100,9 +100,7 @@ class Split(Generic[S]):
         Ssl4rlError: an unknown part or way, or a share out of its bounds.
     """
 
-    def __init__(
-        self, source: Source[S], part: Part = "train", held_out: float = 0.2, by: Way | None = None
-    ) -> None:
+    def __init__(self, source: Source[S], part: Part = "train", held_out: float = 0.2, by: Way | None = None) -> None:
         if part not in PARTS:
             raise Ssl4rlError(f"unknown split {part!r}{nearest(part, PARTS)}")
         if not 0 < held_out < 1:
@@ -124,9 +122,7 @@ class Split(Generic[S]):
             first.setdefault(self.source.id(index), index)
         groups = None if self.part == "all" else self.source.groups(self.by)
         ordered = [first[item_id] for item_id in sorted(first)]
-        return np.array(
-            [i for i in ordered if self._holds(groups[i] if groups else self.source.id(i))], dtype=np.int64
-        )
+        return np.array([i for i in ordered if self._holds(groups[i] if groups else self.source.id(i))], dtype=np.int64)
 
     @cached_property
     def _kin(self) -> Sequence[str] | None:

@@ -98,7 +98,14 @@ def of_a_run(model: str) -> tuple[str, dict[str, Any], str]:
 def as_asked(run: Run | None) -> dict[str, Any]:
     """How a run puts its questions; the defaults where there is none."""
     if run is None:
-        return {"style": "think", "max_new_tokens": 256, "system": None, "held_out": 0.2, "split_by": None, "max_tokens": 1024}
+        return {
+            "style": "think",
+            "max_new_tokens": 256,
+            "system": None,
+            "held_out": 0.2,
+            "split_by": None,
+            "max_tokens": 1024,
+        }
     share = run.recipe.get("held_out")
     return {
         "style": run.setting("prompt", "style", "think"),

@@ -1,9 +1,10 @@
 """Texts that are near-copies of each other, by the runs of words that they share.
 
-A text is the set of its shingles (Broder 1997): `WORDS` words in a row, letters and digits alone, in lower case. Two texts
-are near when at least `SHARE` of the smaller set lies in the larger one: copies, excerpts, reformatted and slightly edited
-texts. The count is exact. Which pairs are counted is told by the rarest shingles: two sets that share s of the smaller one's
-n share one of any n - s + 1 of it, so those that the fewest texts hold are looked up (prefix filtering, Chaudhuri 2006).
+A text is the set of its shingles (Broder 1997): `WORDS` words in a row, letters and digits alone, in lower case. Two
+texts are near when at least `SHARE` of the smaller set lies in the larger one: copies, excerpts, reformatted and
+slightly edited texts. The count is exact. Which pairs are counted is told by the rarest shingles: two sets that share s
+of the smaller one's n share one of any n - s + 1 of it, so those that the fewest texts hold are looked up (prefix
+filtering, Chaudhuri 2006).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Whether two looks show one picture: laid on each other exactly, whatever proposed the pair.
 
-A copy may have been resized, recompressed, cropped, greyed or turned a little. So one thumbnail is moved over the other by
-the affine map that fits best (Gauss and Newton's steps on the correlation, as in Lucas and Kanade 1981, from where the pair
-was proposed), and what then agrees is measured by the correlation of the pixels that both show. All in float64: a verdict is
-the same on every machine, except where a correlation lies within 1e-12 of its threshold.
+A copy may have been resized, recompressed, cropped, greyed or turned a little. So one thumbnail is moved over the other
+by the affine map that fits best (Gauss and Newton's steps on the correlation, as in Lucas and Kanade 1981, from where
+the pair was proposed), and what then agrees is measured by the correlation of the pixels that both show. All in
+float64: a verdict is the same on every machine, except where a correlation lies within 1e-12 of its threshold.
 """
 
 from __future__ import annotations

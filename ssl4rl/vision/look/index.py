@@ -1,10 +1,11 @@
 """What earlier openings of a source learned of its pictures, kept in the user's cache folder.
 
-Three tables for each source, in `$XDG_CACHE_HOME/ssl4rl/pictures/` (by default ~/.cache): its files (name, size, time of the
-last change -> content id), looks by content id, and the groups they make. A table is believed row by row, as long as
-name, size and time are the file's; one that is damaged, of another version or not there is made anew. It is written beside
-itself and then put in its place, so that a reader sees the old one or the new one; where the folder cannot be written, the
-tables are read and not kept. Of several processes that open a source for the first time one does the work (`turn`).
+Three tables for each source, in `$XDG_CACHE_HOME/ssl4rl/pictures/` (by default ~/.cache): its files (name, size, time
+of the last change -> content id), looks by content id, and the groups they make. A table is believed row by row, as
+long as name, size and time are the file's; one that is damaged, of another version or not there is made anew. It is
+written beside itself and then put in its place, so that a reader sees the old one or the new one; where the folder
+cannot be written, the tables are read and not kept. Of several processes that open a source for the first time one does
+the work (`turn`).
 """
 
 from __future__ import annotations

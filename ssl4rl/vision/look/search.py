@@ -1,9 +1,9 @@
 """All pairs of looks that are twins: a coarse comparison proposes, `alike` decides.
 
-A proposal compares the lowest spatial frequencies (7 x 7 cosines, as perceptual hashes do) of one look, seen through each
-of a few maps (as it lies, cropped at the corners and in the middle, turned a little), with those of all others as they lie.
-Verdicts on a pair depend on these two looks alone, so that more pictures can only join groups. Pairs that are in one group
-already are not looked at again.
+A proposal compares the lowest spatial frequencies (7 x 7 cosines, as perceptual hashes do) of one look, seen through
+each of a few maps (as it lies, cropped at the corners and in the middle, turned a little), with those of all others as
+they lie. Verdicts on a pair depend on these two looks alone, so that more pictures can only join groups. Pairs that are
+in one group already are not looked at again.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ COLOUR_SIDE = 8
 LOOK_BYTES = SIDE * SIDE + 2 * COLOUR_SIDE * COLOUR_SIDE
 
 _PLAIN = 10
-"""Levels of a channel by which a margin may differ from one colour, in a small copy, where JPEG's ringing is averaged."""
+"""Levels of a channel by which a margin may differ from one colour, in a small copy, where JPEG's ringing is
+averaged."""
 _CELLS = 48
 _FEWEST_CELLS = 5
 
@@ -26,9 +27,11 @@ DECODED_PX = 96
 
 
 def look_of(image: Image.Image) -> bytes:
-    """A picture's look: `SIDE` x `SIDE` grey levels, then two colour differences (Cb, Cr) of `COLOUR_SIDE` x `COLOUR_SIDE`.
+    """A picture's look: `SIDE` x `SIDE` grey levels, then two colour differences (Cb, Cr) of `COLOUR_SIDE` x
+    `COLOUR_SIDE`.
 
-    The picture less its plain margins is squeezed into a square, whatever its shape, since copies may be cut to another.
+    The picture less its plain margins is squeezed into a square, whatever its shape, since copies may be cut to
+    another.
 
     Args:
         image: RGB.
@@ -42,9 +45,9 @@ def look_of(image: Image.Image) -> bytes:
 def content_box(image: Image.Image) -> tuple[float, float, float, float]:
     """Where an RGB picture has more than one plain colour at its edges: left, top, right, bottom in pixels.
 
-    Drawings often fill a small part of a white page, and then page and size are all that a thumbnail would show. The plain
-    colour is the one of the top left corner, if the opposite corner has it as well. It is looked for in a small copy, where
-    thin lines weigh as much whatever the size the picture came in.
+    Drawings often fill a small part of a white page, and then page and size are all that a thumbnail would show. The
+    plain colour is the one of the top left corner, if the opposite corner has it as well. It is looked for in a small
+    copy, where thin lines weigh as much whatever the size the picture came in.
     """
     width, height = image.size
     whole = (0.0, 0.0, float(width), float(height))

@@ -65,7 +65,8 @@ class PhotoSource(Source[Photo]):
         self._thumbs, self._index = dict(thumbs or {}), index or Index(None)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Looks that were told on the way stay behind: a process that is sent the source has its groups, or finds them."""
+        """Looks that were told on the way stay behind: a process that is sent the source has its groups, or finds
+        them."""
         return {**self.__dict__, "_thumbs": {}}
 
     def __len__(self) -> int:
