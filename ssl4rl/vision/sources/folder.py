@@ -135,4 +135,4 @@ def _leads_outside(link: str, root: str) -> bool:
         path = os.path.realpath(link, strict=True)
     except (OSError, RuntimeError):  # a loop of links, or to nothing
         path = os.path.realpath(link)
-    return not path.startswith(root.rstrip("/") + "/")
+    return not f"{path}/".startswith(root.rstrip("/") + "/")
