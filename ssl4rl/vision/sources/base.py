@@ -131,7 +131,8 @@ def examine(
     """
     if len(photos) > limit("pictures"):
         raise exceeded(uri, "pictures")
-    index = Index(_cache_key(uri, photos) if keep else None)
+    root = getattr(photos[0], "root", None) if photos and stamps is not None else None
+    index = Index((f"folder:{root}" if root else f"{os.getcwd()}:{uri}") if keep else None)
     if stamps is None:
         return _examined(uri, photos, problems, None, index)
     known = index.files()
@@ -139,12 +140,6 @@ def examine(
         with index.turn():
             return _examined(uri, photos, problems, stamps, index)
     return _examined(uri, photos, problems, stamps, index, known)
-
-
-def _cache_key(uri: str, photos: Sequence[EncodedPhoto]) -> str:
-    """What a source is called in the cache: where its pictures lie."""
-    root = getattr(photos[0], "root", None) if photos else None
-    return f"folder:{root}" if root else f"{os.getcwd()}:{uri}"
 
 
 def _examined(
