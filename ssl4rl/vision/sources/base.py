@@ -114,6 +114,7 @@ def examine(
     uri: str,
     photos: Sequence[EncodedPhoto],
     problems: Sequence[Problem] = (),
+    column: str = "",
     stamps: Sequence[Stamp] | None = None,
     keep: bool = True,
 ) -> PhotoSource:
@@ -123,6 +124,7 @@ def examine(
         uri: what was opened, for messages.
         photos: all pictures found.
         problems: what was found unusable before.
+        column: of a table: which column they come from, "column 'image' of 3".
         stamps: what tells that a picture's file is the one that was looked at before; None where nothing does.
         keep: whether to keep what is learned in the user's cache.
 
@@ -134,18 +136,19 @@ def examine(
     root = getattr(photos[0], "root", None) if photos and stamps is not None else None
     index = Index((f"folder:{root}" if root else f"{os.getcwd()}:{uri}") if keep else None)
     if stamps is None:
-        return _examined(uri, photos, problems, None, index)
+        return _examined(uri, photos, problems, column, None, index)
     known = index.files()
     if not all(stamp in known for stamp in stamps):  # else nothing has to be looked at, and nobody waited for
         with index.turn():
-            return _examined(uri, photos, problems, stamps, index)
-    return _examined(uri, photos, problems, stamps, index, known)
+            return _examined(uri, photos, problems, column, stamps, index)
+    return _examined(uri, photos, problems, column, stamps, index, known)
 
 
 def _examined(
     uri: str,
     photos: Sequence[EncodedPhoto],
     problems: Sequence[Problem],
+    column: str,
     stamps: Sequence[Stamp] | None,
     index: Index,
     known: dict[Stamp, tuple[str, bool]] | None = None,
@@ -180,7 +183,8 @@ def _examined(
         )
     if stamps is not None and rows != known:
         index.keep_files(rows)
-    notes = [f"{deep} of {len(usable)} pictures: {NOTE}"] if deep else []
+    notes = [f"{column}, {len(usable)} pictures, {len(found)} not usable"] if column else []
+    notes += [f"{deep} of {len(usable)} pictures: {NOTE}"] if deep else []
     return PhotoSource(uri, usable, ids, found, notes, thumbs, index)
 
 

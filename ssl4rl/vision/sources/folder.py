@@ -50,7 +50,7 @@ def open_folder(path: str, keep: bool = True) -> PhotoSource:
         raise Ssl4rlError(
             f"folder {path!r} holds no picture ({others} other files); allowed: {', '.join(EXTENSIONS[:12])}..."
         )
-    return examine(one_line(path), [FilePhoto(top, name) for name, _, _ in files], problems, files, keep)
+    return examine(one_line(path), [FilePhoto(top, name) for name, _, _ in files], problems, stamps=files, keep=keep)
 
 
 def open_sample(rest: str = "") -> PhotoSource:
