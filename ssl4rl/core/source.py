@@ -132,7 +132,7 @@ class Split(Generic[S]):
     @cached_property
     def _kinds(self) -> int:
         """How many items of this part have no near-twin among each other."""
-        return len(self._indices) if self._kin is None else len({self._kin[i] for i in self._indices})
+        return len(self._indices) if self._kin is None else len({self._kin[int(i)] for i in self._indices})
 
     def prepare(self, draws: int) -> None:
         """Does once, before workers are started, what drawing `draws` items at a time will need."""

@@ -122,7 +122,7 @@ class Index:
             return None
         return arrays if all(arrays[name].dtype == kind for name, kind in columns.items()) else None
 
-    def _write(self, table: str, **columns: Array) -> None:
+    def _write(self, table: str, **columns: Any) -> None:
         if self._folder is None:
             return
         with contextlib.suppress(OSError):  # a cache that cannot be written is one that is not kept
