@@ -195,7 +195,7 @@ def evaluate(
             f"{'before' if before else 'save'}: {model!r} is not in a run's folder, which has a recipe.yaml; "
             "allowed: runs/NAME, runs/NAME/final, runs/NAME/checkpoints/..."
         )
-    chosen = {"style": style, "max_new_tokens": max_new_tokens, "system": system}
+    chosen: dict[str, Any] = {"style": style, "max_new_tokens": max_new_tokens, "system": system}
     chosen |= {"held_out": held_out, "split_by": split_by}
     asked = as_asked(place.run) | {name: value for name, value in chosen.items() if value is not None}
     how = {"size": n, "seed": seed, "split": split, **{word: asked[word] for word in ("held_out", "split_by", "style")}}
