@@ -1,7 +1,7 @@
 """What a multiple-choice benchmark is, whoever reads it: questions with lettered options, rotations of them, groups.
 
 A plugin's table `BENCHMARKS` maps a kind of file ("tsv") to what opens it: `opener(path) -> Benchmark`; its table
-`CORRUPTIONS` maps a kind of media ("image") to what reads a corruption's name: `reader("noise:3")(media, rng) -> media`.
+`CORRUPTIONS` maps a kind of media ("image") to what reads a corruption's name: `reader("noise:3") -> Corrupt`.
 """
 
 from __future__ import annotations

@@ -115,9 +115,9 @@ class Benched(Shown):
         for pair in self.paired():
             low, high = pair["ci95"]
             lines.append(
-                f"\n{pair['second']} against {pair['first']}: {pair['difference']:+.3f} (95 % {low:+.3f} to {high:+.3f})"
-                f", alone right {pair['second_alone']} against {pair['first_alone']} of {pair['n']}, McNemar's exact p "
-                f"{pair['p']:.3g}"
+                f"\n{pair['second']} against {pair['first']}: {pair['difference']:+.3f} "
+                f"(95 % {low:+.3f} to {high:+.3f}), alone right {pair['second_alone']} against {pair['first_alone']} "
+                f"of {pair['n']}, McNemar's exact p {pair['p']:.3g}"
             )
         return "\n".join(lines)
 

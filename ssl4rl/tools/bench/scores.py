@@ -73,6 +73,8 @@ def by_group(answered: Sequence[Answered]) -> dict[str, dict[str, dict[str, Any]
     for one in answered:
         for group, value in one.item.main.groups.items():
             parts.setdefault(group, {}).setdefault(value, []).append(one)
+    if len(parts.get("split", {})) == 1:  # of which a file mostly has one
+        del parts["split"]
     return {group: {value: figures(found[value]) for value in sorted(found)} for group, found in parts.items()}
 
 

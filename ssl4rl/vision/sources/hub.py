@@ -18,6 +18,22 @@ from ssl4rl.vision.photo import EncodedPhoto
 from ssl4rl.vision.sources.base import PhotoSource, examine, named, one_line
 from ssl4rl.vision.sources.parquet import cell_parts, choose_column, is_list, open_cell, pick
 
+BENCHMARKS = {
+    "lmms-lab/mmbench": "MMBench",
+    "lmms-lab/mmbench_en": "MMBench",
+    "lmms-lab/seed-bench": "SEED-Bench",
+    "ailab-cvc/seed-bench": "SEED-Bench",
+    "lin-chen/mmstar": "MMStar",
+    "blink-benchmark/blink": "BLINK",
+    "xai-org/realworldqa": "RealWorldQA",
+    "lmms-lab/realworldqa": "RealWorldQA",
+    "mmmu/mmmu": "MMMU",
+    "lmms-lab/mme": "MME",
+    "mmvp/mmvp": "MMVP",
+    "nyu-visionx/cv-bench": "CV-Bench",
+}
+"""Hub ids, in lower case, of pictures that models are measured on."""
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 
@@ -77,7 +93,11 @@ def open_hf(text: str) -> PhotoSource:
             photos.append(HubPhoto(table, chosen, row, part, roots, label))
     if not photos and not problems:
         raise Ssl4rlError(f"{uri!r} has no rows")
-    return examine(uri, photos, problems)
+    source = examine(uri, photos, problems)
+    source.benchmark = BENCHMARKS.get(name.lower(), "")
+    info = getattr(dataset, "info", None)
+    source.licence = str(getattr(info, "license", "") or "")
+    return source
 
 
 def _require_files(uri: str, folder: Path) -> None:

@@ -92,7 +92,7 @@ def open_tsv(text: str) -> PhotoSource:
     Column `image` holds base64, a list of base64, or the `index` of the row that holds the picture; column
     `image_path` a path (or a list of paths) relative to the TSV, used where `image` is missing or empty. Every row
     gives its pictures, so a picture referred to by four rows comes four times under one content id. Only byte offsets
-    are kept; a row is read again when its picture is drawn.
+    are kept; a row is read again when its picture is drawn. A file that asks questions with options is a benchmark.
 
     Raises:
         Ssl4rlError: no such file, neither column in it, or no usable picture.
@@ -116,7 +116,9 @@ def open_tsv(text: str) -> PhotoSource:
         raise Ssl4rlError(f"{uri!r} cannot be read: {(error.strerror or str(error)).lower()}") from None
     if not photos and not problems:
         raise Ssl4rlError(f"{uri!r} has no rows")
-    return examine(uri, photos, problems)
+    source = examine(uri, photos, problems)
+    source.benchmark = path.stem if {"question", "answer", "A", "B"} <= set(columns) else ""
+    return source
 
 
 def _photos(path: Path, rows: Iterator[Record], columns: list[str]) -> tuple[list[EncodedPhoto], list[Problem]]:

@@ -41,6 +41,22 @@ class Unusable:
         self.reasons, self.named = Counter(record["reasons"]), list(record["named"])
 
 
+def show_rollouts(run: RunDir, trainer: Trainer, rollouts: Rollouts) -> None:
+    """The same groups to the loggers, with prompts and pictures, at the first step and then when a table is due."""
+    every, step = trainer.recipe.train.log_table_every, trainer.step
+    if not run.loggers or not every or (step - trainer.recipe.warmup.steps - 1) % every:
+        return
+    rows = []
+    for p in range(min(trainer.recipe.train.log_rollouts, len(rollouts.prompts))):
+        example = rollouts.prompts[p].example
+        pictures = [medium.data for medium in example.media if medium.kind == "image"]
+        about = {"step": step, "prompt": example.text(), "pictures": pictures, "answer": str(example.answer)}
+        for g, (completion, score) in enumerate(zip(rollouts.completions[p], rollouts.scores[p], strict=True)):
+            reward = round(float(rollouts.reward_PG[p, g]), 6)
+            rows.append({**about, "completion": completion.text, "verdict": score.verdict, "reward": reward})
+    run.show_rollouts(step, rows)
+
+
 def log_rollouts(run: RunDir, trainer: Trainer, rollouts: Rollouts) -> None:
     """The first `train.log_rollouts` groups of the step just run, a line each in rollouts.jsonl: keys, no prompts."""
     for p in range(min(trainer.recipe.train.log_rollouts, len(rollouts.prompts))):

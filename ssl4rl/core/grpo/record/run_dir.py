@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ _KEPT_ON_RESUME = (
         "train.shared",
         "train.cuda_graphs",
         "train.log_to",
+        "train.log_table_every",
+        "train.say_every",
         "train.changed_data",
     ),
 )
@@ -170,6 +172,13 @@ class RunDir:
     def log_rollout(self, record: Mapping[str, Any]) -> None:
         """Appends one line to rollouts.jsonl."""
         self._append(self.rollouts, record)
+
+    def show_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Shows rollouts with their pictures to the loggers that take them."""
+        for logger in self.loggers:
+            show = getattr(logger, "log_rollouts", None)
+            if show is not None:
+                show(step, rows)
 
     def _append(self, log: Path, record: Mapping[str, Any]) -> None:
         if self.writes:

@@ -58,7 +58,7 @@ def train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dic
         trainer.step, trainer.stream.too_long = state["step"], state["too_long"]
     started = time.perf_counter() - ranks.by_first(run.seconds_so_far)
     session = _Session(run, trainer, opened.data, say, device, started)
-    with closing(run), stop_after_step(ranks) as stopping, progress_bar(trainer, bar) as progress:
+    with closing(run), stop_after_step(ranks) as stopping, progress_bar(trainer, bar, say) as progress:
         if state is None:
             first = session.warm_up(stopping, progress)
         rows = Rows(
