@@ -8,7 +8,6 @@ and for a leak that `audit` found, 3 where it is undecided; 130 interrupted, 143
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import sys
@@ -20,11 +19,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import ssl4rl
+from ssl4rl.commands.bench import bench_command, push_command
+from ssl4rl.commands.shared import aside as _aside
+from ssl4rl.commands.shared import json_text as _json
+from ssl4rl.commands.shared import show as _show
 from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 
 if TYPE_CHECKING:
     from ssl4rl.tools.report.report import Reported
-    from ssl4rl.tools.shown import Shown
 
 
 class Commands(click.Group):
@@ -209,62 +211,6 @@ def eval_command(model: str, tasks: tuple[str, ...], as_json: bool, **options: A
     _show(ssl4rl.evaluate(model, tasks, say=_aside, **options), as_json)
 
 
-@cli.command("bench")
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option("--tsv", metavar="FILE", help="A multiple-choice TSV of VLMEvalKit's layout.")
-@click.option("--lmms", metavar="TASK", help="A task of lmms-eval in a TSV's place, where that is installed.")
-@click.option("-n", "n", type=click.IntRange(1), help="So many questions, chosen by the seed. [default: all]")
-@click.option(
-    "--circular", default="auto", show_default=True, metavar="C", help="All rotations must be right: auto, on, off."
-)
-@click.option("--shuffle", is_flag=True, help="Options in an order of the seed's.")
-@click.option("--corrupt", metavar="KIND:S", help='Worse pictures, severity 1-5: "noise:3", blur, jpeg, contrast, ...')
-@_seed
-@click.option("--style", metavar="F", help="Reply format, think or answer. [default: the run's, else think]")
-@click.option("--max-new-tokens", type=click.IntRange(1), help="[default: the run's, else 256]")
-@click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 is greedy.")
-@click.option("--system", metavar="TEXT", help="A system message. [default: the run's]")
-@click.option("--before", is_flag=True, help="Also each run's model before GRPO, compared with it.")
-@click.option("--out", metavar="DIR", help="Where replies are kept. [default: the run's bench/, else ./bench]")
-@click.option("--anew", is_flag=True, help="Ask again for replies that are kept already.")
-@click.option("--page", metavar="PAGE.html", help="Write a self-contained page too.")
-@_as_json
-def bench_command(
-    models: tuple[str, ...], tsv: str | None, lmms: str | None, page: str | None, as_json: bool, **options: Any
-) -> None:
-    """Measure models on a multiple-choice benchmark, by category, and compare them question by question.
-
-    MODEL is a folder, a hub id, embedded:NAME or a run. Stopped, the same command goes on; a run's results go into its
-    report.
-    """
-    if (tsv is None) == (lmms is None):
-        raise Ssl4rlError("name a benchmark: either --tsv FILE or --lmms TASK")
-    if lmms is not None:
-        _bench_lmms(models, lmms, as_json, options)
-        return
-    from ssl4rl.tools.train import counting
-
-    with counting("reply", sys.stderr.isatty()) as done:
-        found = ssl4rl.bench(models, str(tsv), say=_aside, done=done, **options)
-    _show(found, as_json)
-    if page:
-        click.echo(found.save(page), err=as_json)
-
-
-def _bench_lmms(models: tuple[str, ...], task: str, as_json: bool, options: dict[str, Any]) -> None:
-    """`bench --lmms`: lmms-eval says how questions are put."""
-    from ssl4rl.tools.bench.lmms import bench_lmms
-
-    passed = ("n", "max_new_tokens")
-    usual = {"circular": "auto", "seed": 0, "temperature": 0.0}
-    idle = [name for name, value in options.items() if name not in passed and value and usual.get(name) != value]
-    if idle:
-        raise Ssl4rlError(f"--lmms takes no --{idle[0].replace('_', '-')}: the task says how it asks")
-    found = {model: bench_lmms(model, task, **{name: options[name] for name in passed}) for model in models}
-    lines = [f"{model}  {task}: {name} {value}" for model, one in found.items() for name, value in one.items()]
-    click.echo(_json({"task": task, "models": found}) if as_json else "\n".join(lines))
-
-
 @cli.command("probe")
 @click.argument("model")
 @_data
@@ -310,24 +256,13 @@ def report_command(run_dirs: tuple[str, ...], out: str | None, as_json: bool) ->
     _complain_of_curve(found)
 
 
-def _show(found: Shown, as_json: bool) -> None:
-    """Prints a result."""
-    click.echo(_json(found.to_json()) if as_json else str(found))
-
-
-def _json(record: Any) -> str:
-    ascii_only = (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")  # what is JSON stays JSON
-    return json.dumps(record, indent=2, ensure_ascii=ascii_only)
-
-
-def _aside(line: str) -> None:
-    """A line beside what a command prints."""
-    click.echo(f"ssl4rl: {line}", err=True)
-
-
 def _complain_of_curve(found: Reported) -> None:
     if found.no_curve:
         _aside(found.no_curve)
+
+
+cli.add_command(bench_command)
+cli.add_command(push_command)
 
 
 # export comes here: one function each, its imports inside.

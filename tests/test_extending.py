@@ -49,6 +49,9 @@ class Lines:
         self.file = open(folder / "mine.txt", "a")
         print(name, recipe["train"]["steps"], "begins", file=self.file)
     def log(self, record): print(json.dumps(record), file=self.file)
+    def log_rollouts(self, step, rows):
+        row = rows[0]
+        print("table", step, len(rows), sorted(row), len(row["pictures"]), file=self.file)
     def finish(self): print("ends", file=self.file); self.file.close()
 """
 

@@ -21,6 +21,11 @@ class Weights:
     weights: str = ""
     note: str = ""
 
+    @property
+    def loading(self) -> dict[str, Any]:
+        """What `load_policy` is told of the model's code, as the run's recipe says it."""
+        return code_of(self.run)
+
 
 def find_weights(model: str, before: bool = False) -> Weights:
     """Finds the weights, and the run that they belong to. Of a run without a final model, or whose final model is
@@ -93,6 +98,13 @@ def of_a_run(model: str) -> tuple[str, dict[str, Any], str]:
     """Where the weights lie, how the run that made them put its questions, and a line about damage, or ""."""
     place = find_weights(model)
     return place.path, as_asked(place.run), place.note
+
+
+def code_of(run: Run | None) -> dict[str, Any]:
+    """The `code` and `trust` that a run's model is loaded with."""
+    if run is None:
+        return {}
+    return {"code": run.setting("model", "code", ""), "trust": run.setting("model", "trust_remote_code", False)}
 
 
 def as_asked(run: Run | None) -> dict[str, Any]:

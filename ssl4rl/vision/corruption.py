@@ -21,7 +21,6 @@ from ssl4rl.core.types import Media, Ssl4rlError, nearest
 SEVERITIES = {
     "noise": (0.08, 0.12, 0.18, 0.26, 0.38),  # standard deviation, of 1
     "blur": (1.0, 2.0, 3.0, 4.0, 6.0),  # standard deviation, px of 224
-    "motion": (10.0, 15.0, 15.0, 15.0, 20.0),  # length, px of 224
     "jpeg": (25.0, 18.0, 15.0, 10.0, 7.0),  # quality
     "brightness": (0.1, 0.2, 0.3, 0.4, 0.5),  # added, of 1
     "contrast": (0.4, 0.3, 0.2, 0.1, 0.05),  # of what it was, about the mean
@@ -79,12 +78,6 @@ def _blur(picture: Any, sigma: float, scale: float, rng: np.random.Generator) ->
     return gaussian_blur2d(picture, (size, size), (sigma, sigma))
 
 
-def _motion(picture: Any, length: float, scale: float, rng: np.random.Generator) -> Any:
-    from kornia.filters import motion_blur
-
-    return motion_blur(picture, _odd(length * scale, picture), float(rng.uniform(-45, 45)), 0.0)
-
-
 def _odd(width: float, picture: Any) -> int:
     """An odd kernel's width of about so many px, which a reflected border still has room for."""
     side = min(picture.shape[-2:])
@@ -121,7 +114,6 @@ def _pixelate(picture: Any, share: float, scale: float, rng: np.random.Generator
 _KINDS: dict[str, Callable[..., Any]] = {
     "noise": _noise,
     "blur": _blur,
-    "motion": _motion,
     "jpeg": _jpeg,
     "brightness": _brightness,
     "contrast": _contrast,

@@ -24,7 +24,7 @@ grpo.record grpo.opening grpo.native grpo.trl grpo.run
 CONTRACT = [f"core.{name}" for name in ORDER.partition("|")[0].split()]
 LOOP = [f"core.{name}" for name in ORDER.partition("|")[2].split()]
 TOOLS = ["asked", "catalogue", "run_log", "weights", "charts", "page", "shown"]
-TOOLS += ["preview", "check", "audit", "evaluate", "probe", "bench", "report", "train"]
+TOOLS += ["preview", "check", "audit", "evaluate", "probe", "bench", "report", "train", "push"]
 ROOMS = [
     *CONTRACT,
     *LOOP,
@@ -34,6 +34,7 @@ ROOMS = [
     "graph",
     "embedded",
     *(f"tools.{name}" for name in TOOLS),
+    "commands",
     "cli",
 ]
 

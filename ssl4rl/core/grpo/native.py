@@ -13,7 +13,7 @@ from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.record.checkpoint import read_state
 from ssl4rl.core.grpo.record.console import Progress, Say, Stopping, introduce, progress_bar, stop_after_step
 from ssl4rl.core.grpo.record.held_out import evaluate_if_due
-from ssl4rl.core.grpo.record.records import log_rollouts, show_rollouts, summarise
+from ssl4rl.core.grpo.record.records import card, log_rollouts, show_rollouts, summarise
 from ssl4rl.core.grpo.record.run_dir import RunDir
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.recipe.recipe import Recipe
@@ -40,8 +40,8 @@ def train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dic
     run_seconds = time.perf_counter() - started
 
     def finish() -> dict[str, Any]:
-        run.save_final(policy)
         summary = summarise(run, trainer, data.unusable, run_seconds) | {"changed_data": data.changes}
+        run.save_final(policy, card(run, trainer, summary))
         run.write_summary(summary)
         return summary
 

@@ -197,6 +197,8 @@ def prepare(recipe: Recipe, checkpoint: str | None) -> Prepared:
         system=recipe.prompt.system,
         options=recipe.model.processor,
         lora=_lora(recipe),
+        code=recipe.model.code,
+        trust=recipe.model.trust_remote_code,
     )
 
 

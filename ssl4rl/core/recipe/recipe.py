@@ -51,7 +51,11 @@ class LoraSection(_Section):
 
 
 class ModelSection(_Section):
-    """Which model, and what of it is trained. `processor`: what its processor is called with on pictures."""
+    """Which model, and what of it is trained. `processor`: what its processor is called with on pictures.
+
+    `code`: a Python file that registers classes of one's own with transformers' Auto classes. `trust_remote_code`: run
+    what the model's folder or repository brings as code; nothing else does.
+    """
 
     path: str
     lora: LoraSection | None = None
@@ -61,6 +65,8 @@ class ModelSection(_Section):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
     processor: dict[str, Any] = {}
+    code: str = ""
+    trust_remote_code: bool = False
 
 
 class TaskSection(_Section):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl4rl.core.benchmark import Corrupt, Item, Question
-from ssl4rl.core.grpo.record.files import records, remove, writing
+from ssl4rl.core.grpo.record.files import parse, read_text, remove, writing
 from ssl4rl.core.task import keyed_rng
 from ssl4rl.core.types import Ssl4rlError, VerifierFault
 from ssl4rl.core.verify import Style
@@ -69,7 +69,7 @@ class Answers:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             if anew:
                 remove(self.file)
-        kept = [record for record in records(self.file) if record is not None]
+        kept = [record for line in read_text(self.file).split("\n") if (record := parse(line)) is not None]
         for record in kept[1:]:
             self._known[record["row"], record["asked"]] = Told(record["text"], record["truncated"], record["empty"])
         with writing(self.file):  # what a kill left half written goes

@@ -280,7 +280,9 @@ def _measured(
         options = place.run.setting("model", "processor", {}) if place.run and place.weights == "model" else None
         policy = None
         if not whole:
-            policy = load_policy(place.path, name=name, trainable=False, system=how.system, options=options)
+            policy = load_policy(
+                place.path, name=name, trainable=False, system=how.system, options=options, **place.loading
+            )
         answered = ask(policy, items, how, corrupt, answers, done)
     return Result(name, place.weights, how, answered, answers.file, perf_counter() - started)
 

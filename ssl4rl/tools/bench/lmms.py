@@ -33,6 +33,7 @@ def bench_lmms(model: str, task: str, *, n: int | None = None, max_new_tokens: i
     if find_spec("lmms_eval") is None:
         raise Ssl4rlError("lmms: lmms-eval is not installed; pip install lmms-eval")
     place = find_weights(model)
+    system = as_asked(place.run)["system"]
     with quiet():
         from lmms_eval.evaluator import simple_evaluate
         from lmms_eval.tasks import TaskManager
@@ -41,7 +42,7 @@ def bench_lmms(model: str, task: str, *, n: int | None = None, max_new_tokens: i
 
         if task not in TaskManager().all_tasks:
             raise Ssl4rlError(f"lmms: unknown task {task!r}; `python -m lmms_eval --tasks list` shows them")
-        policy = load_policy(place.path, name=model, trainable=False, system=as_asked(place.run)["system"])
+        policy = load_policy(place.path, name=model, trainable=False, system=system, **place.loading)
         found = simple_evaluate(model=_adapted(policy, max_new_tokens), tasks=[task], limit=n, log_samples=False)
     results: dict[str, Any] = found["results"][task]
     return {name: value for name, value in results.items() if name != "alias"}

@@ -117,13 +117,19 @@ class _Tracker:
     def log_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """The rollouts as a table with their pictures; in tensorboard, which has none, as text and pictures."""
         if self._kind == "tensorboard":
-            return self._log_text(step, rows)
+            self._log_text(step, rows)
+            return
         package = import_module(self._kind)
         cells = []
         for row in rows:
             pictures = [package.Image(picture) for picture in joined(row["pictures"])]
             cells.append([(pictures or [None])[0] if name == "pictures" else row[name] for name in COLUMNS])
-        self._log({"rollouts": package.Table(columns=list(COLUMNS), data=cells)}, step)
+        shown: dict[str, Any] = {"rollouts": package.Table(columns=list(COLUMNS), data=cells)}
+        if self._kind == "wandb":  # offline it leaves a table's pictures out
+            once = {id(row["pictures"]): row for row in rows}.values()
+            sheets = [package.Image(p, caption=row["prompt"]) for row in once for p in joined(row["pictures"])]
+            shown |= {"rollout_pictures": sheets} if sheets else {}
+        self._log(shown, step)
 
     def _log_text(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         import numpy as np

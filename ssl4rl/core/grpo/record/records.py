@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from ssl4rl.core.grpo.record.card import model_card
 from ssl4rl.core.grpo.record.run_dir import RunDir
 from ssl4rl.core.grpo.sampling.sampled import Rollouts
 from ssl4rl.core.grpo.trainer import Trainer
@@ -99,6 +100,13 @@ def summarise(run: RunDir, trainer: Trainer, unusable: Unusable, seconds: float)
         "too_long": trainer.stream.too_long,
         "versions": _versions(),
     }
+
+
+def card(run: RunDir, trainer: Trainer, summary: dict[str, Any]) -> str:
+    """The text for README.md in final/."""
+    licences = {c.split.source.uri: c.split.source.licence for c in trainer.dataset.components}
+    adapter = hasattr(trainer.policy.model, "peft_config")
+    return model_card(summary, trainer.recipe.dump(), licences, adapter)
 
 
 def _versions() -> dict[str, str]:

@@ -216,11 +216,13 @@ class RunDir:
             with whole_folder(self.start) as partial:
                 policy.save(partial)
 
-    def save_final(self, policy: Any) -> None:
-        """Writes final/, the policy at the end, whole or not at all."""
+    def save_final(self, policy: Any, card: str = "") -> None:
+        """Writes final/, the policy at the end and its card, whole or not at all."""
         if self.writes:
             with whole_folder(self.final) as partial:
                 policy.save(partial)
+                if card:
+                    (partial / "README.md").write_text(card, encoding="utf-8")
 
     def last_good(self, read: Callable[[Path], dict[str, Any]] = read_state) -> tuple[Path, dict[str, Any]] | None:
         """The newest checkpoint that is as it was written, None if there are none; the logs are cut back to its step.
