@@ -110,7 +110,14 @@ def code_of(run: Run | None) -> dict[str, Any]:
 def as_asked(run: Run | None) -> dict[str, Any]:
     """How a run puts its questions; the defaults where there is none."""
     if run is None:
-        return {"style": "think", "max_new_tokens": 256, "system": None, "held_out": 0.2, "max_tokens": 1024}
+        return {
+            "style": "think",
+            "max_new_tokens": 256,
+            "system": None,
+            "held_out": 0.2,
+            "max_tokens": 1024,
+            "loading": {},
+        }
     share = run.recipe.get("held_out")
     return {
         "style": run.setting("prompt", "style", "think"),
@@ -118,4 +125,5 @@ def as_asked(run: Run | None) -> dict[str, Any]:
         "system": run.setting("prompt", "system", "") or None,
         "held_out": share if isinstance(share, float) else 0.2,
         "max_tokens": run.setting("prompt", "max_tokens", 1024),
+        "loading": code_of(run),
     }
