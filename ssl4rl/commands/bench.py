@@ -81,4 +81,5 @@ def push_command(run_dir: str, repo: str, private: bool, dry_run: bool, as_json:
     """
     from ssl4rl.tools.push import push
 
-    show(push(run_dir, repo, private=private, dry_run=dry_run), as_json)
+    found = push(run_dir, repo, private=private, dry_run=dry_run)
+    click.echo(json_text(found.to_json()) if as_json else str(found))

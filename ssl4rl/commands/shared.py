@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def show(found: Shown, as_json: bool) -> None:
     """Prints a result."""
-    click.echo(json_text(found.tojson_text()) if as_json else str(found))
+    click.echo(json_text(found.to_json()) if as_json else str(found))
 
 
 def json_text(record: Any) -> str:

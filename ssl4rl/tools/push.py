@@ -64,15 +64,15 @@ def push(run: Place, repo: str, *, private: bool = False, dry_run: bool = False)
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
+    http_error: type[BaseException] = HfHubHTTPError.__bases__[
+        0
+    ]  # of the HTTP library, whose errors the hub's client lets through
+
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
     try:
         made = api.create_repo(repo, private=private, exist_ok=True)
         message = f"{Path(run).resolve().name}, trained with ssl4rl"
         api.upload_folder(repo_id=repo, folder_path=folder, ignore_patterns=[SUMS], commit_message=message)
-    except (HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled, OSError, ValueError) as error:
-        raise Ssl4rlError(f"cannot push to {repo}: {' '.join(str(error).split())[:300]}") from error
-    except Exception as error:  # the hub's client hands its HTTP library's errors through
-        if not type(error).__module__.startswith(("httpx", "requests", "httpcore")):
-            raise
+    except (http_error, LocalTokenNotFoundError, OfflineModeIsEnabled, OSError, ValueError) as error:
         raise Ssl4rlError(f"cannot push to {repo}: {' '.join(str(error).split())[:300]}") from error
     return Pushed(repo, folder, files, str(made))

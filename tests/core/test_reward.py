@@ -185,4 +185,4 @@ def test_box_iou_grows_beyond_what_counts_as_right() -> None:
         score = Box().score(f"<answer>{text}</answer>", example)
         assert box_iou(text, score, example) == pytest.approx(value)
     assert box_iou("?", Box().score("somewhere", example), example) == 0.0
-    assert load_reward("box_iou").range == (0.0, 1.0)
+    assert load_reward("ssl4rl.rewards.boxes:box_iou").range == (0.0, 1.0)

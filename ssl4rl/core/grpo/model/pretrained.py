@@ -139,6 +139,8 @@ def _load_errors(path: str) -> Iterator[None]:
     except expected as error:
         local = os.path.exists(path)
         what = f"model folder {path!r} does not load" if local else f"model {path!r} is no folder here, and as a hub id"
+        if "trust_remote_code" in str(error):
+            raise Ssl4rlError(f"{what}: it brings code of its own; model.trust_remote_code=true runs it") from error
         raise Ssl4rlError(f"{what}: {one_line(error)}") from error
 
 

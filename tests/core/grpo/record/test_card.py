@@ -56,7 +56,7 @@ def test_a_card_says_what_was_trained_on_what_and_what_came_of_it() -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A run without a terminal, and what it said."""
-    settings = recipe(tmp_path_factory.mktemp("runs"), train={"steps": 4, "say_every": 2}, data="sample:")
+    settings = recipe(tmp_path_factory.mktemp("runs"), train={"steps": 4, "say_every": 2}, data="sample:", min_items=1)
     return settings.folder, run(settings)
 
 
