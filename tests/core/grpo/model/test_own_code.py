@@ -56,7 +56,9 @@ def test_a_folders_own_code_runs_only_where_it_is_trusted(tmp_path: Path, monkey
     marks = {"AutoConfig": "theirs.TheirsConfig", "AutoModelForCausalLM": "theirs.TheirsForCausalLM"}
     model = folder(tmp_path / "m", "theirs_by_folder", auto_map=marks)
     ran = tmp_path / "ran"
-    (model / "theirs.py").write_text(MINE.format("Theirs", "theirs_by_folder") + f"\nopen({str(ran)!r}, 'w')\n")
+    (model / "theirs.py").write_text(
+        MINE.format("Theirs", "theirs_by_folder") + f"\nfrom pathlib import Path\nPath({str(ran)!r}).touch()\n"
+    )
     with pytest.raises(Ssl4rlError, match="trust_remote_code"):
         load_policy(str(model), device="cpu")
     assert not ran.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -95,6 +96,9 @@ class _Hub(BaseHTTPRequestHandler):
             if self.headers["Authorization"] != "Bearer hf_test":
                 return self._answer({"error": "who are you?"}, 401)
             return self._answer({"url": f"{here}/me/it", "name": "me/it"})
+        if self.path == "/api/validate-yaml":
+            self.log["card"] = json.loads(body)["content"]
+            return self._answer({"errors": [], "warnings": []})
         if "/preupload/" in self.path:
             files = json.loads(body)["files"]
             modes = ["lfs" if file["path"].endswith(".safetensors") else "regular" for file in files]
@@ -117,7 +121,9 @@ class _Hub(BaseHTTPRequestHandler):
         self._answer({})
 
     def do_GET(self) -> None:
-        self._answer({"id": "me/it", "sha": "0" * 40, "siblings": []})
+        if self.headers["Authorization"] != "Bearer hf_test":
+            return self._answer({"error": "who are you?"}, 401)
+        return self._answer({"id": "me/it", "sha": "0" * 40, "siblings": []})
 
 
 @pytest.fixture
@@ -127,6 +133,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", os.environ["HF_ENDPOINT"])  # read when it was imported
     monkeypatch.setenv("HF_TOKEN", "hf_test")
     for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_XET"):
         monkeypatch.setattr(f"huggingface_hub.constants.{name}", name.endswith("XET"))
