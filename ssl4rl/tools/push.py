@@ -73,6 +73,6 @@ def push(run: Place, repo: str, *, private: bool = False, dry_run: bool = False)
         made = api.create_repo(repo, private=private, exist_ok=True)
         message = f"{Path(run).resolve().name}, trained with ssl4rl"
         api.upload_folder(repo_id=repo, folder_path=folder, ignore_patterns=[SUMS], commit_message=message)
-    except (http_error, LocalTokenNotFoundError, OfflineModeIsEnabled, OSError, ValueError) as error:
+    except (http_error, LocalTokenNotFoundError, OfflineModeIsEnabled, OSError, ValueError, RuntimeError) as error:
         raise Ssl4rlError(f"cannot push to {repo}: {' '.join(str(error).split())[:300]}") from error
     return Pushed(repo, folder, files, str(made))

@@ -143,6 +143,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     thread.join()
 
 
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the hub's client and its HTTP library
 def test_push_uploads_model_and_card(trained: tuple[Path, list[str]], hub: dict[str, Any]) -> None:
     folder, _ = trained
     found = push(folder, "me/it", private=True)
