@@ -128,7 +128,7 @@ def open_recipe(recipe: Recipe, sources: Sources | None = None) -> tuple[TaskDat
     Of a task with several levels the held-out part has the curriculum's target, or with `eval.levels: all` every one.
 
     Raises:
-        Ssl4rlError: anything a name can be wrong in.
+        Ssl4rlError: anything a name can be wrong in; a benchmark's items that `benchmark_data` does not name.
     """
     sources = sources or Sources()
     specs = [TaskSpec(**task.model_dump()) for task in recipe.tasks]
@@ -148,7 +148,23 @@ def open_recipe(recipe: Recipe, sources: Sources | None = None) -> tuple[TaskDat
 
     wanted = [_evaluated(spec, recipe) for spec in specs]
     train = part("train", recipe.train.seed, None, specs)
+    for component in train.components:
+        _refuse_benchmark(component.split.source, recipe.benchmark_data)
     return train, part("held_out", recipe.eval.seed, recipe.eval.n, wanted)
+
+
+def _refuse_benchmark(source: Source[Any], named: Sequence[str]) -> None:
+    """Who trains on what models are measured on should have meant it.
+
+    Raises:
+        Ssl4rlError: a benchmark's items, and `named` does not hold its name.
+    """
+    if source.benchmark and source.benchmark not in named:
+        got = f", got benchmark_data={list(named)}" if named else ""
+        raise Ssl4rlError(
+            f"{source.uri} holds the items of the benchmark {source.benchmark!r}, on which models are measured; train "
+            f"on other data, or say benchmark_data=[{source.benchmark}]{got}"
+        )
 
 
 def _evaluated(spec: TaskSpec, recipe: Recipe) -> TaskSpec:

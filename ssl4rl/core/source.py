@@ -34,10 +34,13 @@ class Source(ABC, Generic[S]):
 
     Items are cheap handles where decoding is dear (a picture is decoded when a task asks for it). `id(i)` is a hash
     of the item's content, never its name or row. An `endless` source makes its items from their index; its length is
-    how many indices there are.
+    how many indices there are. `benchmark`: of which one these are the items, by name, where models are measured on
+    them; a recipe trains on them only if it names it. `licence`: of the items, where it is known.
     """
 
     uri: str = ""
+    benchmark: str = ""
+    licence: str = ""
     endless: ClassVar[bool] = False
     ways: ClassVar[tuple[Way, ...]] = ("content",)
     """What it can be split by, its default first: "look" (near-twins stay together), "content", "folder"."""

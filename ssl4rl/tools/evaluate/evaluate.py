@@ -207,7 +207,9 @@ def evaluate(
         from ssl4rl.core.grpo.record.evaluate import evaluate as measure
 
         options = place.run.setting("model", "processor", {}) if place.run and place.weights == "model" else None
-        policy = load_policy(place.path, name=model, trainable=False, system=asked["system"], options=options)
+        policy = load_policy(
+            place.path, name=model, trainable=False, system=asked["system"], options=options, **place.loading
+        )
         results = []
         for dataset, plugin in opened:
             started = time.perf_counter()

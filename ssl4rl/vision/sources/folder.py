@@ -63,6 +63,7 @@ def open_sample(rest: str = "") -> PhotoSource:
         raise Ssl4rlError(f"'sample:{rest}': nothing may follow the colon; for a folder give its path alone")
     source = open_folder(str(Path(__file__).parents[2] / "embedded" / "photos"), keep=False)
     source.uri = "sample:"
+    source.licence = "public domain, CC0 or CC BY, each as ssl4rl/embedded/photos/LICENSES.md says"
     return source
 
 
