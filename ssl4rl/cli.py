@@ -182,6 +182,21 @@ def train_command(recipe: str, overrides: tuple[str, ...], as_json: bool) -> Non
     _show(found, as_json) if as_json else click.echo(f"\n{found.text(sys.stdout.encoding)}")
 
 
+@cli.command("plan")
+@click.argument("recipe", metavar="RECIPE")
+@click.argument("overrides", nargs=-1, metavar="[section.key=value]...")
+@click.option("--gpus", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Devices that share it.")
+@_as_json
+def plan_command(recipe: str, overrides: tuple[str, ...], gpus: int, as_json: bool) -> None:
+    """Peak memory of a recipe by phase and part, and what to change for a smaller card; no weights are loaded.
+
+    RECIPE and overrides are those of train. model.device=cpu plans a run without a GPU.
+    """
+    from ssl4rl.core.recipe.recipe import load_recipe
+
+    _show(ssl4rl.plan(load_recipe(recipe, overrides), gpus=gpus), as_json)
+
+
 @cli.command("eval")
 @click.argument("model")
 @click.option(

@@ -24,7 +24,7 @@ grpo.record grpo.opening grpo.native grpo.trl grpo.run
 CONTRACT = [f"core.{name}" for name in ORDER.partition("|")[0].split()]
 LOOP = [f"core.{name}" for name in ORDER.partition("|")[2].split()]
 TOOLS = ["asked", "catalogue", "run_log", "weights", "charts", "page", "shown"]
-TOOLS += ["preview", "check", "audit", "evaluate", "probe", "report", "train"]
+TOOLS += ["preview", "check", "audit", "evaluate", "probe", "report", "plan", "train"]
 ROOMS = [
     *CONTRACT,
     *LOOP,

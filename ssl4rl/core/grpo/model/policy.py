@@ -177,6 +177,7 @@ class Policy:
     def __init__(self, model: Any, encoder: Encoder, name: str, origin: str | None, device: torch.device) -> None:
         self.model = model.to(device)
         self.encoder, self.name, self.origin, self.device = encoder, name, origin, device
+        self.half = device.type == "cuda"  # arithmetic in bfloat16
         self._originals = original_files(origin)  # now: a checkpoint that is resumed may be gone when the next is saved
         self.eos_ids = _eos_ids(model, encoder.tokenizer)
         self.banned_ids = sorted(placeholder_ids(model.config, encoder) - set(self.eos_ids))
@@ -211,9 +212,7 @@ class Policy:
 
 def autocast(policy: Policy) -> AbstractContextManager[Any]:
     """bfloat16 arithmetic on a GPU, float32 on the CPU."""
-    if policy.device.type == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return nullcontext()
+    return torch.autocast(policy.device.type, dtype=torch.bfloat16) if policy.half else nullcontext()
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +77,22 @@ def load_model(path: str, weights: torch.dtype, attention: str, vision: bool, re
     return model
 
 
+def empty_model(path: str, dtype: torch.dtype, attention: str, vision: bool, revision: str | None = None) -> Any:
+    """The same without weights, of its config alone: its parameters are on the device meta.
+
+    Raises:
+        Ssl4rlError: there is no config that transformers knows.
+    """
+    from accelerate import init_empty_weights
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+
+    auto = AutoModelForImageTextToText if vision else AutoModelForCausalLM
+    with _load_errors(path):
+        config = AutoConfig.from_pretrained(path, revision=revision or "main")
+        with init_empty_weights():
+            return with_attention(auto.from_config, attention, config, dtype=dtype)
+
+
 def _check_folder(path: str) -> None:
     """What a hub's error message about a local path would hide."""
     if os.path.isfile(path):
@@ -95,14 +111,18 @@ def _from_pretrained(
 
     auto = AutoModelForImageTextToText if vision else AutoModelForCausalLM
     common = {"dtype": weights, "output_loading_info": True, "ignore_mismatched_sizes": True, "revision": revision}
+    model, info = with_attention(auto.from_pretrained, attention, path, **common)
+    return model, info
+
+
+def with_attention(make: Callable[..., Any], attention: Any, *args: Any, **common: Any) -> Any:
+    """What `make` makes with that attention; a family without "sdpa" gets what transformers gives it."""
     try:
-        found = auto.from_pretrained(path, attn_implementation=attention, **common)
+        return make(*args, attn_implementation=attention, **common)
     except ValueError as error:
         if attention != "sdpa" or "does not support an attention implementation" not in str(error):
             raise
-        found = auto.from_pretrained(path, **common)
-    model, info = found
-    return model, info
+        return make(*args, **common)
 
 
 def with_adapter(model: Any, path: str, trainable: bool) -> Any:
@@ -124,9 +144,13 @@ def no_deprecations() -> Iterator[None]:
 @contextmanager
 def _load_errors(path: str) -> Iterator[None]:
     """What transformers, PEFT and safetensors raise on files they cannot use, as one line."""
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
-    expected = (OSError, ValueError, LookupError, ImportError, RuntimeError, TypeError, AttributeError, SafetensorError)
+    expected = (
+        *(OSError, ValueError, LookupError, ImportError, RuntimeError, TypeError, AttributeError),
+        *(SafetensorError, StrictDataclassError),
+    )
     try:
         yield
     except expected as error:

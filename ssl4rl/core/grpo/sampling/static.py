@@ -48,6 +48,14 @@ class StaticCascade(Cascade):
         super().select(parent_R)
         self._remember(self.room)
 
+    def skip(self, tokens: int) -> None:
+        """As `Cascade.skip`."""
+        super().skip(tokens)
+        rows = next(rows for rows in self._rows if rows is not None)
+        self.room, self._run = rows[0].shape[3], None
+        self._place_T = torch.arange(self.room, device=self._now_1.device)
+        self._later_T = self._place_T >= self._tokens
+
     def _remember(self, room: int) -> None:
         """Memory of `room` tokens a row, with those that there are; another step is to be recorded."""
         t = self._tokens

@@ -114,10 +114,14 @@ class Learner:
 
         return gradient_agreement(tasks, self.policy, gradient_of)
 
+    def open_reference(self) -> None:
+        """The policy as it is now is the reference, unless there is one."""
+        self.reference = self.reference or Reference(self.policy)
+
     def with_old_logps(self, batch: Batch, reused: bool) -> Batch:
         """With log-probs of the sampling policy, where the batch is used more than once, and of the reference."""
         if self.grpo.beta:
-            self.reference = self.reference or Reference(self.policy)
+            self.open_reference()
         if not batch.groups:
             return batch
         logps_now = partial(
