@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any
@@ -178,7 +179,9 @@ class Step:
     def _decode(self, prompts: list[Encoded], kept: list[ImageFeatures | None], G: int, temperature: float) -> None:
         self.policy.model.eval()
         settings = Sampling(**{**self.recipe.sampling.model_dump(), "temperature": temperature})
-        with autocast(self.policy), merged(self.policy.model):
+        with autocast(self.policy), ExitStack() as stack:
+            with self.ledger.part("merged adapter"):
+                stack.enter_context(merged(self.policy.model))
             logits = (self._rows if self.shared else self._copies)(prompts, kept, G, settings.max_new_tokens - 1)
             noise = torch.zeros(len(logits), dtype=torch.float64)
             if self.gpu and temperature:  # all rows together, which a CPU takes a few at a time
@@ -296,7 +299,6 @@ class Step:
 def books(ledger: Ledger, cascade: Any) -> None:
     """The memory of a decoder's rows is booked as what it is, now and when it grows."""
     ledger.assign(cascade.tensors(), "prompts and replies")
-    update, skip = cascade.update, cascade.skip
 
     def booked(function: Any) -> Any:
         @wraps(function)
@@ -306,7 +308,9 @@ def books(ledger: Ledger, cascade: Any) -> None:
 
         return run
 
-    cascade.update, cascade.skip = booked(update), booked(skip)
+    for name in ("update", "skip", "remember"):
+        if hasattr(cascade, name):
+            setattr(cascade, name, booked(getattr(cascade, name)))
 
 
 def _books_kept(ledger: Ledger, policy: Policy) -> None:

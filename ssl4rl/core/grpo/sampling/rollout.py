@@ -10,7 +10,8 @@ completion, drawn from a key), never of what else is in the batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +79,7 @@ def generate(
     decode = (_decode_static if static else _decode_shared) if shared else _decode
     per_batch = max(1, max_rows // group_size)
     done: list[list[Completion]] = []
-    with merged(model):
+    with _mode_back(model, was_training), merged(model):
         for start in range(0, len(prompts), per_batch):
             chunk = prompts[start : start + per_batch]
             noise = None
@@ -89,8 +90,16 @@ def generate(
             known = [None] * len(chunk) if features is None else features[start : start + per_batch]
             replies = decode(policy, chunk, known, group_size, sampling, noise)
             done.extend(_completions(policy, replies, group_size))
-    model.train(was_training)
     return done
+
+
+@contextmanager
+def _mode_back(model: nn.Module, training: bool) -> Iterator[None]:
+    """Afterwards the model is in that mode, whatever happened."""
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 def _completions(policy: Policy, replies: Replies, group_size: int) -> list[list[Completion]]:
