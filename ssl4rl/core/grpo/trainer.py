@@ -78,6 +78,7 @@ class Trainer:
             recipe.train.tokens_per_microbatch,
             shared=shared,
             shard=recipe.train.shard,
+            keep=recipe.model.reference,
             ranks=ranks,
         )
         self.rewards = rewards or rewards_of(recipe, dataset)

@@ -37,7 +37,7 @@ class Ledger(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = run(func, args, kwargs or {}) if Weightless in types else func(*args, **(kwargs or {}))
         part = self._part
-        if func is _CAST and self._part_of(args[0]) == "weights":
+        if func is _CAST and part == "activations" and self._part_of(args[0]) == "weights":
             part = "bfloat16 copies"
         for x in out if isinstance(out, (list, tuple)) else (out,):
             if isinstance(x, Tensor):

@@ -28,7 +28,8 @@ def open_policy(recipe: Recipe, prepared: Prepared, gpu: bool) -> Policy:
         model: Any = prepared.built.to(dtype)
     else:
         vision = not prepared.encoder.text_only
-        model = empty_model(prepared.source, dtype, settings.attention, vision, prepared.revision)
+        attention = settings.attention if isinstance(settings.attention, str) else settings.attention.model_dump()
+        model = empty_model(prepared.source, dtype, attention, vision, prepared.revision)
     model = prepare(model, lora, settings.freeze_vision, settings.gradient_checkpointing)
     return Policy(weightless(model), prepared.encoder, settings.path, prepared.origin, torch.device("cpu"))
 

@@ -89,6 +89,7 @@ class Step:
             recipe.train.tokens_per_microbatch,
             shared=self.shared,
             shard=recipe.train.shard,
+            keep=recipe.model.reference,
             ranks=Planned(0, self.processes),
         )
         self.fixed = fixed_features(model)

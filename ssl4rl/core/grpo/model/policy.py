@@ -307,13 +307,14 @@ def load_policy(
     lora: Lora | None = None,
     freeze_vision: bool = False,
     gradient_checkpointing: bool = False,
-    attention: str = "sdpa",
+    attention: str | Mapping[str, str] = "sdpa",
     dtype: Literal["auto", "float32", "bfloat16"] = "auto",
     device: str = "auto",
     system: str | None = None,
     options: Mapping[str, Any] | None = None,
     trainable: bool = True,
     prepared: Prepared | None = None,
+    quantize: str | None = None,
 ) -> Policy:
     """Loads a policy from `embedded:NAME`, a local folder or a hub id.
 
@@ -322,7 +323,9 @@ def load_policy(
     bfloat16's 8 bits); those of a base model under an adapter are bfloat16 on a GPU.
 
     Args:
-        attention: of transformers; a family without "sdpa" gets what transformers gives it.
+        attention: of transformers, for the whole model or by part ("vision", "text"); a family without "sdpa" gets what
+            transformers gives it.
+        quantize: "4bit" keeps the base model under an adapter so.
         options: what the processor is called with on pictures, for instance `{"do_image_splitting": False}`.
         prepared: what `prepare_encoder` made of the same arguments already.
 
@@ -337,9 +340,11 @@ def load_policy(
     else:
         weights = getattr(torch, dtype)
     if ready.built is not None:
+        if quantize:
+            raise Ssl4rlError(f"model.quantize={quantize!r}: {path} is made in memory; a folder or a hub id can be quantized")
         model = ready.built.to(weights)
     else:
-        model = load_model(ready.source, weights, attention, not ready.encoder.text_only, ready.revision)
+        model = load_model(ready.source, weights, attention, not ready.encoder.text_only, ready.revision, quantize)
     if ready.adapter is not None:
         model = with_adapter(model, path, trainable)
         if lora is not None:

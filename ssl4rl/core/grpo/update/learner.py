@@ -26,7 +26,7 @@ from ssl4rl.core.grpo.update.update import (
     micro_batches,
     supervise,
 )
-from ssl4rl.core.recipe.recipe import GrpoSection, OptimSection, SamplingSection
+from ssl4rl.core.recipe.recipe import GrpoSection, OptimSection, ReferenceSection, SamplingSection
 from ssl4rl.core.types import Ssl4rlError
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class Learner:
 
     Every rank must make every call. `sampling`: how the completions were sampled (temperature, `max_new_tokens`).
     `row_tokens`: `train.tokens_per_microbatch`. `shared`: completions share their prompt's computation. `shard`:
-    `train.shard`. `on_shortage`: called with (phase, `row_tokens` before, and now) where memory ran out; `step` is the
+    `train.shard`. `keep`: `model.reference`. `on_shortage`: called with (phase, `row_tokens` before, and now) where memory ran out; `step` is the
     number that an error then names.
     """
 
@@ -50,6 +50,7 @@ class Learner:
     shared: bool = True
     shard: str = "none"
     ranks: Ranks = ALONE
+    keep: ReferenceSection = ReferenceSection()
     reference: Reference | None = None
     on_shortage: Callable[[str, int, int], None] = lambda phase, was, now: None
     step: int = 0
@@ -159,7 +160,11 @@ class Learner:
 
     def open_reference(self) -> None:
         """The policy as it is now is the reference, unless there is one."""
-        self.reference = self.reference or Reference(self.policy)
+        self.reference = self.reference or self._reference()
+
+    def _reference(self, state: Mapping[str, Tensor] | None = None) -> Reference:
+        dtype = None if self.keep.dtype == "same" else getattr(torch, self.keep.dtype)
+        return Reference(self.policy, state, dtype=dtype, on_cpu=self.keep.device == "cpu")
 
     def with_old_logps(self, batch: Batch, reused: bool) -> Batch:
         """With log-probs of the sampling policy, where the batch is used more than once, and of the reference."""
@@ -220,7 +225,7 @@ class Learner:
             self._check_shapes(state["optimizer"]["state"])
             self.optimizer.load_state_dict(state["optimizer"])
             if state["reference"] is not None:
-                self.reference = Reference(self.policy, state["reference"])
+                self.reference = self._reference(state["reference"])
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             why = " ".join(str(error).split())[:160]
             raise Ssl4rlError(f"state.pt does not fit the policy beside it: {type(error).__name__} {why}") from error
