@@ -1,8 +1,8 @@
 """Self-supervised tasks as verifiable rewards for reinforcement learning of vision-language and language models.
 
 Importing this imports neither torch nor PIL; names are loaded when first used. What the command line does, Python does
-by `train`, `evaluate`, `probe`, `preview`, `audit`, `check`, `plan` and `report`, which it calls: each gives a record with the
-figures, a text (`print`) and a page (`save`, or as the last line of a notebook's cell).
+by `train`, `evaluate`, `probe`, `preview`, `audit`, `check`, `plan` and `report`, which it calls: each gives a record
+with the figures, a text (`print`) and a page (`save`, or as the last line of a notebook's cell).
 """
 
 from __future__ import annotations

@@ -185,7 +185,9 @@ def train_command(recipe: str, overrides: tuple[str, ...], as_json: bool) -> Non
 @cli.command("plan")
 @click.argument("recipe", metavar="RECIPE")
 @click.argument("overrides", nargs=-1, metavar="[section.key=value]...")
-@click.option("--gpus", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Devices that share it.")
+@click.option(
+    "--gpus", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Devices that share it."
+)
 @_as_json
 def plan_command(recipe: str, overrides: tuple[str, ...], gpus: int, as_json: bool) -> None:
     """Peak memory of a recipe by phase and part, and what to change for a smaller card; no weights are loaded.

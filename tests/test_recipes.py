@@ -35,7 +35,11 @@ RECIPES = shipped()
 ON_SITE = [name for name, path in RECIPES.items() if "embedded:" in path.read_text()]
 REAL = [name for name in RECIPES if name not in ON_SITE]
 FAMILY = {"qwen2_5_vl": "qwen2_5_vl", "qwen3_vl": "qwen3_vl", "smolvlm": "smolvlm"}
-SLOW = ("qwen2_5_vl_7b_lora", "qwen2_5_vl_3b_8gpu", "smolvlm_full")  # their architectures are run by others, once LoRA and once full
+SLOW = (
+    "qwen2_5_vl_7b_lora",
+    "qwen2_5_vl_3b_8gpu",
+    "smolvlm_full",
+)  # their architectures are run by others, once LoRA and once full
 
 
 @pytest.fixture(scope="module")

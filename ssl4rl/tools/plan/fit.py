@@ -86,16 +86,18 @@ def _steps(
         longest = grpo.group_size * recipe.sampling.max_new_tokens
         if over & {*LEARNING} and train.tokens_per_microbatch > longest:
             yield LEARNING, {"train.tokens_per_microbatch": max(longest, train.tokens_per_microbatch // 2)}
+    if "reference" in set().union(*peaks.values()) and model.lora is None and model.reference.device == "same":
+        yield PHASES, {"model.reference": {"dtype": "bfloat16", "device": "cpu"}}
     if processes > 1 and train.shard == "none":
         yield PHASES, {"train.shard": "optimizer"}
     if not model.freeze_vision:
         yield PHASES, {"model.freeze_vision": True}
     if model.lora is None:
         yield PHASES, {"model.lora": {"r": 16, "alpha": 32}, "optim.lr": 1e-5}
+    elif model.quantize is None and not model.path.startswith("embedded:"):
+        yield PHASES, {"model.quantize": "4bit"}
 
 
 def _fixed(parts: Mapping[str, int]) -> int:
     """What no smaller batch makes smaller."""
     return sum(parts.get(name, 0) for name in ("weights", "adapter", "gradients", "optimizer", "reference"))
-
-

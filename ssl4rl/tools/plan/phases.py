@@ -35,6 +35,7 @@ from ssl4rl.tools.plan.weightless import empty
 
 PHASES = ("sampling", "log-probs", "update", "evaluation")
 HELD_OUT_AT_ONCE = 64  # prompts that `record.evaluate` gives to the sampler together
+FOUR_BITS = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes an NF4 weight, with its block's constant and that one's
 PARTS = (
     *("weights", "adapter", "gradients", "optimizer", "reference", "bfloat16 copies", "merged adapter"),
     *("pictures", "prompts and replies", "logits", "activations"),
@@ -121,6 +122,8 @@ class Step:
                 model.train()
                 run()
                 found[name] = {part: self.ledger.peak.get(part, 0) for part in PARTS if self.ledger.peak.get(part)}
+                if self.recipe.model.quantize:
+                    _quantized(found[name], inner_model(model))
         return found
 
     @property
@@ -227,7 +230,7 @@ class Step:
             start.cache.reorder_cache(number_N)
             for i, layer in enumerate(getattr(start.cache, "layers", ())):
                 if isinstance(getattr(layer, "keys", None), Tensor) and layer.keys.ndim == 4:
-                    N, K, _, D = layer.keys.shape
+                    N, K = layer.keys.shape[:2]
                     new = [empty(N, K, tokens - 1, x.shape[3], dtype=x.dtype) for x in (layer.keys, layer.values)]
                     start.cache.update(*new, i)
         mask = torch.ones(len(number_N), start.mask_PL.shape[1] + tokens, dtype=torch.long)
@@ -268,7 +271,9 @@ class Step:
         extra = int(recipe.warmup.rehearsal > 0)
         T, G = recipe.sampling.max_new_tokens, recipe.grpo.group_size
         every = [
-            Group(p.prompt_ids, p.media, [torch.full((T,), token) for token in self.tokens(G + extra)], None, self.apart)
+            Group(
+                p.prompt_ids, p.media, [torch.full((T,), token) for token in self.tokens(G + extra)], None, self.apart
+            )
             for p in self.chunk(here)
         ]
         return every, list(micro_batches(every, self.learner.tokens_per_microbatch))
@@ -312,6 +317,16 @@ def books(ledger: Ledger, cascade: Any) -> None:
     for name in ("update", "skip", "remember"):
         if hasattr(cascade, name):
             setattr(cascade, name, booked(getattr(cascade, name)))
+
+
+def _quantized(parts: dict[str, int], inner: torch.nn.Module) -> None:
+    """Takes off what 4 bits save of the base model's linear layers, its head apart; one at a time is widened again."""
+    head = inner.get_output_embeddings()  # type: ignore[operator]
+    kept = [m.weight for m in inner.modules() if isinstance(m, torch.nn.Linear) and m is not head]
+    base = [weight for weight in kept if not weight.requires_grad]
+    parts["weights"] -= int(sum(weight.numel() * (weight.element_size() - FOUR_BITS) for weight in base))
+    widest = max((weight.numel() * weight.element_size() for weight in base), default=0)
+    parts["activations"] = parts.get("activations", 0) + widest
 
 
 def _books_kept(ledger: Ledger, policy: Policy) -> None:

@@ -63,7 +63,7 @@ class Plan(Shown):
             "device": "gpu" if self.gpu else "cpu",
             "parameters": self.parameters,
             "trained": self.trained,
-            "prompt_tokens": {k: v for k, v in vars(self.lengths).items()},
+            "prompt_tokens": dict(vars(self.lengths)),
             "work": dict(self.work),
             "bytes": {phase: dict(parts) for phase, parts in self.peaks.items()},
             "needed_gb": round(self.bytes_needed / GB, 3),

@@ -134,7 +134,9 @@ def weightless(model: nn.Module) -> nn.Module:
                 module._parameters[name] = of(parameter)
         for name, buffer in module._buffers.items():
             if buffer is not None and buffer.device == _META:
-                module._buffers[name] = of(buffer) if buffer.is_floating_point() else torch.zeros_like(buffer, device=_CPU)
+                module._buffers[name] = (
+                    of(buffer) if buffer.is_floating_point() else torch.zeros_like(buffer, device=_CPU)
+                )
     return model
 
 

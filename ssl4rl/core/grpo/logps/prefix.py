@@ -167,9 +167,7 @@ def unshared_logps(
             seen = [at_GC[g, : len(ids)] for g, ids in enumerate(group.distinct[0])]
             label_N = torch.cat(group.distinct[0]).to(hidden_GSD.device)
             head: Any = inner.get_output_embeddings()
-            logp_N, entropy_N = head_logps(
-                head, torch.cat(seen), label_N, temperature=temperature, entropy=entropy
-            )
+            logp_N, entropy_N = head_logps(head, torch.cat(seen), label_N, temperature=temperature, entropy=entropy)
             logps.append(logp_N)
             entropies += [] if entropy_N is None else [entropy_N]
             continue

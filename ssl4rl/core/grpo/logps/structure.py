@@ -37,7 +37,12 @@ def bare_head(model: nn.Module) -> bool:
     text = inner.config.get_text_config(decoder=True)
     changed = [name for name in (*_CAPS, *_SCALES) if getattr(text, name, None) not in (None, 0, 1)]
     named = inspect.signature(inner.forward).parameters
-    return inner.base_model is not inner and inner.get_output_embeddings() is not None and not changed and "labels" in named
+    return (
+        inner.base_model is not inner
+        and inner.get_output_embeddings() is not None
+        and not changed
+        and "labels" in named
+    )
 
 
 def _layers(inner: PreTrainedModel, text: Any) -> str | None:

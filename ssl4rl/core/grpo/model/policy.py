@@ -341,7 +341,9 @@ def load_policy(
         weights = getattr(torch, dtype)
     if ready.built is not None:
         if quantize:
-            raise Ssl4rlError(f"model.quantize={quantize!r}: {path} is made in memory; a folder or a hub id can be quantized")
+            raise Ssl4rlError(
+                f"model.quantize={quantize!r}: {path} is made in memory; a folder or a hub id can be quantized"
+            )
         model = ready.built.to(weights)
     else:
         model = load_model(ready.source, weights, attention, not ready.encoder.text_only, ready.revision, quantize)

@@ -38,8 +38,8 @@ class Learner:
 
     Every rank must make every call. `sampling`: how the completions were sampled (temperature, `max_new_tokens`).
     `row_tokens`: `train.tokens_per_microbatch`. `shared`: completions share their prompt's computation. `shard`:
-    `train.shard`. `keep`: `model.reference`. `on_shortage`: called with (phase, `row_tokens` before, and now) where memory ran out; `step` is the
-    number that an error then names.
+    `train.shard`. `keep`: `model.reference`. `on_shortage`: called with (phase, `row_tokens` before, and now) where
+    memory ran out; `step` is the number that an error then names.
     """
 
     policy: Policy
@@ -50,7 +50,7 @@ class Learner:
     shared: bool = True
     shard: str = "none"
     ranks: Ranks = ALONE
-    keep: ReferenceSection = ReferenceSection()
+    keep: ReferenceSection = field(default_factory=ReferenceSection)
     reference: Reference | None = None
     on_shortage: Callable[[str, int, int], None] = lambda phase, was, now: None
     step: int = 0

@@ -25,7 +25,7 @@ def test_attention_by_part(tmp_path: Path) -> None:
     assert model.config._attn_implementation == "sdpa"
     made = recipe(tmp_path, model={"attention": {"vision": "flash_attention_2"}})
     assert made.model.model_dump()["attention"] == {"vision": "flash_attention_2", "text": "sdpa"}
-    with pytest.raises(Ssl4rlError, match="unknown key 'model.attention.visoin'; did you mean 'vision'"):
+    with pytest.raises(Ssl4rlError, match=r"unknown key 'model\.attention\.visoin'; did you mean 'vision'"):
         recipe(tmp_path, model={"attention": {"visoin": "sdpa"}})
 
 
