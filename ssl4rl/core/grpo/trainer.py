@@ -248,7 +248,9 @@ class Trainer:
     def _fewer_rows(self, failed: bool) -> None:
         """Half the completions at a time from now on, on every rank."""
         halve = getattr(self.backend, "halve", None)
-        halved = halve(self.recipe.grpo.group_size) if halve else None
+        if halve is None:
+            raise nothing_left(self.step + 1, "sampling", "its backend takes all completions by itself")
+        halved = halve(self.recipe.grpo.group_size)
         if halved is None:
             raise nothing_left(self.step + 1, "sampling", "a single prompt's completions are sampled at a time already")
         self._short("train.rollout_rows", "sampling", *halved)

@@ -23,6 +23,7 @@ from ssl4rl.core.grpo.logps.features import ImageFeatures
 from ssl4rl.core.grpo.logps.prefix import Group, fixed_features, has_dropout, inner_model
 from ssl4rl.core.grpo.logps.structure import why_unshareable
 from ssl4rl.core.grpo.model.policy import Encoded, Policy, autocast
+from ssl4rl.core.grpo.model.pretrained import is_adapter
 from ssl4rl.core.grpo.ranks import Ranks, buckets
 from ssl4rl.core.grpo.sampling.merged import merged
 from ssl4rl.core.grpo.sampling.rollout import prefill, prefill_shared
@@ -109,10 +110,9 @@ class Step:
         model = self.policy.model
         with self.ledger:
             trained = [p for p in model.parameters() if p.requires_grad]
-            lora = self.recipe.model.lora is not None
             self.ledger.assign(model.parameters(), "weights")
             self.ledger.assign(model.buffers(), "weights")
-            self.ledger.assign(trained, "adapter" if lora else "weights")
+            self.ledger.assign(trained, "adapter" if is_adapter(model) else "weights")
             self._open(trained)
             for name, run in zip(PHASES, (self.sampling, self.logps, self.update, self.evaluation), strict=True):
                 if name not in only or (name == "log-probs" and not self.frozen_passes):

@@ -34,6 +34,7 @@ class Reference:
     ) -> None:
         trained = {name: p for name, p in policy.model.named_parameters() if p.requires_grad}
         self._apart = dtype is not None or on_cpu
+        self._dtypes = {name: p.dtype for name, p in trained.items()}
         self._frozen = {
             name: (p.detach() if state is None else state[name])
             .to("cpu" if on_cpu else p.device, dtype or p.dtype, copy=True)
@@ -44,18 +45,17 @@ class Reference:
     @contextmanager
     def active(self, policy: Policy) -> Iterator[None]:
         """Within this the policy's weights are the reference's."""
-        others = {name: self._as_the_policy(policy, kept) for name, kept in self._frozen.items()}
+        others = {name: self._as_the_policy(policy, name) for name in self._frozen} if self._apart else self._frozen
         _swap(policy, others)
         try:
             yield
         finally:
             _swap(policy, others)
 
-    def _as_the_policy(self, policy: Policy, kept: Tensor) -> Tensor:
+    def _as_the_policy(self, policy: Policy, name: str) -> Tensor:
         """On the policy's device, and in its precision where no autocast casts."""
-        if not self._apart:
-            return kept
-        return kept.to(policy.device, kept.dtype if policy.half else torch.float32)
+        kept = self._frozen[name]
+        return kept.to(policy.device, kept.dtype if policy.half else self._dtypes[name])
 
     def state(self) -> dict[str, Tensor]:
         """The frozen weights by name."""
