@@ -2,7 +2,7 @@
 
 The code is the engine's own: the decoder's prefill and steps, `frozen_logps`, `accumulate`, the optimiser. Only loops
 whose rounds are alike are cut short: one chunk of prompts is sampled, its rows' memory is skipped to where it is
-largest, and one micro-batch, the largest, is computed with all gradients there already.
+largest, and of an update's micro-batches the first and the largest of the others are computed.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from ssl4rl.tools.plan.ledger import Ledger
 from ssl4rl.tools.plan.weightless import empty
 
 PHASES = ("sampling", "log-probs", "update", "evaluation")
+ALIKE = 0.9  # a later micro-batch of that share of the first takes more than it, for gradients are there
 HELD_OUT_AT_ONCE = 64  # prompts that `record.evaluate` gives to the sampler together
 FOUR_BITS = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes an NF4 weight, with its block's constant and that one's
 PARTS = (
@@ -144,7 +145,7 @@ class Step:
 
     def _gradients(self) -> None:
         for p in self.learner.parameters:
-            p.grad = torch.zeros_like(p)
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
 
     def tokens(self, n: int) -> list[int]:
         """`n` tokens that may be sampled, different where the vocabulary has as many."""
@@ -259,11 +260,6 @@ class Step:
             "updates": recipe.grpo.updates_per_step,
         }
 
-    def groups(self) -> list[Group]:
-        """The largest micro-batch."""
-        every, cuts = self._cuts()
-        return [every[i] for i in max(cuts, key=lambda cut: sum(every[i].tokens for i in cut))]
-
     def _cuts(self) -> tuple[list[Group], list[list[int]]]:
         """The groups of an update with completions as long as they may be, and the micro-batches that they make."""
         recipe = self.recipe
@@ -278,28 +274,41 @@ class Step:
         ]
         return every, list(micro_batches(every, self.learner.tokens_per_microbatch))
 
-    def _batch(self) -> Batch:
+    def _batch(self, groups: list[Group]) -> Batch:
         G = self.recipe.grpo.group_size
-        groups = self.groups()
         kept = self.features([Encoded(g.prompt_ids, g.media) for g in groups])
         known = [replace(g, features=f) for g, f in zip(groups, kept, strict=True)]
         return Batch(known, torch.ones(len(groups), G))
 
     def logps(self) -> None:
-        """Log-probs of the policy that sampled, and of the reference."""
-        self.learner.with_old_logps(self._batch(), self.recipe.grpo.updates_per_step > 1)
+        """Log-probs of the policy that sampled, and of the reference, in the largest micro-batch."""
+        every, cuts = self._cuts()
+        largest = max(cuts, key=lambda cut: _size(every, cut))
+        self.learner.with_old_logps(self._batch([every[i] for i in largest]), self.recipe.grpo.updates_per_step > 1)
 
     def update(self) -> None:
-        """A micro-batch with all gradients there, and the optimiser's step."""
-        recipe, batch = self.recipe, self._batch()
-        with self.ledger.part("gradients"):
-            self._gradients()
+        """The first micro-batch, the largest of the later ones, which finds gradients, and the optimiser's step."""
+        every, (first, *others) = self._cuts()
+        later = max(others, key=lambda cut: _size(every, cut), default=[])
+        if _size(every, later) < ALIKE * _size(every, first):
+            self._accumulate([every[i] for i in first])
+        if later:
+            with self.ledger.part("gradients"):
+                self._gradients()
+            self._accumulate([every[i] for i in later])
+        self.learner.update(0.0)
+
+    def _accumulate(self, groups: list[Group]) -> None:
+        recipe, batch = self.recipe, self._batch(groups)
         T = recipe.sampling.max_new_tokens
         if recipe.grpo.beta:
             batch.reference_PGT = torch.zeros(*batch.advantage_PG.shape, T)
         n = batch.advantage_PG.numel()
-        self.learner.accumulate(batch, list(range(len(batch.groups))), n, n * T, recipe.warmup.rehearsal)
-        self.learner.update(0.0)
+        self.learner.accumulate(batch, list(range(len(groups))), n, n * T, recipe.warmup.rehearsal)
+
+
+def _size(groups: Sequence[Group], cut: Sequence[int]) -> int:
+    return sum(groups[i].tokens for i in cut)
 
 
 def books(ledger: Ledger, cascade: Any) -> None:
