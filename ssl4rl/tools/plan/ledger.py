@@ -17,7 +17,7 @@ from ssl4rl.tools.plan.weightless import Weightless, run
 _CAST = torch.ops.aten._to_copy.default
 
 
-class Ledger(TorchDispatchMode):
+class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is entered every storage that an operator makes is booked until it is freed.
 
     `now`: bytes alive by part. `peak`: the same when they were most, since `restart`. Memory is what tensors hold, each
@@ -25,7 +25,7 @@ class Ledger(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now: Counter[str] = Counter()
         self.vocabulary = 0  # a tensor with as many columns holds logits
         self.peak: dict[str, int] = {}
@@ -70,9 +70,9 @@ class Ledger(TorchDispatchMode):
         self._most, self.peak = self._total, dict(self.now)
 
     def _book(self, x: Tensor, part: str) -> int | None:
-        with torch._C._DisableTorchDispatch():  # type: ignore[attr-defined]
+        with torch._C._DisableTorchDispatch():
             storage = x.untyped_storage()
-        key = storage._cdata
+        key: int = storage._cdata
         if key in self._alive:
             return key
         if part == "activations" and x.ndim > 1 and x.shape[-1] == self.vocabulary:
@@ -88,7 +88,7 @@ class Ledger(TorchDispatchMode):
         return key
 
     def _part_of(self, x: Tensor) -> str:
-        with torch._C._DisableTorchDispatch():  # type: ignore[attr-defined]
+        with torch._C._DisableTorchDispatch():
             known = self._alive.get(x.untyped_storage()._cdata)
         return known[2] if known else ""
 

@@ -10,6 +10,7 @@ The same trick as PyTorch's FakeTensor, which has no values for whole numbers ei
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ class Weightless(Tensor):
 
     @staticmethod
     def __new__(cls, on_meta: Tensor, requires_grad: bool = False) -> Weightless:
-        return torch.Tensor._make_subclass(  # type: ignore[no-any-return, attr-defined]
+        return torch.Tensor._make_subclass(
             cls, on_meta, requires_grad, dispatch_device=True, device_for_backend_keys=_CPU
         )
 
@@ -34,8 +35,8 @@ class Weightless(Tensor):
     def device(self) -> torch.device:  # type: ignore[override]
         return _CPU
 
-    is_cpu = property(lambda self: True)  # type: ignore[assignment]
-    is_meta = property(lambda self: False)  # type: ignore[assignment]
+    is_cpu = property(lambda self: True)
+    is_meta = property(lambda self: False)
 
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]
         return f"Weightless({tuple(self.shape)}, {self.dtype})"
@@ -49,7 +50,9 @@ class Weightless(Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         return run(func, args, kwargs or {})
 
 
@@ -143,7 +146,7 @@ def weightless(model: nn.Module) -> nn.Module:
 def _on_meta(x: Tensor) -> Tensor:
     if not isinstance(x, Weightless):
         return x if x.device == _META else torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=_META)
-    with torch._C._DisableTorchDispatch():  # type: ignore[attr-defined]
+    with torch._C._DisableTorchDispatch():
         storage = x.untyped_storage()
     return torch.empty(0, dtype=x.dtype, device=_META).set_(storage, x.storage_offset(), x.size(), x.stride())
 
@@ -188,7 +191,7 @@ def _chosen(x: Tensor, mask: Tensor) -> Weightless:
     return empty(int(mask.expand(x.shape).sum()), dtype=x.dtype)
 
 
-_SPECIAL = {
+_SPECIAL: dict[Any, Callable[..., Any]] = {
     torch.ops.prim.device.default: lambda *_: _CPU,
     _aten._local_scalar_dense.default: lambda *_: 0.0,
     _aten._fused_sdp_choice.default: lambda *_: _FLASH,
