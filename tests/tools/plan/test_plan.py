@@ -84,12 +84,12 @@ def test_without_a_reference_and_old_log_probs(tmp_path: Path) -> None:
 
 
 def large(folder: Path) -> Path:
-    """A Llama of 1.1 billion parameters: its config, and a tokenizer; no weights."""
+    """A Llama of 2.6 billion parameters in few layers: its config, and a tokenizer; no weights."""
     build("llama", folder)
     (folder / "model.safetensors").unlink()
     config = json.loads((folder / "config.json").read_text())
-    sizes = {"hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 22, "num_attention_heads": 32}
-    config |= {**sizes, "num_key_value_heads": 4, "head_dim": 64, "vocab_size": 32000, "tie_word_embeddings": False}
+    sizes = {"hidden_size": 8192, "intermediate_size": 22528, "num_hidden_layers": 3, "num_attention_heads": 64}
+    config |= {**sizes, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 32000, "tie_word_embeddings": False}
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 
@@ -110,9 +110,9 @@ def unmade(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Recipe]:
 def test_weights_are_counted_and_never_made(unmade: Callable[..., Recipe], tmp_path: Path) -> None:
     given = unmade(model={"lora": {"r": 16}, "gradient_checkpointing": True})
     found = ssl4rl.plan(given, cards=())
-    # 32000 x 2048 twice; a layer: 2 x 2048 x 2048 + 2 x 2048 x 256 + 3 x 2048 x 5632 and norms
-    dense = 2 * 32000 * 2048 + 22 * (2 * 2048 * 2048 + 2 * 2048 * 256 + 3 * 2048 * 5632 + 2 * 2048) + 2048
-    adapter = 16 * 22 * (2 * (2048 + 2048) + 2 * (2048 + 256) + 3 * (2048 + 5632))
+    # embedding and head; in a layer four matrices of attention, three of the MLP, two norms; a norm
+    dense = 2 * 32000 * 8192 + 3 * (2 * 8192 * 8192 + 2 * 8192 * 1024 + 3 * 8192 * 22528 + 2 * 8192) + 8192
+    adapter = 16 * 3 * (2 * (8192 + 8192) + 2 * (8192 + 1024) + 3 * (8192 + 22528))
     assert (found.parameters, found.trained) == (dense + adapter, adapter)
     tied = ssl4rl.plan(settings(tmp_path, "llama", {}), cards=())
     assert tied.parameters == load_policy(tied.recipe.model.path, device="cpu").model.num_parameters()
@@ -120,8 +120,8 @@ def test_weights_are_counted_and_never_made(unmade: Callable[..., Recipe], tmp_p
     assert update["weights"] == pytest.approx(2 * dense, rel=0.01)
     assert update["adapter"] == pytest.approx(4 * adapter, rel=0.01)
     assert update["optimizer"] == pytest.approx(8 * adapter, rel=0.01)
-    # keys and values: 512 rows x at least 511 tokens x 22 layers x 2 x 4 x 64 in bfloat16
-    assert found.peaks["sampling"]["prompts and replies"] > 512 * 511 * 22 * 2 * 4 * 64 * 2
+    # keys and values: 512 rows x at least 511 tokens x 3 layers x 2 x 8 x 128 in bfloat16
+    assert found.peaks["sampling"]["prompts and replies"] > 512 * 511 * 3 * 2 * 8 * 128 * 2
 
 
 @pytest.mark.slow
