@@ -7,8 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssl4rl.core.recipe.recipe import Recipe, load_recipe
-from ssl4rl.tools.plan.phases import PHASES
 
+PHASES = ("sampling", "log-probs", "update", "evaluation")
+PARTS = (
+    *("weights", "adapter", "gradients", "optimizer", "reference", "bfloat16 copies", "merged adapter"),
+    *("pictures", "prompts and replies", "logits", "activations"),
+)
+"""What memory is for. "bfloat16 copies" are of float32 weights, "prompts and replies" keys and values."""
 GB = 10**9
 CONTEXT = 0.9 * GB  # what CUDA and its libraries take before the first tensor
 ROUNDING = 1.05  # what the allocator holds beyond the tensors, at rest between sizes

@@ -31,18 +31,13 @@ from ssl4rl.core.grpo.sampling.sampler import Sampling, sample, sample_together
 from ssl4rl.core.grpo.update.learner import Learner
 from ssl4rl.core.grpo.update.update import Batch, frozen_features, micro_batches
 from ssl4rl.core.recipe.recipe import Recipe
+from ssl4rl.tools.plan.fit import PARTS, PHASES
 from ssl4rl.tools.plan.ledger import Ledger
 from ssl4rl.tools.plan.weightless import empty
 
-PHASES = ("sampling", "log-probs", "update", "evaluation")
 ALIKE = 0.9  # a later micro-batch of that share of the first takes more than it, for gradients are there
 HELD_OUT_AT_ONCE = 64  # prompts that `record.evaluate` gives to the sampler together
 FOUR_BITS = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes an NF4 weight, with its block's constant and that one's
-PARTS = (
-    *("weights", "adapter", "gradients", "optimizer", "reference", "bfloat16 copies", "merged adapter"),
-    *("pictures", "prompts and replies", "logits", "activations"),
-)
-"""What memory is for. "bfloat16 copies" are of float32 weights, "prompts and replies" keys and values."""
 
 
 class Planned(Ranks):

@@ -10,7 +10,7 @@ from typing import Any
 
 from ssl4rl.core.recipe.recipe import Recipe, load_recipe
 from ssl4rl.tools.asked import Place, at_least, need, quiet
-from ssl4rl.tools.plan.fit import GB, Fit, fits, needed
+from ssl4rl.tools.plan.fit import GB, PARTS, Fit, fits, needed
 from ssl4rl.tools.shown import Shown
 
 CARDS = (24, 40, 80)
@@ -94,7 +94,7 @@ class Plan(Shown):
 
     def _table(self) -> str:
         unit, name = (GB, "GB") if self.bytes_needed > GB else (10**6, "MB")
-        parts = [part for part in _parts() if any(part in phase for phase in self.peaks.values())]
+        parts = [part for part in PARTS if any(part in phase for phase in self.peaks.values())]
         rows = [[f"{name} a device", *self.peaks]]
         for part in parts:
             rows.append([part, *(f"{phase.get(part, 0) / unit:.2f}" for phase in self.peaks.values())])
@@ -122,12 +122,6 @@ class Plan(Shown):
     def page(self) -> str:
         title = html.escape(f"ssl4rl plan: {self.recipe.name}")
         return f"<!doctype html><meta charset=utf-8><title>{title}</title><pre>{html.escape(str(self))}</pre>\n"
-
-
-def _parts() -> Sequence[str]:
-    from ssl4rl.tools.plan.phases import PARTS
-
-    return PARTS
 
 
 def plan(
