@@ -20,7 +20,7 @@ from ssl4rl.core.grpo.logps.attention import install
 from ssl4rl.core.grpo.logps.prefix import inner_model
 from ssl4rl.core.grpo.model.policy import Policy, Prepared, load_policy, prepare_encoder
 from ssl4rl.core.grpo.model.pretrained import Lora
-from ssl4rl.core.grpo.preflight import fast_ways
+from ssl4rl.core.grpo.preflight import Ways, fast_ways
 from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.record.console import Say
 from ssl4rl.core.grpo.record.data_seen import data_seen, differences
@@ -177,7 +177,10 @@ def open_run(
     prepared = prepare(recipe, str(checkpoint) if checkpoint else None)
     longest = check_lengths(data.train, prepared.encoder, recipe.prompt.max_tokens)
     policy = load(recipe, prepared, device)
-    ways = ranks.by_first(lambda: fast_ways(policy, data.train, recipe.train, say))
+    if recipe.engine == "trl" and not recipe.warmup.steps:
+        ways = Ways(None, False, {"shared": "off", "ok": False, "reason": "TRL trains, and nothing is warmed up"})
+    else:
+        ways = ranks.by_first(lambda: fast_ways(policy, data.train, recipe.train, say))
     shared = ways.attention is not None
     if ways.attention is not None:
         install(inner_model(policy.model), ways.attention)  # the first rank alone has found it out
@@ -214,7 +217,8 @@ def load(recipe: Recipe, prepared: Prepared, device: str | None = None) -> Polic
         lora=_lora(recipe),
         freeze_vision=model.freeze_vision,
         gradient_checkpointing=model.gradient_checkpointing,
-        attention=model.attention,
+        attention=model.attention if isinstance(model.attention, str) else model.attention.model_dump(),
+        quantize=model.quantize,
         dtype=model.dtype,
         device=device or model.device,
         prepared=prepared,

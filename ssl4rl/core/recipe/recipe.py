@@ -50,23 +50,47 @@ class LoraSection(_Section):
         return target
 
 
+class AttentionSection(_Section):
+    """Transformers' attention by part."""
+
+    vision: str = "sdpa"
+    text: str = "sdpa"
+
+
+class ReferenceSection(_Section):
+    """How the KL term's reference is kept between its passes: "same" is as the policy's weights are."""
+
+    dtype: Literal["same", "bfloat16"] = "same"
+    device: Literal["same", "cpu"] = "same"
+
+
 class ModelSection(_Section):
     """Which model, and what of it is trained. `processor`: what its processor is called with on pictures.
 
     `code`: a Python file that registers classes of one's own with transformers' Auto classes. `trust_remote_code`: run
     what the model's folder or repository brings as code; nothing else does.
+    `attention`: of transformers, for the whole model or by part: {vision: flash_attention_2, text: sdpa}. `quantize`:
+    the base model under an adapter in 4 bits (NF4, by bitsandbytes).
     """
 
     path: str
     lora: LoraSection | None = None
     freeze_vision: bool = False
     gradient_checkpointing: bool = False
-    attention: str = "sdpa"
+    attention: str | AttentionSection = "sdpa"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
     processor: dict[str, Any] = {}
     code: str = ""
     trust_remote_code: bool = False
+    reference: ReferenceSection = ReferenceSection()
+    quantize: Literal["4bit"] | None = None
+
+    @model_validator(mode="after")
+    def _adapted(self) -> ModelSection:
+        if self.quantize and self.lora is None:
+            raise ValueError("quantize keeps the base model in 4 bits, which are not trained; it needs model.lora")
+        return self
 
 
 class TaskSection(_Section):
@@ -340,8 +364,11 @@ def make_recipe(tree: Mapping[str, Any], where: str = "recipe") -> Recipe:
 
 def _explain(error: ValidationError) -> str:
     """The first problem in one line: where, what, allowed, nearest."""
-    first = error.errors()[0]
-    place = ".".join(shortened(str(part)) for part in first["loc"])
+    found = error.errors()
+    # of a value that may be a text or a section, what is wrong in the section
+    alike = [one for one in found if one["loc"][:2] == found[0]["loc"][:2]]
+    first = next((one for one in alike if one["type"] == "extra_forbidden"), found[0])
+    place = ".".join(shortened(str(part)) for part in first["loc"] if not str(part).endswith("Section"))
     if first["type"] == "extra_forbidden":
         return f"unknown key {place!r}{nearest(str(first['loc'][-1]), _keys(first['loc'][:-1]))}"
     if first["type"] == "missing":

@@ -177,6 +177,7 @@ class Policy:
     def __init__(self, model: Any, encoder: Encoder, name: str, origin: str | None, device: torch.device) -> None:
         self.model = model.to(device)
         self.encoder, self.name, self.origin, self.device = encoder, name, origin, device
+        self.half = device.type == "cuda"  # arithmetic in bfloat16
         self._originals = original_files(origin)  # now: a checkpoint that is resumed may be gone when the next is saved
         self.eos_ids = _eos_ids(model, encoder.tokenizer)
         self.banned_ids = sorted(placeholder_ids(model.config, encoder) - set(self.eos_ids))
@@ -211,9 +212,7 @@ class Policy:
 
 def autocast(policy: Policy) -> AbstractContextManager[Any]:
     """bfloat16 arithmetic on a GPU, float32 on the CPU."""
-    if policy.device.type == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return nullcontext()
+    return torch.autocast(policy.device.type, dtype=torch.bfloat16) if policy.half else nullcontext()
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> list[int]:
@@ -320,7 +319,7 @@ def load_policy(
     lora: Lora | None = None,
     freeze_vision: bool = False,
     gradient_checkpointing: bool = False,
-    attention: str = "sdpa",
+    attention: str | Mapping[str, str] = "sdpa",
     dtype: Literal["auto", "float32", "bfloat16"] = "auto",
     device: str = "auto",
     system: str | None = None,
@@ -329,6 +328,7 @@ def load_policy(
     code: str = "",
     trust: bool = False,
     prepared: Prepared | None = None,
+    quantize: str | None = None,
 ) -> Policy:
     """Loads a policy from `embedded:NAME`, a local folder or a hub id.
 
@@ -337,7 +337,9 @@ def load_policy(
     bfloat16's 8 bits); those of a base model under an adapter are bfloat16 on a GPU.
 
     Args:
-        attention: of transformers; a family without "sdpa" gets what transformers gives it.
+        attention: of transformers, for the whole model or by part ("vision", "text"); a family without "sdpa" gets what
+            transformers gives it.
+        quantize: "4bit" keeps the base model under an adapter so.
         options: what the processor is called with on pictures, for instance `{"do_image_splitting": False}`.
         code, trust: as `prepare_encoder` takes them.
         prepared: what `prepare_encoder` made of the same arguments already.
@@ -353,9 +355,16 @@ def load_policy(
     else:
         weights = getattr(torch, dtype)
     if ready.built is not None:
+        if quantize:
+            raise Ssl4rlError(
+                f"model.quantize={quantize!r}: {path} is made in memory; a folder or a hub id can be quantized"
+            )
         model = ready.built.to(weights)
     else:
-        model = load_model(ready.source, weights, attention, not ready.encoder.text_only, ready.revision, ready.trust)
+        vision = not ready.encoder.text_only
+        model = load_model(
+            ready.source, weights, attention, vision, ready.revision, trust=ready.trust, quantize=quantize
+        )
     if ready.adapter is not None:
         model = with_adapter(model, path, trainable)
         if lora is not None:

@@ -35,6 +35,14 @@ class Native:
     shared: bool = False
     static: bool = False
 
+    def halve(self, group_size: int) -> tuple[int, int] | None:
+        """Fewer rows at a time, but a whole group: how many it took and takes. None where there is nothing to halve."""
+        was = self.max_rows
+        if was < 2 * group_size:
+            return None
+        self.max_rows = was // 2
+        return was, self.max_rows
+
     def complete(
         self,
         prompts: Sequence[Encoded],

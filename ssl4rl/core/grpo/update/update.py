@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ssl4rl.core.grpo.logps.features import ImageFeatures
 from ssl4rl.core.grpo.logps.prefix import Group, TokenLogps, image_features, shared_logps, unshared_logps
+from ssl4rl.core.grpo.logps.structure import bare_head
 from ssl4rl.core.grpo.model.policy import Policy, autocast
 from ssl4rl.core.grpo.update.loss import kl_k3, policy_loss, token_weights
 from ssl4rl.core.recipe.recipe import GrpoSection
@@ -26,7 +27,7 @@ def logps_in_rows(shared: bool, row_tokens: int) -> Logps:
         return shared_logps(model, groups, temperature=temperature, row_tokens=row_tokens)
 
     def unshared(model: Any, groups: Sequence[Group], temperature: float) -> TokenLogps:
-        return unshared_logps(model, groups, temperature=temperature)
+        return unshared_logps(model, groups, temperature=temperature, chunked=bare_head(model))
 
     return with_shared if shared else unshared
 
