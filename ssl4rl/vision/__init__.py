@@ -1,11 +1,11 @@
 """Pictures: five self-supervised tasks and the sources that feed them. Lazy: nothing is imported until it is used."""
 
 TASKS = {
-    "rotation": "ssl4rl.vision.rotation:Rotation",
-    "jigsaw": "ssl4rl.vision.jigsaw:Jigsaw",
-    "position": "ssl4rl.vision.position:Position",
-    "masked_patch": "ssl4rl.vision.masked_patch:MaskedPatch",
-    "contrastive": "ssl4rl.vision.contrastive:Contrastive",
+    "rotation": "ssl4rl.vision.tasks.rotation:Rotation",
+    "jigsaw": "ssl4rl.vision.tasks.jigsaw:Jigsaw",
+    "position": "ssl4rl.vision.tasks.position:Position",
+    "masked_patch": "ssl4rl.vision.tasks.masked_patch:MaskedPatch",
+    "contrastive": "ssl4rl.vision.tasks.contrastive:Contrastive",
 }
 
 SOURCES = {
