@@ -41,7 +41,7 @@ def open_folder(path: str) -> PhotoSource:
     if not root.is_dir():
         require_regular(path, root)  # says what it is where it is no folder
         raise missing(path, root, "folder ")
-    names, problems, others = _walk(root.resolve())
+    names, problems, others = walk(root.resolve())
     if not names and not problems:
         raise Ssl4rlError(
             f"folder {path!r} holds no picture ({others} other files); allowed: {', '.join(EXTENSIONS[:12])}..."
@@ -72,7 +72,7 @@ def _not_a_folder(path: str, file: Path) -> str:
     return f"{path!r} is a file, not a folder; files are read by {schemes}"
 
 
-def _walk(root: Path) -> tuple[list[str], list[Problem], int]:
+def walk(root: Path) -> tuple[list[str], list[Problem], int]:
     """Pictures relative to `root` (sorted), what cannot be read, and how many other files there are."""
     names: list[str] = []
     problems: list[Problem] = []
