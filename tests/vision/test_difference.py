@@ -6,7 +6,7 @@ import pytest
 from ssl4rl.core.types import Example, Ssl4rlError, Unusable
 from ssl4rl.vision import cells
 from ssl4rl.vision.tasks.difference import Difference, draw_windows
-from tests.vision.helpers import Array, ArrayPhoto, assert_uniform, make_all, make_many, noise_photo, pictures
+from tests.vision.helpers import Array, ArrayPhoto, assert_uniform, make_all, make_many, noise_photo
 from tests.vision.test_flipped import patches
 
 TASK = Difference()

@@ -6,7 +6,16 @@ import pytest
 from ssl4rl.core.types import Example, Ssl4rlError, Unusable
 from ssl4rl.vision import cells
 from ssl4rl.vision.tasks.flipped import Flipped, changed
-from tests.vision.helpers import Array, ArrayPhoto, assert_uniform, checkered, make_all, make_many, noise_photo, pictures
+from tests.vision.helpers import (
+    Array,
+    ArrayPhoto,
+    assert_uniform,
+    checkered,
+    make_all,
+    make_many,
+    noise_photo,
+    pictures,
+)
 
 TASK = Flipped()
 

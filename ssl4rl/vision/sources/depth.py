@@ -19,7 +19,7 @@ from ssl4rl.vision.sources.folder import walk
 from ssl4rl.vision.streams import Metered, open_below
 
 MAPS = {"depth": False, "disparity": True}
-"""What a map's file is called after the picture's name and a dot, hyphen or underscore; whether large values are near."""
+"""What a map's file is called after the picture's name and ".", "-" or "_"; whether large values are near."""
 MAP_EXTENSIONS = (".png", ".tif", ".tiff", ".pgm")
 _ASPECT = 0.03
 

@@ -18,6 +18,7 @@ from ssl4rl.vision.views import Share, augmented, draw_views
 
 ANSWERS = ("same", "different")
 
+
 class Contrastive(Task[Photo]):
     """Contrastive: do two views come from the same picture?
 

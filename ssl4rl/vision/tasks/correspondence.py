@@ -43,7 +43,10 @@ class Lens(NamedTuple):
     def seen(self, place: Sequence[float]) -> tuple[float, float]:
         """Where in the view a place of the square is seen."""
         u, v = ((at - c) / self.side for at, c in zip(place, self.centre, strict=True))
-        (a, b), (c, d) = (1 - u * self.lean[0], self.shear - u * self.lean[1]), (-v * self.lean[0], 1 - v * self.lean[1])
+        (a, b), (c, d) = (
+            (1 - u * self.lean[0], self.shear - u * self.lean[1]),
+            (-v * self.lean[0], 1 - v * self.lean[1]),
+        )
         det = a * d - b * c
         return (u * d - b * v) / det, (a * v - c * u) / det
 
@@ -53,7 +56,7 @@ class Correspondence(Task[Photo]):
 
     Sees: a close view of a place in a picture, with a white ring round one point, and a wide view of the picture with
     coloured rings round several points. The views differ in place, scale, perspective and colour.
-    Answers: the colour of the ring round the same point: red, green, blue, yellow, magenta or cyan, as many as there are.
+    Answers: the colour of the ring round the same point: red, green, blue, yellow, magenta, cyan, as many as there are.
     Reward: exact. Chance: 1 / options.
 
     Levels: easy (2 points, far apart), medium (4, with perspective), hard (6, closer to each other). Parameters:
@@ -64,8 +67,8 @@ class Correspondence(Task[Photo]):
     Shortcuts and guards: the marked point's place in the first view (where in the view it lies is drawn before the
     points, and these lie where each of them could be seen in that very place: it says nothing about which was taken);
     points chosen in another way than the marked one (all are drawn alike, which of them is asked for, and which has
-    which colour, is drawn apart from them); points that are ruled out since nothing is there, and points that look alike
-    (all have surroundings that are not flat and differ from each other's); an exact copy of pixels (each view has its
+    which colour, is drawn apart from them); points that are ruled out since nothing is there, and points that look
+    alike (all have surroundings that are not flat and differ from each other's); an exact copy of pixels (each view has its
     own scale, perspective and colours, and all is resampled in one way); rings (drawn last, of one size).
 
     Source: after the tasks of Spatial-SSRL's kind and BLINK's visual correspondence (arXiv 2404.12390); views made of
@@ -107,7 +110,9 @@ class Correspondence(Task[Photo]):
         points = draw_points(copy, _allowed(near, place, wide), options, level["spacing"], rng)
         shift = offset(near, place)
         near = near._replace(centre=(points[true][0] - shift[0], points[true][1] - shift[1]))
-        first, second = (pixels.jitter_colours(_shown(image, window, lens, px), rng, level["jitter"]) for lens in (near, wide))
+        first, second = (
+            pixels.jitter_colours(_shown(image, window, lens, px), rng, level["jitter"]) for lens in (near, wide)
+        )
         marks.ring(first, [at + 0.5 for at in place], marks.WHITE)
         for point, name in zip(points, marks.NAMES, strict=False):
             marks.ring(second, [at + 0.5 for at in wide.seen(point)], marks.COLOURS[name])
@@ -200,5 +205,7 @@ def _shown(image: Image.Image, window: pixels.Window, lens: Lens, px: int) -> Im
         across + cx * gx, lens.shear * across + cx * gy, cx - across * half * (1 + lens.shear),
         cy * gx, down + cy * gy, cy - down * half, gx, gy,
     )  # fmt: skip
-    sampled = image.transform((n, n), Image.Transform.PERSPECTIVE, [round(v, 12) for v in data], Image.Resampling.BILINEAR)
+    sampled = image.transform(
+        (n, n), Image.Transform.PERSPECTIVE, [round(v, 12) for v in data], Image.Resampling.BILINEAR
+    )
     return sampled.reduce(2)

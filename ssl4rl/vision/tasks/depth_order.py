@@ -41,13 +41,13 @@ class DepthOrder(Task[Photo]):
     Chance: 1 / points; `ask=order`: 1 / points!.
 
     Levels: easy (2 points, one at least twice as far away), medium (3), order (3), hard (4). Parameters: `points`, 2
-    to 4 (`ask=order`: 2 or 3); `ask`; `ratio`, how many times as far away as the one before a point is at least; `image_px`,
-    the side of the picture.
+    to 4 (`ask=order`: 2 or 3); `ask`; `ratio`, how many times as far away as the one before a point is at least;
+    `image_px`, the side of the picture.
 
-    Shortcuts and guards: what is low in a picture is near, and so is what is in its middle (it is drawn first which of the
-    points, counted from the top, is the nearest and whether it lies most in the middle, or with `ask=order` which order
-    from the top they have; a picture is used only where each of these kinds is found); points chosen in another way than
-    the nearest (they are drawn as a set, and colours are dealt anew, so rings are exchangeable); the edge of a thing,
+    Shortcuts and guards: what is low in a picture is near, and so is what is in its middle (it is drawn first which of
+    the points, counted from the top, is the nearest and whether it lies most in the middle, or with `ask=order` which
+    order from the top they have; a picture is used only where each of these kinds is found); points chosen in another
+    way than the nearest (they are drawn as a set, and colours are dealt anew, so rings are exchangeable); the edge of a thing,
     where a ring's point might be either (the depth around each point is even); rings (drawn last, of one size).
     Not guarded: haze, size, focus, and that bright things are near indoors: they are what depth is seen by.
 
@@ -99,8 +99,8 @@ class DepthOrder(Task[Photo]):
             return Example(("Picture: ", shown, question), marks.NAMES[int(near_to_far[0])])
         names = ", ".join(f"{number} {name}" for number, name in enumerate(marks.NAMES[:count], 1))
         question = (
-            f"\nRings mark points of the picture: {names}. List the numbers of the rings from the point that is nearest "
-            "to the camera to the one that is farthest away."
+            f"\nRings mark points of the picture: {names}. List the numbers of the rings from the point that is "
+            "nearest to the camera to the one that is farthest away."
         )
         return Example(("Picture: ", shown, question), [int(i) + 1 for i in near_to_far])
 
@@ -140,8 +140,8 @@ def draw_set(
 ) -> Array:
     """Indices of `count` points from near to far, of the kind that `kind` in [0, 1) says.
 
-    Kinds: for "nearest", how many of the points lie higher than the nearest one, all alike, and whether it lies nearest to
-    the middle, which one set in `count` does; for "order", the points' order from the top.
+    Kinds: for "nearest", how many of the points lie higher than the nearest one, all alike, and whether it lies nearest
+    to the middle, which one set in `count` does; for "order", the points' order from the top.
 
     Raises:
         Unusable: there is not one set of each kind.

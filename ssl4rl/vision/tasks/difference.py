@@ -16,7 +16,7 @@ from ssl4rl.vision import cells, pixels
 from ssl4rl.vision.photo import Photo
 
 REPLACED_RMS = 14.0
-"""Grey levels (of 255): what replaces a patch differs from it by so much at least, each less half of its mean colour."""
+"""Grey levels (of 255): what replaces a patch differs from it by so much, each less half of its mean colour."""
 
 
 class Difference(Task[Photo]):
@@ -34,8 +34,8 @@ class Difference(Task[Photo]):
     of colours between original and copy; `image_px`, about the side of the pictures.
 
     Shortcuts and guards: the seam (every patch fades to grey, so the one that was replaced meets its neighbours as all
-    do); the phase of resampling and a JPEG file's blocks (every patch is cut for itself at a place and scale of its own,
-    by one path); the same thing seen twice (what replaces a patch comes from beside the square, which is not shown); a
+    do); the phase of resampling and a JPEG file's blocks (every patch is cut for itself at a place and scale of its
+    own, by one path); the same thing seen twice (what replaces a patch comes from beside the square, which is not shown); a
     replacement that shows the same as before (every patch gets one, all must differ from what they would replace or the
     picture is unusable, and only then one of them is used: all patches are exchangeable).
     Not guarded: what a lens does to the sides of a photograph, where replacements come from.

@@ -89,8 +89,8 @@ class Jigsaw(Task[Photo]):
     column).
 
     Levels, rows x columns: 2x1 (top and bottom), 1x2 (left and right), 2x2, 3x3, 4x4. Parameters: `rows`; `cols`;
-    `form`; `ask`; `margin`, the share of a tile's side that is cut off at each edge; `partial`, what a right place of an
-    incomplete order counts, 1 at these levels (0.2 is Visual Jigsaw's above four tiles: almost right then earns less
+    `form`; `ask`; `margin`, the share of a tile's side that is cut off at each edge; `partial`, what a right place of
+    an incomplete order counts, 1 at these levels (0.2 is Visual Jigsaw's above four tiles: almost right then earns less
     than a fifth of right); `image_px`, the side of the whole picture (rounded down to whole tiles).
 
     Shortcuts and guards: pixels that go on across a cut (`margin`); a tile's sharpness, which told its place (each is

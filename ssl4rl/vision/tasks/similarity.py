@@ -22,8 +22,8 @@ LETTERS = "ABCD"
 class Similarity(Task[Photo]):
     """Similarity: which of the views shows the same picture as the first one?
 
-    Sees: a view of a picture, and lettered views of several pictures, of which one is the same. A view is a square crop,
-    which may be mirrored, changed in colour, greyed or blurred.
+    Sees: a view of a picture, and lettered views of several pictures, of which one is the same. A view is a square
+    crop, which may be mirrored, changed in colour, greyed or blurred.
     Answers: the view's letter.
     Reward: exact. Chance: 1 / options.
 
@@ -110,7 +110,10 @@ def check_views(images: Sequence[Image.Image], windows: Sequence[pixels.Window],
     wholes = [pixels.thumbnail(image, (0, 0, *image.size), (8, 8)) for image in images]
     pairs = list(zip(images, windows, strict=True))
     parts = [
-        [pixels.thumbnail(image, window.part(*share).box, (8, 8)) for (image, window), share in zip(pairs, cut, strict=True)]
+        [
+            pixels.thumbnail(image, window.part(*share).box, (8, 8))
+            for (image, window), share in zip(pairs, cut, strict=True)
+        ]
         for cut in ([anchor] * len(own), own)
     ]
     if pixels.contrast(np.stack([*parts[0], *parts[1]])).min() < pixels.FLAT_STD:
