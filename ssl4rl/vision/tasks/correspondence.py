@@ -68,8 +68,8 @@ class Correspondence(Task[Photo]):
     points, and these lie where each of them could be seen in that very place: it says nothing about which was taken);
     points chosen in another way than the marked one (all are drawn alike, which of them is asked for, and which has
     which colour, is drawn apart from them); points that are ruled out since nothing is there, and points that look
-    alike (all have surroundings that are not flat and differ from each other's); an exact copy of pixels (each view has its
-    own scale, perspective and colours, and all is resampled in one way); rings (drawn last, of one size).
+    alike (all have surroundings that are not flat and differ from each other's); an exact copy of pixels (each view
+    has its own scale, perspective and colours, and all is resampled in one way); rings (drawn last, of one size).
 
     Source: after the tasks of Spatial-SSRL's kind and BLINK's visual correspondence (arXiv 2404.12390); views made of
     one picture, and the guards, are ours.

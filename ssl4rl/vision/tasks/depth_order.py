@@ -47,8 +47,9 @@ class DepthOrder(Task[Photo]):
     Shortcuts and guards: what is low in a picture is near, and so is what is in its middle (it is drawn first which of
     the points, counted from the top, is the nearest and whether it lies most in the middle, or with `ask=order` which
     order from the top they have; a picture is used only where each of these kinds is found); points chosen in another
-    way than the nearest (they are drawn as a set, and colours are dealt anew, so rings are exchangeable); the edge of a thing,
-    where a ring's point might be either (the depth around each point is even); rings (drawn last, of one size).
+    way than the nearest (they are drawn as a set, and colours are dealt anew, so rings are exchangeable); the edge of
+    a thing, where a ring's point might be either (the depth around each point is even); rings (drawn last, of one
+    size).
     Not guarded: haze, size, focus, and that bright things are near indoors: they are what depth is seen by.
 
     Items must know their depth: `rgbd:` folders, where a depth map lies beside each picture, and the drawn `layers:`.

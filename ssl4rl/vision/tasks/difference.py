@@ -35,9 +35,9 @@ class Difference(Task[Photo]):
 
     Shortcuts and guards: the seam (every patch fades to grey, so the one that was replaced meets its neighbours as all
     do); the phase of resampling and a JPEG file's blocks (every patch is cut for itself at a place and scale of its
-    own, by one path); the same thing seen twice (what replaces a patch comes from beside the square, which is not shown); a
-    replacement that shows the same as before (every patch gets one, all must differ from what they would replace or the
-    picture is unusable, and only then one of them is used: all patches are exchangeable).
+    own, by one path); the same thing seen twice (what replaces a patch comes from beside the square, which is not
+    shown); a replacement that shows the same as before (every patch gets one, all must differ from what they would
+    replace or the picture is unusable, and only then one of them is used: all patches are exchangeable).
     Not guarded: what a lens does to the sides of a photograph, where replacements come from.
 
     Source: ours, after pasted patches as a pretext (CutPaste, arXiv 2104.04015), whose seams are its signal, and
