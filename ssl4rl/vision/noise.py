@@ -11,7 +11,7 @@ from ssl4rl.vision.photo import Depth, Photo
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-DEPTH_PX = 128
+BLOCKS, BLOCK_PX = 8, 24
 
 
 class NoiseWithDepth(Photo):
@@ -27,9 +27,10 @@ class NoiseWithDepth(Photo):
         return Image.fromarray(np.clip(np.stack(planes, axis=2) * 20 + 128, 0, 255).astype(np.uint8))
 
     def depth(self) -> Depth:
-        """Steps between 1 and 8, so that there are places of even depth."""
+        """Blocks of even depth, from 1 to 8: of noise hardly a place would be even."""
         rng = np.random.Generator(np.random.PCG64([self.seed, 1]))
-        return np.exp(np.clip(np.rint(2 * _smooth(rng, DEPTH_PX)) / 2 + 1, 0, 2)).astype(np.float32)
+        blocks = np.exp(rng.uniform(0, np.log(8), (BLOCKS, BLOCKS))).astype(np.float32)
+        return blocks.repeat(BLOCK_PX, axis=0).repeat(BLOCK_PX, axis=1)
 
 
 def _smooth(rng: np.random.Generator, side_px: int) -> Array:
