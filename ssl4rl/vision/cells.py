@@ -78,7 +78,8 @@ def fade(patches: Array, feather: float) -> Array:
     depth = max(1, round(feather * px))
     ramp = np.minimum(np.minimum(np.arange(px), np.arange(px)[::-1]) + 0.5, depth) / depth
     weight = np.minimum(ramp[:, None], ramp[None])[None, :, :, None]
-    return np.rint(GREY + weight * (patches.astype(np.float64) - GREY)).astype(np.uint8)
+    faded: Array = np.rint(GREY + weight * (patches.astype(np.float64) - GREY)).astype(np.uint8)
+    return faded
 
 
 def join(patches: Array, grid: int) -> Image.Image:

@@ -79,10 +79,11 @@ def _draw(index: int, side_px: int) -> tuple[Image.Image, Depth]:
     count = int(rng.integers(14, 23))
     for z in np.sort(np.exp(rng.uniform(np.log(NEAREST), np.log(FARTHEST), count)))[::-1].tolist():
         size = 0.42 * float(rng.uniform(0.7, 1.3)) / z**0.8
-        outline = _outline(rng, *rng.uniform(0.0, 1.0, 2).tolist(), size)
+        x, y = rng.uniform(0.0, 1.0, 2).tolist()
+        outline = _outline(rng, x, y, size)
         keep = float(np.exp(-HAZE * (z - 1)))
         colour = keep * rng.uniform(0, 255, 3) + (1 - keep) * haze
-        places = [(x * side_px, y * side_px) for x, y in outline]
+        places = [(across * side_px, down * side_px) for across, down in outline]
         ImageDraw.Draw(picture).polygon(places, _fill(colour), _fill(0.7 * colour))
         ImageDraw.Draw(depth).polygon(places, z)
     return picture, np.asarray(depth, dtype=np.float32)

@@ -79,8 +79,8 @@ class Difference(Task[Photo]):
         copy = cells.join(cells.fade(patches, level["feather"]), grid)
         done = f"of {grid} x {grid} patches, and one of them was replaced by something from elsewhere. Which patch?"
         if not level["original"]:
-            prompt = (pixels.media(copy), f"\nThe picture consists {done}{cells.told(grid)}")
-            return Example(prompt, cells.name_of(cell, grid))
+            question = f"\nThe picture consists {done}{cells.told(grid)}"
+            return Example((pixels.media(copy), question), cells.name_of(cell, grid))
         original = Image.fromarray(cells.cut_patch(image, window, px, 0.0, rng))
         original = pixels.jitter_colours(original, rng, level["jitter"])
         question = f"\nThe second picture shows the first {done}{cells.told(grid)}"
