@@ -8,7 +8,6 @@ and for a leak that `audit` found, 3 where it is undecided; 130 interrupted, 143
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import sys
@@ -20,11 +19,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import ssl4rl
+from ssl4rl.commands.bench import bench_command, push_command
+from ssl4rl.commands.shared import aside as _aside
+from ssl4rl.commands.shared import json_text as _json
+from ssl4rl.commands.shared import show as _show
 from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 
 if TYPE_CHECKING:
     from ssl4rl.tools.report.report import Reported
-    from ssl4rl.tools.shown import Shown
 
 
 class Commands(click.Group):
@@ -192,6 +194,9 @@ def train_command(recipe: str, overrides: tuple[str, ...], as_json: bool) -> Non
 @click.option("-n", "n", type=click.IntRange(1), default=400, show_default=True, help="How many examples of each task.")
 @click.option("--split", default="held_out", show_default=True, metavar="S", help="held_out, train or all.")
 @click.option("--held-out", type=float, help="The share held out. [default: the run's, else 0.2]")
+@click.option(
+    "--split-by", type=click.Choice(["look", "content", "folder"]), help="[default: the run's, else the data's]"
+)
 @_seed
 @click.option("--style", metavar="F", help="Reply format, think or answer. [default: the run's, else think]")
 @click.option("--max-new-tokens", type=click.IntRange(1), help="[default: the run's, else 256]")
@@ -254,27 +259,16 @@ def report_command(run_dirs: tuple[str, ...], out: str | None, as_json: bool) ->
     _complain_of_curve(found)
 
 
-def _show(found: Shown, as_json: bool) -> None:
-    """Prints a result."""
-    click.echo(_json(found.to_json()) if as_json else str(found))
-
-
-def _json(record: Any) -> str:
-    ascii_only = (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")  # what is JSON stays JSON
-    return json.dumps(record, indent=2, ensure_ascii=ascii_only)
-
-
-def _aside(line: str) -> None:
-    """A line beside what a command prints."""
-    click.echo(f"ssl4rl: {line}", err=True)
-
-
 def _complain_of_curve(found: Reported) -> None:
     if found.no_curve:
         _aside(found.no_curve)
 
 
-# export and bench come here: one function each, its imports inside.
+cli.add_command(bench_command)
+cli.add_command(push_command)
+
+
+# export comes here: one function each, its imports inside.
 
 
 _OF_THE_PLACE = {

@@ -25,3 +25,6 @@ SOURCES = {
     "rgbd": "ssl4rl.vision.sources:open_rgbd",
     "layers": "ssl4rl.vision.layers:open_layers",
 }
+
+BENCHMARKS = {"tsv": "ssl4rl.vision.benchmark:open_benchmark"}
+CORRUPTIONS = {"image": "ssl4rl.vision.corruption:corruption"}

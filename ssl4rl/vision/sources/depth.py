@@ -64,10 +64,12 @@ def open_rgbd(path: str) -> PhotoSource:
     root = named(path, path)
     if not root.is_dir():
         raise missing(path, root, "folder ")
-    names, problems, _ = walk(root.resolve())
+    top = os.path.realpath(root)
+    files, problems, _ = walk(top)
+    names = [name for name, _, _ in files]
     maps = {picture: (name, inverse) for name in names if (picture := _described(name)) for inverse in [_inverse(name)]}
     photos = [
-        RgbdPhoto(str(root.resolve()), name, *maps[stem])
+        RgbdPhoto(top, name, *maps[stem])
         for name in names
         if not _described(name) and (stem := os.path.splitext(name)[0]) in maps
     ]
