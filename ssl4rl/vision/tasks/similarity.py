@@ -34,7 +34,7 @@ class Similarity(Task[Photo]):
     Shortcuts and guards: wrong options made in another way than the right one (each picture gives one option, by one
     path, and a crop that overlaps the first view's by a quarter at least, before it is drawn which of them gives the
     first view, too: the options are the same whichever is right); pictures that lie in the data twice (core draws
-    different contents, and pictures whose thumbnails nearly agree are unusable); flat views and pictures too small
+    no near-twins, and pictures whose thumbnails nearly agree are unusable); flat views and pictures too small
     (unusable, whatever was drawn); the histogram of colours (`jitter`; `match` at the hard level).
     Not guarded: the grain or blur of different cameras, beyond what resampling and `blur` hide.
 
