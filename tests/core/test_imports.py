@@ -122,7 +122,7 @@ def test_every_module_has_a_room() -> None:
         ("core.grpo.sampling.cascade", "core.grpo.trainer"),
         ("core.task", "core.grpo.ranks"),
         ("core.grpo.model.pretrained", "embedded.models"),
-        ("vision.rotation", "graph.graph"),
+        ("vision.tasks.rotation", "graph.graph"),
         ("graph.tasks.hops", "core.grpo.ranks"),
         ("tools.audit.audit", "tools.report.report"),
         ("tools.shown", "tools.preview.preview"),
