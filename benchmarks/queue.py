@@ -2,7 +2,7 @@
 
     python benchmarks/queue.py benchmarks/queues/evidence.yaml --out results/ [--jobs 1] [--only NAME ...]
 
-The file is a list of runs: {name, recipe, set: [section.key=value, ...], note}. A run that has a summary.json is done and
+The file is a list of runs: {name, recipe, set: [section.key=value, ...]}. A run that has a summary.json is done and
 passed over; one that was interrupted is resumed from its last checkpoint; one that fails is said and the next is begun.
 Ctrl-C stops the run in progress at its step. At the end (and with --table alone) stands a table: held-out accuracy
 before and after with 95 % intervals, chance, steps, minutes; --json keeps it.
