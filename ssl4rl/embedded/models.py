@@ -249,12 +249,12 @@ def _vision_language(shape: Shape, seed: int) -> tuple[Any, Any]:
     sizes = {
         "hidden_size": shape.width,
         "intermediate_size": 2 * shape.width,
-        "num_attention_heads": 4,
         "initializer_range": _INIT_STD,
     }
     config = Idefics3Config(
         vision_config={
             **sizes,
+            "num_attention_heads": 4,
             "num_hidden_layers": shape.vision_layers,
             "patch_size": shape.patch_px,
             "image_size": shape.image_px,
@@ -263,7 +263,8 @@ def _vision_language(shape: Shape, seed: int) -> tuple[Any, Any]:
             **sizes,
             "model_type": "llama",
             "num_hidden_layers": shape.text_layers,
-            "num_key_value_heads": 4,
+            "num_attention_heads": shape.width // text_models.HEAD_WIDTH,
+            "num_key_value_heads": shape.width // text_models.HEAD_WIDTH,
             "vocab_size": len(text),
             "max_position_embeddings": 4096,
             "pad_token_id": text.pad_token_id,

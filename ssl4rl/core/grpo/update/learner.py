@@ -85,7 +85,9 @@ class Learner:
                 tokens_per_microbatch=self.tokens_per_microbatch,
                 rehearsal=rehearsal,
             )
-        return Stats(*self.ranks.sums(list(vars(stats).values())))
+        together = Stats(*self.ranks.sums(list(vars(stats).values())))
+        together.largest = max(self.ranks.gather(stats.largest))
+        return together
 
     def supervise(self, groups: list[Group], weight: float) -> float:
         """`update.supervise` on the groups of all ranks."""
