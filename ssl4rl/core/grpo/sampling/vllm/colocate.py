@@ -61,7 +61,9 @@ def engine_arguments(recipe: Recipe, policy: Policy, folder: Path, processes: in
     if gpu:
         arguments |= {"gpu_memory_utilization": section.memory, "enable_sleep_mode": section.sleep}
     else:
-        arguments |= {"enforce_eager": True}
+        # whole prompts at a time: vLLM 0.32 takes no seeds on a CPU for a prompt that it has cut
+        whole = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(4096, arguments["max_model_len"])}
+        arguments |= {"enforce_eager": True, **whole}
         if not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
             arguments |= {"kv_cache_memory_bytes": _KEYS_ON_CPU}
     if processes > 1:
@@ -116,6 +118,7 @@ class Colocated:
         try:
             llm = LLM(**arguments)
         except REFUSALS as error:
+            folder.cleanup()
             raise Ssl4rlError(f"sampling.backend=vllm: vLLM refuses {policy.name}: {_why(error)}") from error
         finally:
             torch.set_num_threads(threads)

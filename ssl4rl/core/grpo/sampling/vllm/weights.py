@@ -65,7 +65,7 @@ def write_config(policy: Policy, folder: Path) -> None:
     """All of a model's folder but the weights: config, generation config, processor (with `model.processor`)."""
     inner = inner_model(policy.model)
     config = copy.deepcopy(inner.config)
-    config.architectures = [type(inner).__name__]
+    config.architectures, config.dtype = [type(inner).__name__], inner.dtype
     folder.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(folder)
     if inner.generation_config is not None:
