@@ -350,7 +350,8 @@ def build(kind: str, folder: Path, *, seed: int = 0, layers: int = 2, head_width
         entries.get("text_config", entries)["num_hidden_layers"] = layers
     if head_width != 16:
         text = entries.get("text_config", entries)
-        text["head_dim"] = head_width
+        heads = HIDDEN // head_width  # Qwen2.5-VL takes no other width
+        text |= {"head_dim": head_width, "num_attention_heads": heads, "num_key_value_heads": max(1, heads // 2)}
         if "mrope_section" in text.get("rope_parameters", {}):
             text["rope_parameters"]["mrope_section"] = [n * head_width // 16 for n in (2, 3, 3)]
     config: PreTrainedConfig = getattr(transformers, family.config)(**entries)

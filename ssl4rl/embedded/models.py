@@ -50,6 +50,7 @@ NAMES = (*SHAPES, *text_models.SHAPES, SMOLLM2)
 _SPECIAL = ["<pad>", "<unk>", "<bos>", "<end_of_utterance>", "<fake_token_around_image>", "<global-img>", "<image>"]
 _TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
 _VOCABULARY = 2048
+_HEAD_WIDTH = 32  # channels of a head of the text model: the least that vLLM's kernel for CPUs takes
 _INIT_STD = 0.05  # at the usual 0.02 a model this narrow starts to learn late: docs/log.md
 _CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message['role'] | capitalize }}:"
@@ -263,8 +264,8 @@ def _vision_language(shape: Shape, seed: int) -> tuple[Any, Any]:
             **sizes,
             "model_type": "llama",
             "num_hidden_layers": shape.text_layers,
-            "num_attention_heads": shape.width // text_models.HEAD_WIDTH,
-            "num_key_value_heads": shape.width // text_models.HEAD_WIDTH,
+            "num_attention_heads": shape.width // _HEAD_WIDTH,
+            "num_key_value_heads": shape.width // _HEAD_WIDTH,
             "vocab_size": len(text),
             "max_position_embeddings": 4096,
             "pad_token_id": text.pad_token_id,

@@ -10,6 +10,8 @@ import pytest
 
 from tests.vllm.cases import TWO_PICTURES, differences, opened, sampled
 
+pytestmark = pytest.mark.vllm
+
 Tiny = Callable[[str], Path]
 LORA = {"r": 4, "alpha": 8}
 

@@ -18,6 +18,8 @@ import pytest
 from ssl4rl.core.types import Ssl4rlError
 from tests.vllm.cases import differences, opened, sampled
 
+pytestmark = pytest.mark.vllm
+
 Tiny = Callable[[str], Path]
 ENVIRONMENT = {
     "VLLM_SERVER_DEV_MODE": "1",

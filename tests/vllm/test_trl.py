@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.vllm
+
 VLLM = ["trl.use_vllm=true", "trl.vllm_mode=colocate", "trl.vllm_gpu_memory_utilization=0.05"]
 SHORT = ["warmup.rehearsal=0", "warmup.steps=2", "train.steps=2", "train.workers=0", "eval.n=8", "eval.every=0"]
 SMALL = ["grpo.prompts_per_step=2", "grpo.group_size=4", "trl.vllm_max_model_length=512"]

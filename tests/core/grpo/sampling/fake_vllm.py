@@ -42,8 +42,8 @@ class LLM:
     made: list[LLM] = []
 
     def __init__(self, **arguments: Any) -> None:
-        if arguments["max_model_len"] > 5000:
-            raise ValueError("max_model_len is too large")
+        if arguments.get("max_num_seqs", 0) > 5000:
+            raise ValueError("max_num_seqs is too large")
         self.arguments, self.calls = arguments, [f"load {arguments['load_format']}"]
         folder = Path(arguments["model"])
         self.files = sorted(path.name for path in folder.iterdir())

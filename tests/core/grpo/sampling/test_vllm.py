@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -79,12 +80,12 @@ def test_weights_are_handed_over_after_each_update_and_only_then(
     assert not any("safetensors" in name for name in llm.files)
     for _ in range(2):
         trainer.run_step()
-    assert gap(trainer) < 1e-5
-    assert gap(trainer) < 1e-5
+    assert gap(trainer) < 1e-4
+    assert gap(trainer) < 1e-4
     assert llm.calls[1:] == ["reload", "reset", "generate", "generate"]
     found, _ = trainer.run_step()
     assert found["importance"]["mean"] == pytest.approx(1, abs=1e-5)
-    assert gap(trainer) < 1e-5
+    assert gap(trainer) < 1e-4
     assert llm.calls[5:] == ["generate", "reload", "reset", "generate"]
 
 
@@ -187,8 +188,8 @@ def test_without_vllm_it_is_one_line_before_a_model_is_loaded(tmp_path: Path) ->
 
 
 def test_vllms_own_refusal_is_one_line(tiny: Tiny, tmp_path: Path, fake: type[LLM], opened: Opened) -> None:
-    with pytest.raises(Ssl4rlError, match=r"sampling\.backend=vllm: vLLM refuses .*: max_model_len is too large"):
-        opened(tmp_path, tiny("llama"), vllm={"max_model_len": 9000})
+    with pytest.raises(Ssl4rlError, match=r"sampling\.backend=vllm: vLLM refuses .*: max_num_seqs is too large"):
+        opened(tmp_path, tiny("llama"), vllm={"max_num_seqs": 9000})
 
 
 def test_whole_weights_are_the_checkpoints(tiny: Tiny) -> None:
@@ -205,7 +206,9 @@ def test_whole_weights_are_the_checkpoints(tiny: Tiny) -> None:
 
 
 def test_adapters_that_cannot_be_handed_over(tiny: Tiny) -> None:
-    tied = load_policy(str(tiny("llama")), lora=Lora(r=2, target=["lm_head", "q_proj"]), device="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PEFT's of tied weights
+        tied = load_policy(str(tiny("llama")), lora=Lora(r=2, target=["lm_head", "q_proj"]), device="cpu")
     with pytest.raises(Ssl4rlError, match=r"vllm.lora=merge: the adapter on '.*lm_head' \(Linear\) cannot be merged"):
         check_adapter(tied, "merge")
     check_adapter(tied, "adapter")
@@ -262,10 +265,10 @@ def servers() -> Iterator[list[Any]]:
         server.server_close()
 
 
-def served(tiny: Tiny, out: Path, servers: list[Any], lora: Lora | None = None, **section: Any) -> Any:
+def served(tiny: Tiny, out: Path, servers: list[Any], trained: Lora | None = None, **section: Any) -> Any:
     urls = [f"http://127.0.0.1:{server.server_address[1]}" for server in servers]
     made = recipe(out, tiny("llama"), text=True, sampling=VLLM, vllm={"mode": "server", "urls": urls, **section})
-    policy = load_policy(str(tiny("llama")), lora=lora, device="cpu")
+    policy = load_policy(str(tiny("llama")), lora=trained, device="cpu")
     return open_vllm(made, policy, Ranks(), made.folder)
 
 
