@@ -50,7 +50,6 @@ NAMES = (*SHAPES, *text_models.SHAPES, SMOLLM2)
 _SPECIAL = ["<pad>", "<unk>", "<bos>", "<end_of_utterance>", "<fake_token_around_image>", "<global-img>", "<image>"]
 _TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
 _VOCABULARY = 2048
-_HEAD_WIDTH = 32  # channels of a head of the text model: the least that vLLM's kernel for CPUs takes
 _INIT_STD = 0.05  # at the usual 0.02 a model this narrow starts to learn late: docs/log.md
 _CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message['role'] | capitalize }}:"
@@ -250,12 +249,12 @@ def _vision_language(shape: Shape, seed: int) -> tuple[Any, Any]:
     sizes = {
         "hidden_size": shape.width,
         "intermediate_size": 2 * shape.width,
+        "num_attention_heads": 4,
         "initializer_range": _INIT_STD,
     }
     config = Idefics3Config(
         vision_config={
             **sizes,
-            "num_attention_heads": 4,
             "num_hidden_layers": shape.vision_layers,
             "patch_size": shape.patch_px,
             "image_size": shape.image_px,
@@ -264,8 +263,7 @@ def _vision_language(shape: Shape, seed: int) -> tuple[Any, Any]:
             **sizes,
             "model_type": "llama",
             "num_hidden_layers": shape.text_layers,
-            "num_attention_heads": shape.width // _HEAD_WIDTH,
-            "num_key_value_heads": shape.width // _HEAD_WIDTH,
+            "num_key_value_heads": 4,
             "vocab_size": len(text),
             "max_position_embeddings": 4096,
             "pad_token_id": text.pad_token_id,

@@ -1,4 +1,4 @@
-"""The part of vLLM's interface that is used, over transformers: for wiring alone (the real one: tests/vllm)."""
+"""The part of vLLM's interface that is used, over transformers: for wiring alone (the real one: tests/with_vllm)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ class LLM:
         self.spoil = False  # tokens are added to the prompt
         LLM.made.append(self)
 
-    def collective_rpc(self, method: str, kwargs: dict[str, Any]) -> None:
+    def collective_rpc(self, method: Any, kwargs: Any = None) -> None:
+        if callable(method):  # what is packed for the CPU's kernels is packed anew
+            self.calls.append(method.__name__)
+            return
         assert method == "reload_weights"
         missing = self.model.load_state_dict(dict(kwargs["weights_iterator"]), strict=False).missing_keys
         assert missing in ([], ["lm_head.weight"])

@@ -1,4 +1,4 @@
-"""How vLLM is wired in: what it is handed and when, and what is refused. Against the real one: tests/vllm."""
+"""How vLLM is wired in: what it is handed and when, and what is refused. Against the real one: tests/with_vllm."""
 
 from __future__ import annotations
 
@@ -82,11 +82,11 @@ def test_weights_are_handed_over_after_each_update_and_only_then(
         trainer.run_step()
     assert gap(trainer) < 1e-4
     assert gap(trainer) < 1e-4
-    assert llm.calls[1:] == ["reload", "reset", "generate", "generate"]
+    assert llm.calls[1:] == ["reload", "_pack_heads", "reset", "generate", "generate"]
     found, _ = trainer.run_step()
     assert found["importance"]["mean"] == pytest.approx(1, abs=1e-5)
     assert gap(trainer) < 1e-4
-    assert llm.calls[5:] == ["generate", "reload", "reset", "generate"]
+    assert llm.calls[6:] == ["generate", "reload", "_pack_heads", "reset", "generate"]
 
 
 def test_it_sleeps_from_the_update_until_it_is_asked_again(
@@ -101,8 +101,8 @@ def test_it_sleeps_from_the_update_until_it_is_asked_again(
     trainer.backend.release()
     gap(trainer)
     assert llm.calls == [
-        *("load dummy", "reload", "reset", "generate"),
-        *("sleep 1", "wake", "reload", "reset", "generate"),
+        *("load dummy", "reload", "_pack_heads", "reset", "generate"),
+        *("sleep 1", "wake", "reload", "_pack_heads", "reset", "generate"),
     ]
 
 

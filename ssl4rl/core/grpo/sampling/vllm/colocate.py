@@ -185,6 +185,8 @@ class Colocated:
         else:
             with whole_weights(self.policy) as weights:
                 self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": list(weights.items())})
+            if self.policy.device.type == "cpu":
+                self.llm.collective_rpc(_pack_heads)
         if self.llm.reset_prefix_cache() is False:
             raise RuntimeError("vLLM kept keys and values of the weights before the update")
         self.stale = False
@@ -200,6 +202,19 @@ class Colocated:
         from vllm.lora.request import LoRARequest
 
         return LoRARequest(f"update-{self.updates}", self.updates, str(self._adapter))
+
+
+def _pack_heads(worker: Any) -> None:
+    """Packs the weights of LM heads anew, which vLLM's CPU kernels multiply by in a copy of another order.
+
+    vLLM 0.32 renews the copy of a layer whose weights it has loaded. A head that is tied to the embedding has none of
+    its own to load, and would go on with the copy that it was started with.
+    """
+    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+
+    for module in worker.model_runner.get_model().modules():
+        if isinstance(module, ParallelLMHead) and hasattr(module, "cpu_linear"):
+            module.quant_method.process_weights_after_loading(module)
 
 
 def _prompt(prompt: Encoded, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from urllib.request import urlopen
 import pytest
 
 from ssl4rl.core.types import Ssl4rlError
-from tests.vllm.cases import differences, opened, sampled
+from tests.with_vllm.cases import differences, opened, sampled
 
 pytestmark = pytest.mark.vllm
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.vllm.cases import TWO_PICTURES, differences, opened, sampled
+from tests.with_vllm.cases import TWO_PICTURES, differences, opened, sampled
 
 pytestmark = pytest.mark.vllm
 

@@ -18,7 +18,8 @@ SMALL = ["grpo.prompts_per_step=2", "grpo.group_size=4", "trl.vllm_max_model_len
 
 
 def test_an_embedded_model_with_its_processors_options(tmp_path: Path) -> None:
-    given = [*VLLM, *SHORT, *SMALL, "model.processor={size: {longest_edge: 32}}", "grpo.beta=0.01", f"out={tmp_path}"]
+    model = ["model.path=embedded:small_vlm", "model.processor={size: {longest_edge: 64}}", "grpo.beta=0.01"]
+    given = [*VLLM, *SHORT, *SMALL, *model, f"out={tmp_path}"]
     done = subprocess.run(
         [sys.executable, "-m", "ssl4rl", "train", "quickstart_vision", "engine=trl", *given],
         capture_output=True,
