@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,9 +31,27 @@ class Entry:
     levels: tuple[tuple[Level, float | None], ...]
 
 
+_OWN_LINE = re.compile(r"(?:[-*] |\d+[.)] |[A-Z][\w -]{0,30}:(?:\s|$))")
+
+
 def card(task: Task[Any]) -> str:
     """The task's docstring: what the model sees, what it answers, reward, chance, shortcuts, source, versions."""
     return inspect.cleandoc(type(task).__doc__ or "")
+
+
+def paragraphs(text: str) -> str:
+    """A card's lines joined where the source only broke them for its own width, so that a page may break them anew.
+
+    A line of its own stays one that is indented, an item of a list, or begins with a word and a colon ("Answers:").
+    """
+    found: list[str] = []
+    for line in text.splitlines():
+        own = not line.strip() or line[0].isspace() or _OWN_LINE.match(line) is not None
+        if own or not found or not found[-1].strip() or found[-1][0].isspace():
+            found.append(line)
+        else:
+            found[-1] += f" {line}"
+    return "\n".join(found)
 
 
 def summary(task: Task[Any]) -> str:

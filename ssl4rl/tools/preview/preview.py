@@ -14,7 +14,7 @@ from ssl4rl.core.task import Level, Task
 from ssl4rl.core.types import Example, Media, Score
 from ssl4rl.core.verify import Style, Verifier
 from ssl4rl.tools.asked import Place, at_least
-from ssl4rl.tools.catalogue import card, show_chance, summary, usual_chance
+from ssl4rl.tools.catalogue import card, paragraphs, show_chance, summary, usual_chance
 from ssl4rl.tools.page import blocks, drawings, template
 from ssl4rl.tools.preview.replies import lookup, sample_replies
 from ssl4rl.tools.shown import Shown
@@ -113,7 +113,7 @@ class Preview(Shown):
         return template("preview/preview.html.jinja").render(
             preview=self,
             summary=summary(self.task),
-            card=card(self.task),
+            card=paragraphs(card(self.task)),
             levels=[(level, show_chance(usual_chance(self.task.verifier_at(level)))) for level in levels],
             examples=[_example(self, example) for example in self.examples],
             draws=len(self.examples) + self.rejected.total(),

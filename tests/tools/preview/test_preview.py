@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from ssl4rl import Ssl4rlError, preview
+from ssl4rl.tools.catalogue import card, catalogue, paragraphs
 from ssl4rl.tools.preview.replies import lookup, sample_replies
 from tests.fakes import FAKES
 from tests.pages import Page
@@ -134,3 +135,21 @@ def test_sample_replies_cover_the_verdicts() -> None:
 def test_a_page_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     with pytest.raises(Ssl4rlError, match=r"cannot write '.*/none/page.html': No such file or directory"):
         preview(LETTER, n=1).save(tmp_path / "none" / "page.html")
+
+
+def test_a_card_is_wrapped_by_the_page_alone() -> None:
+    card = (
+        "Hops: how many\nedges?\n\nSees: a graph of a few\nnodes (at most\n12 of them).\nAnswers: a number.\n\n"
+        "Levels:\n- one\n  more of it\n- two\n\n    code = 1\nand after it"
+    )
+    assert paragraphs(card) == (
+        "Hops: how many edges?\n\nSees: a graph of a few nodes (at most 12 of them).\nAnswers: a number.\n\n"
+        "Levels:\n- one\n  more of it\n- two\n\n    code = 1\nand after it"
+    )
+
+
+def test_no_card_of_ours_keeps_its_source_lines_on_the_page() -> None:
+    """No line but a paragraph's last ends within a sentence."""
+    for entry in catalogue()[0]:
+        for line in paragraphs(card(entry.task)).splitlines():
+            assert line == "" or line.rstrip()[-1] in ".:?)!", line

@@ -181,6 +181,7 @@ def test_the_command_and_its_page(tmp_path: Path, capsys: pytest.CaptureFixture[
     shown = Page(page.read_text())
     assert shown.open == []
     assert "fakes/letter" in shown.text
+    assert "else at the easiest learnable one" in shown.text
     assert "src=" not in page.read_text()
     again = probe.probe(str(settings.folder), [LETTER], n=6, group=4)
     assert [{**r.to_json(), "seconds_per_prompt": 0} for r in again.rows] == [

@@ -133,6 +133,28 @@ def test_a_finished_run(tmp_path: Path) -> None:
     assert "Unfinished" not in text
 
 
+@pytest.mark.parametrize(
+    ("after", "coloured", "said"),
+    [
+        ((0.7, 0.6, 0.8), True, False),  # before .4 (.3-.5): apart
+        ((0.5, 0.45, 0.6), False, True),  # they overlap
+        ((0.2, 0.1, 0.25), False, False),  # apart, and worse
+    ],
+)
+def test_the_headline_is_coloured_only_for_a_gain_beyond_the_intervals(
+    tmp_path: Path, after: tuple[float, float, float], coloured: bool, said: bool
+) -> None:
+    folder = make_run(tmp_path / "one")
+    summary = json.loads((folder / "summary.json").read_text())
+    changed = {"accuracy": after[0], "ci95": list(after[1:])}
+    for place in (summary, *summary["tasks"].values()):
+        place["after"] |= changed
+    (folder / "summary.json").write_text(json.dumps(summary))
+    page = report.report([folder], None).file.read_text()
+    assert (f'<span class="to apart">{after[0]:.2f}' in page) == coloured
+    assert ("the intervals of before and after overlap" in page) == said
+
+
 def test_rollouts_show_their_prompts_and_what_was_written(tmp_path: Path) -> None:
     page = page_of(make_run(tmp_path / "one"))
     kinds = [(image["alt"] or "").split()[0].strip(",") for image in page.all("img")]
