@@ -37,14 +37,14 @@ class SamplingParams:
 
 
 class LLM:
-    """A model of the folder's config with weights that mean nothing until they are handed over."""
+    """A model of the folder's config with other weights than its own until they are handed over."""
 
     made: list[LLM] = []
 
     def __init__(self, **arguments: Any) -> None:
         if arguments.get("max_num_seqs", 0) > 5000:
             raise ValueError("max_num_seqs is too large")
-        self.arguments, self.calls = arguments, [f"load {arguments['load_format']}"]
+        self.arguments, self.calls = arguments, ["load"]
         folder = Path(arguments["model"])
         self.files = sorted(path.name for path in folder.iterdir())
         self.model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder)).eval()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from ssl4rl.core.grpo.logps.prefix import Group, unshared_logps
 from ssl4rl.core.grpo.model.policy import Encoded, load_policy
@@ -26,9 +27,10 @@ from ssl4rl.core.grpo.sampling.sampler import Sampling
 from ssl4rl.core.grpo.sampling.vllm.colocate import Colocated, engine_arguments
 from ssl4rl.core.grpo.sampling.vllm.opened import check, open_vllm
 from ssl4rl.core.grpo.sampling.vllm.requests import logprobs_mode, seed_of
-from ssl4rl.core.grpo.sampling.vllm.weights import check_adapter, whole_weights
+from ssl4rl.core.grpo.sampling.vllm.weights import check_adapter, link_weights, whole_weights
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.types import Ssl4rlError
+from ssl4rl.embedded.models import build
 from tests.core.grpo.runs import metrics, recipe, run
 from tests.core.grpo.sampling.fake_vllm import LLM, install
 
@@ -76,8 +78,8 @@ def test_weights_are_handed_over_after_each_update_and_only_then(
     warm = {"steps": 2, "lr": 0.05}
     trainer = opened(tmp_path, tiny("llama"), model={"lora": lora}, warmup=warm, grpo={"beta": 0.1})
     (llm,) = fake.made
-    assert llm.calls == ["load dummy"]
-    assert not any("safetensors" in name for name in llm.files)
+    assert llm.calls == ["load"]
+    assert "model.safetensors" in llm.files
     for _ in range(2):
         trainer.run_step()
     assert gap(trainer) < 1e-4
@@ -101,7 +103,7 @@ def test_it_sleeps_from_the_update_until_it_is_asked_again(
     trainer.backend.release()
     gap(trainer)
     assert llm.calls == [
-        *("load dummy", "reload", "_pack_heads", "reset", "generate"),
+        *("load", "reload", "_pack_heads", "reset", "generate"),
         *("sleep 1", "wake", "reload", "_pack_heads", "reset", "generate"),
     ]
 
@@ -137,7 +139,7 @@ def test_engine_arguments(tiny: Tiny, tmp_path: Path) -> None:
     lora = load_policy(str(tiny("llama")), lora=Lora(r=12), device="cpu")
     made = recipe(tmp_path, tiny("llama"), text=True, sampling=VLLM, vllm={"lora": "adapter"})
     found = engine_arguments(made, lora, tmp_path, 1)
-    assert (found["enable_lora"], found["max_lora_rank"], found["load_format"]) == (True, 16, "auto")
+    assert (found["enable_lora"], found["max_lora_rank"]) == (True, 16)
 
 
 def test_seeds_are_a_function_of_the_key() -> None:
@@ -193,8 +195,6 @@ def test_vllms_own_refusal_is_one_line(tiny: Tiny, tmp_path: Path, fake: type[LL
 
 
 def test_whole_weights_are_the_checkpoints(tiny: Tiny) -> None:
-    from safetensors.torch import load_file
-
     for kind in ("llama", "qwen2_5_vl", "idefics3"):
         saved = load_file(tiny(kind) / "model.safetensors")
         with whole_weights(load_policy(str(tiny(kind)), device="cpu")) as found:
@@ -203,6 +203,23 @@ def test_whole_weights_are_the_checkpoints(tiny: Tiny) -> None:
         lora = load_policy(str(tiny(kind)), lora=Lora(r=2, target="all-linear"), device="cpu")
         with whole_weights(lora) as found:
             assert found.keys() == saved.keys()
+
+
+def test_an_engine_starts_from_the_models_own_weights(tiny: Tiny, tmp_path: Path) -> None:
+    (tmp_path / "linked").mkdir()
+    link_weights(load_policy(str(tiny("llama")), device="cpu"), tmp_path / "linked")
+    (file,) = (tmp_path / "linked").iterdir()
+    assert file.resolve() == (tiny("llama") / "model.safetensors").resolve()
+    made = load_policy("embedded:tiny_llama", lora=Lora(r=2), device="cpu")
+    with torch.no_grad():
+        for name, weight in made.model.named_parameters():
+            if "lora_B" in name:
+                weight.fill_(1.0)
+    link_weights(made, tmp_path / "made")
+    saved = load_file(tmp_path / "made" / "model.safetensors")
+    first, _ = build("tiny_llama")
+    assert all(torch.equal(saved[name], weight) for name, weight in first.state_dict().items() if name in saved)
+    assert "model.layers.0.self_attn.q_proj.weight" in saved
 
 
 def test_adapters_that_cannot_be_handed_over(tiny: Tiny) -> None:

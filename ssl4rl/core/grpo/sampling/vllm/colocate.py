@@ -20,7 +20,7 @@ from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.sampling.rollout import Completion, Uniforms
 from ssl4rl.core.grpo.sampling.sampler import Sampling
 from ssl4rl.core.grpo.sampling.vllm.requests import check_prompt, completions, logprobs_mode, seed_of, settings
-from ssl4rl.core.grpo.sampling.vllm.weights import whole_weights, write_adapter, write_config, write_weights
+from ssl4rl.core.grpo.sampling.vllm.weights import link_weights, whole_weights, write_adapter, write_config
 from ssl4rl.core.recipe.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
 
@@ -45,7 +45,6 @@ def engine_arguments(recipe: Recipe, policy: Policy, folder: Path, processes: in
     wanted = recipe.prompt.max_tokens + recipe.sampling.max_new_tokens
     arguments: dict[str, Any] = {
         "model": str(folder),
-        "load_format": "dummy",  # the weights are handed over before the first prompt
         "dtype": "bfloat16" if gpu else "float32",
         "seed": recipe.train.seed,
         "max_model_len": min(wanted, getattr(config, "max_position_embeddings", wanted)),
@@ -71,7 +70,6 @@ def engine_arguments(recipe: Recipe, policy: Policy, folder: Path, processes: in
     if section.lora == "adapter" and is_adapter(policy.model):
         ranks = [config.r for config in policy.model.peft_config.values()]
         arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _allowed_rank(max(ranks))}
-        arguments["load_format"] = "auto"
     return arguments | section.further
 
 
@@ -99,7 +97,7 @@ class Colocated:
 
     @classmethod
     def open(cls, recipe: Recipe, policy: Policy, ranks: Ranks) -> Colocated:
-        """Starts the engine on the policy's config, without weights.
+        """Starts the engine on the weights that training started from.
 
         Raises:
             Ssl4rlError: vLLM does not take the model or the settings, with its own words.
@@ -111,9 +109,7 @@ class Colocated:
         arguments = engine_arguments(recipe, policy, Path(folder.name), ranks.size)
         adapter = bool(arguments.get("enable_lora"))
         write_config(policy, Path(folder.name))
-        if adapter:  # vLLM takes an adapter's base by its folder alone
-            with policy.model.disable_adapter():
-                write_weights(policy, Path(folder.name))
+        link_weights(policy, Path(folder.name))
         threads = torch.get_num_threads()
         try:
             llm = LLM(**arguments)

@@ -21,7 +21,6 @@ _OWNED = {
     "model": "model.path",
     "tokenizer": "model.path",
     "hf_config_path": "model.path",
-    "load_format": "vllm.lora",
     "enable_lora": "vllm.lora",
     "tensor_parallel_size": "vllm.tensor_parallel",
     "gpu_memory_utilization": "vllm.memory",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ssl4rl.core import registry
 from ssl4rl.core.grpo.logps.prefix import inner_model
 from ssl4rl.core.grpo.model.policy import Policy
 from ssl4rl.core.grpo.model.pretrained import is_adapter, vision_modules
@@ -59,6 +60,29 @@ def write_weights(policy: Policy, folder: Path) -> None:
     with whole_weights(policy) as weights:
         save_file({name: weight.contiguous() for name, weight in weights.items()}, folder / f"{WEIGHTS}.new")
     os.replace(folder / f"{WEIGHTS}.new", folder / WEIGHTS)
+
+
+def link_weights(policy: Policy, folder: Path) -> None:
+    """The weights that the policy was loaded from, an adapter apart: links where they lie on this disk, else a copy.
+
+    An engine must start from some of the model's own: random ones would fill its buffers too (Qwen's picture
+    normalisation), which no checkpoint holds and no later handing over mends.
+    """
+    from transformers.utils import cached_file
+
+    config = inner_model(policy.model).config
+    source = config.name_or_path
+    if not os.path.isdir(source):
+        given = {"revision": getattr(config, "_commit_hash", None), "local_files_only": True}
+        quiet = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+        known = None if registry.model_builder(source) else cached_file(source, "config.json", **given, **quiet)
+        source = os.path.dirname(known) if known else ""
+    files = sorted(Path(source).glob("*.safetensors*")) if source else []
+    for file in files:
+        (folder / file.name).symlink_to(file.resolve())
+    if not files:
+        with policy.model.disable_adapter() if is_adapter(policy.model) else nullcontext():
+            write_weights(policy, folder)
 
 
 def write_config(policy: Policy, folder: Path) -> None:
