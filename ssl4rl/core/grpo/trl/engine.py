@@ -238,23 +238,23 @@ def _hushed() -> Iterator[None]:
 
 @contextmanager
 def _named(run: RunDir, policy: Policy, recipe: Recipe, ranks: Ranks) -> Iterator[None]:
-    """Within this the model's config names a folder or hub id that TRL can load the model from, where it will.
+    """Within this the model names a folder or hub id that TRL can load the model from, where it will.
 
     TRL loads a full model's reference by that name, and so does its vLLM the model that samples (whose weights TRL
     then keeps up to date). That is not where this model comes from if it was made on the spot, warmed up or resumed,
     nor has that place the `model.processor` that vLLM must read pictures with. So weights and processor are written to
     the run's folder. (An adapter needs no reference: TRL keeps a copy of it.)
     """
-    config, folder = inner_model(policy.model).config, run.folder / _WRITTEN
+    inner, folder = inner_model(policy.model), run.folder / _WRITTEN
     reference = recipe.grpo.beta > 0 and not is_adapter(policy.model)
     vllm = samples_here(recipe)
     if not reference and not vllm:
         yield
         return
-    embedded = registry.model_builder(config.name_or_path if is_adapter(policy.model) else recipe.model.path)
-    before = config.name_or_path
+    before, named = (inner.config.name_or_path, inner.name_or_path), str(inner.name_or_path)
     if not is_adapter(policy.model):
-        config.name_or_path = recipe.model.path
+        named = recipe.model.path
+    embedded = not named or registry.model_builder(named)
     if embedded or (reference and recipe.warmup.steps) or (vllm and policy.encoder.options):
 
         def write() -> None:
@@ -263,11 +263,12 @@ def _named(run: RunDir, policy: Policy, recipe: Recipe, ranks: Ranks) -> Iterato
                 write_config(policy, folder)
 
         ranks.by_first(write)
-        config.name_or_path = str(folder)
+        named = str(folder)
+    inner.config.name_or_path = inner.name_or_path = named  # the reference goes by the first, vLLM by the second
     try:
         yield
     finally:
-        config.name_or_path = before
+        inner.config.name_or_path, inner.name_or_path = before
 
 
 class _Log(TrainerCallback):  # type: ignore[misc]

@@ -70,12 +70,14 @@ def link_weights(policy: Policy, folder: Path) -> None:
     """
     from transformers.utils import cached_file
 
-    config = inner_model(policy.model).config
-    source = config.name_or_path
-    if not os.path.isdir(source):
-        given = {"revision": getattr(config, "_commit_hash", None), "local_files_only": True}
+    inner = inner_model(policy.model)
+    source = str(inner.name_or_path)
+    if not source or registry.model_builder(source):
+        source = ""
+    elif not os.path.isdir(source):
+        given = {"revision": getattr(inner.config, "_commit_hash", None), "local_files_only": True}
         quiet = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
-        known = None if registry.model_builder(source) else cached_file(source, "config.json", **given, **quiet)
+        known = cached_file(source, "config.json", **given, **quiet)
         source = os.path.dirname(known) if known else ""
     files = sorted(Path(source).glob("*.safetensors*")) if source else []
     for file in files:
