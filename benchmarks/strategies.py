@@ -2,9 +2,10 @@
 
     python benchmarks/strategies.py [--n 2500] [--seed 0] [--json OUT] [TASK ...]
 
-For each level the strategy that earns most beyond `expected` (`ssl4rl.tools.audit.strategies`), with its family in the
-task's `cues` if it is named there. Pictures are made small: a strategy sees little of them. One process; graph tasks
-take about a minute a level.
+TASK is "graph/hops" or, for one level, "graph/hops[tiny]"; without any, all tasks of pictures and graphs. Of each level
+the strategy that earns most beyond `expected` (`ssl4rl.tools.audit.strategies`) is printed, with whether its family is
+named in the task's `cues`. Pictures are made small: a strategy sees little of them. One process; graph tasks take about
+a minute a level.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ SMALL = {
     "vision/masked_patch": "image_px=64,patch_px=32",
 }
 
+MORE = {"vision/jigsaw": ["2x2,ask=pair", "3x3,ask=pair,form=picture"]}
+"""Level texts beside a task's levels, for what none of them asks."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser()
@@ -44,7 +48,7 @@ def main() -> None:
     results = []
     for name, _, only in (task.partition("[") for task in names):
         task, _ = registry.resolve(name)
-        for level in [only.rstrip("]")] if only else task.levels:
+        for level in [only.rstrip("]")] if only else [*task.levels, *MORE.get(name, [])]:
             start = time.perf_counter()
             text = ",".join(part for part in (level, SMALL.get(name, "")) if part)
             data = ssl4rl.create_dataset(name, level=text, size=chosen.n, seed=chosen.seed, split="all")

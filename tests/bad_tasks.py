@@ -67,6 +67,11 @@ class Optimist(Choice):
         return 0.9
 
 
+class Generous(Choice):
+    def grade(self, parsed, example):
+        return 0.5 + super().grade(parsed, example) / 2
+
+
 class Fragile(Choice):
     def parse(self, text, example):
         return super().parse(text, example) if text.isprintable() else 1 / 0
@@ -103,6 +108,7 @@ TASKS = {
     "right": NotAnOption,
     "wrong": with_verifier(Anywhere),
     "chance": with_verifier(Optimist),
+    "generous": with_verifier(Generous),
     "texts": with_verifier(Fragile),
     "slow": with_verifier(Slow),
     "balance": AlwaysB,

@@ -8,6 +8,9 @@ TASKS: dict[str, str] = {
     "hops": "ssl4rl.graph.tasks.hops:Hops",
     "perturbed_edge": "ssl4rl.graph.tasks.perturbed_edge:PerturbedEdge",
     "motifs": "ssl4rl.graph.tasks.motifs:Motifs",
+    "community": "ssl4rl.graph.tasks.community:Community",
+    "centrality": "ssl4rl.graph.tasks.centrality:Centrality",
+    "context": "ssl4rl.graph.tasks.context:Context",
     "node_classification": "ssl4rl.graph.tasks.node_classification:NodeClassification",
     "link_prediction": "ssl4rl.graph.tasks.link_prediction:LinkPrediction",
 }

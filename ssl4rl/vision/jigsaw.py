@@ -96,6 +96,9 @@ class Jigsaw(Task[Photo]):
     make several orders right, nearly identical or flat ones make the picture unusable, whatever order was drawn);
     prompt and key that disagree about direction (both come from one definition, `shuffle_tiles`, and a test follows
     the prompt's words); twice the same number for a sure share (no permutation earns nothing).
+    Exchangeable: order and side are drawn first, uniformly, and whether a question can be made is seen from the tiles
+    in their right order, so all orders, and all sides, are right as often; which pair is asked for is drawn after the
+    side, among all that lie so. Measured (n = 2,500): every constant is at chance, with `ask=pair` too.
 
     Source: SSL4RL (arXiv 2510.16416), whose prompt and key are each other's inverse; the pair question after
     Visual Jigsaw's relatives is ours.

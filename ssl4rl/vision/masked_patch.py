@@ -41,6 +41,10 @@ class MaskedPatch(Task[Photo]):
     path and are told apart by nothing but their place in a list; which one is true is drawn first); pixels that go on
     across the cell's edge (`margin`, a sub-pixel shift); mean colour (`match`; `distractors=same`); two patches that
     look alike (unusable, whichever is true).
+    Exchangeable: `same`: the options are cells drawn as a set, one of them is then asked for; all are grey. `others`:
+    core draws the pictures as a set, each gives the same cell, one of them is then shown. What makes a question
+    unusable looks at the options alone. Measured (n = 2,500): first and last option, and the patch most or least like
+    the others, are at chance.
     Not guarded: `distractors=others` can be told by sharpness or grain where the pictures come from very different
     cameras; in a picture of one texture throughout several patches may fit as well.
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import hypergeom
 
 from ssl4rl import Angle, Box, Choice, EdgeSet, Example, Integer, NodeSet, Path, Permutation, Text, Verifier
 from ssl4rl.core.types import VERDICTS, Media
-from ssl4rl.core.verify import STYLES, Several, tagged
+from ssl4rl.core.verify import STYLES, Several, guessing, tagged
 from ssl4rl.core.verify.several import join
 from ssl4rl.tools.check.nasty import nasty_texts, within
 
@@ -28,6 +29,8 @@ CASES: dict[str, tuple[Verifier, Example, Any]] = {
     "two right orders": (Permutation(4), Example((), [3, 1, 2, 4], meta={"accepted": [[3, 1, 4, 2]]}), [1, 2, 3, 4]),
     "long permutation": (Permutation(16), Example((), list(range(1, 17))), list(range(16, 0, -1))),
     "box": (Box(0.5), Example((), [10, 10, 60, 60]), [70, 70, 90, 90]),
+    "strict box": (Box(), Example((), [10, 10, 60, 60]), [70, 70, 90, 90]),
+    "square": (Box(sides=(32, 44)), Example((), [20, 30, 58, 68]), [70, 70, 90, 90]),
     "text": (Text(), Example((), "Graph theory"), "Set theory"),
     "candidates": (Text(), Example((), "cat", meta={"candidates": ["cat", "dog", "cow"]}), "dog"),
     "nodes": (NodeSet(), Example((), ["C", "a"], meta=GRAPH), ["b"]),
@@ -331,11 +334,17 @@ def test_partial_credit() -> None:
     assert value("fine angle", "0") == pytest.approx(0.5 * (1 - 15 / 90))
     assert value("fine angle", "75") == 0
     assert value("angle", "0") == 0
-    assert value("box", "10,10,60,30") == pytest.approx(0.4)
+    assert value("box", "10,10,60,30") == 0  # IoU 0.4
     assert value("box", "10,10,60,40") == 1
-    assert value("nodes", "a, b") == 0.5
-    assert value("nodes", "a") == pytest.approx(2 / 3)
-    assert value("edges", "a-b") == pytest.approx(2 / 3)
+    assert value("strict box", "10,10,60,30") == 0
+    assert value("strict box", "10,10,60,40") == pytest.approx(0.2)  # IoU 0.6, of what lies above 0.5
+    assert value("strict box", "10,10,60,50") == 1  # IoU 0.8
+    assert value("nodes", "a, b") == 0  # F1 1/2, naming all has 2/3
+    assert value("nodes", "a") == 0
+    assert value("nodes", "a, b, C") == pytest.approx(0.4)  # (4/5 - 2/3) / (1 - 2/3)
+    assert value("nodes", "a, b, C, 12") == 0
+    assert value("edges", "a-b") == pytest.approx(1 / 3)  # (2/3 - 1/2) / (1 - 1/2)
+    assert value("edges", "a-b, a-C, a-12, b-C, b-12, C-12") == 0
     assert value("path", "a, 12, C") == 1
     assert value("path", "C, b, a") == 0
     assert value("path", "a, a, C") == 0
@@ -354,9 +363,9 @@ def test_partial_credit() -> None:
         ("two right orders", 1 / 12, None),
         ("text", 0.0, 0.0),
         ("candidates", 1 / 3, 1 / 3),
-        ("nodes", 1 / 6, 1 / 2),
-        ("edges", 1 / 15, 1 / 3),
-        ("directed edges", 1 / 12, 1 / 12),
+        ("nodes", 1 / 6, 1 / 5),  # three at random: both in half of them, 2/5 each
+        ("edges", 1 / 15, 2 / 15),  # four of six: both in 6 of 15, 1/3 each
+        ("directed edges", 1 / 12, 9 / 88),  # three of twelve: in a quarter, (1/2 - 2/13) / (11/13) each
         ("path", 1.0, 1.0),
         ("three angles", 1 / 64, 1 / 64),
         ("two lists", 1 / 4 / 6, 1 / 4 / 6),
@@ -380,7 +389,53 @@ def test_chance_agrees_with_a_random_answerer(case: str) -> None:
     chance, expected = verifier.chance(example), verifier.expected(example)
     assert abs(right - chance) <= 4.5 * (2 * chance * (1 - chance) / 2000) ** 0.5 + 0.001
     values = np.array([score.value for score in scores])
-    assert abs(values.mean() - expected) <= 4.5 * (2 * values.var() / 2000) ** 0.5 + 0.001
+    guesses = np.array([verifier.grade(verifier.best_guess(example, rng), example) for _ in range(2000)])
+    assert abs(guesses.mean() - expected) <= 4.5 * (2 * guesses.var() / 2000) ** 0.5 + 0.001
+    assert values.mean() - expected <= 4.5 * (2 * values.var() / 2000) ** 0.5 + 0.001
+
+
+def test_no_number_of_names_said_at_random_earns_more_than_expected() -> None:
+    for right, among in ((1, 2), (1, 9), (3, 9), (6, 9), (8, 9), (2, 15), (10, 15), (5, 200), (150, 200)):
+        size, mean = guessing.best_size(right, among)
+        means = {
+            said: float(
+                sum(
+                    hypergeom.pmf(shared, among, right, said) * guessing.credit(shared, said, right, among, False)
+                    for shared in range(right + 1)
+                )
+            )
+            for said in range(1, among + 1)
+        }
+        assert means[among] == pytest.approx(0, abs=1e-9)
+        assert means[size] == pytest.approx(mean)
+        assert max(means.values()) == pytest.approx(mean)
+    assert guessing.best_size(4, 4) == (4, 1.0)
+    assert guessing.credit(4, 4, 4, 4, False) == 1
+    assert guessing.credit(1, 2, 2, 4, True) == 0.5
+
+
+def test_of_several_right_sets_a_guess_earns_the_best() -> None:
+    example = Example((), ["a", "b"], meta={**GRAPH, "accepted": [["C", "12"]]})
+    verifier, rng = NodeSet(), np.random.default_rng(0)
+    guesses = [verifier.grade(verifier.best_guess(example, rng), example) for _ in range(2000)]
+    assert verifier.expected(example) == pytest.approx(np.mean(guesses), abs=0.03)
+    assert verifier.expected(example) == pytest.approx(0.4)  # three of four hold one of the two sets whole
+
+
+def test_a_constant_square_earns_what_is_expected() -> None:
+    """Over all squares of the sides asked for, wherever they lie: a box in the middle has nothing to gain."""
+    verifier, rng = Box(sides=(32, 44)), np.random.default_rng(0)
+    sides = rng.integers(32, 45, 1500)
+    places = np.floor(rng.random((1500, 2)) * (101 - sides)[:, None]).astype(int)
+    asked = [Example((), [x, y, x + s, y + s]) for (x, y), s in zip(places.tolist(), sides.tolist(), strict=True)]
+    expected = np.mean([verifier.expected(example) for example in asked])
+    chance = np.mean([verifier.chance(example) for example in asked])
+    assert expected == pytest.approx(0.033, abs=0.003)
+    assert chance == pytest.approx(0.022, abs=0.003)
+    for box in ([30, 30, 70, 70], [31, 31, 69, 69], [25, 25, 75, 75], [20, 20, 70, 70], [0, 0, 100, 100]):
+        earned = np.array([verifier.grade(box, example) for example in asked])
+        assert earned.mean() <= expected + 3 * earned.std() / 1500**0.5
+        assert (earned >= 1).mean() <= chance + 3 * (chance / 1500) ** 0.5
 
 
 def test_questions_asked_together_keep_what_is_their_own() -> None:

@@ -17,7 +17,7 @@ from ssl4rl.graph import serialise
 from ssl4rl.graph.graph import Graph, Rooted
 
 QUESTION = re.compile(
-    r"\n(One edge |How many edges |Which |In how many |Of node |The \w+ of |Are both )",
+    r"\n(One edge |How many edges |Which |In how many |Of node |The \w+ of |Are )",
 )
 WORDS = (
     "amber", "basalt", "cedar", "delta", "ember", "fjord", "gravel", "harbor", "island", "juniper", "kelp", "lagoon",

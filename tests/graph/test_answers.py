@@ -39,6 +39,15 @@ def test_a_counted_set_of_nodes() -> None:
     assert verdicts == {"a, c": "correct", "c, b": "partial", "a": "unparsed", "a, b, c": "unparsed", "b, d": "wrong"}
 
 
+def test_naming_all_pays_nothing_and_half_pays_what_it_is_better() -> None:
+    verifier = NodeSet()
+    example = Example((), ["a", "c"], meta={"nodes": [*NODES, "e", "f", "g", "h"]})  # naming all: F1 4/10
+    values = {t: verifier.score(f"<answer>{t}</answer>", example) for t in ("a, b, c, d, e, f, g, h", "a", "b", "a, c")}
+    assert [(score.value, score.verdict) for score in values.values()] == [
+        (0, "wrong"), (pytest.approx((2 / 3 - 0.4) / 0.6), "partial"), (0, "wrong"), (1, "correct"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(("directed", "back"), [(True, "wrong"), (False, "correct")])
 def test_a_path_may_be_directed_for_one_example(directed: bool, back: str) -> None:
     meta = {"nodes": NODES, "edges": [["b", "a"], ["c", "b"]], "paths": 1, "directed": directed}

@@ -27,7 +27,7 @@ from tests.hostile.reply_wrappers import CUT, INSIDE, ROUND, SPOILED, SPOILED_RE
 _THE_OTHER = frozenset({"spoiled: other in a thought behind"})
 """Kinds that plainly give the other answer, which may earn what that earns."""
 _ONE_A_LINE = "spoiled: fence with the other"
-"""Of sets, that is a larger set, which has its F1."""
+"""Of sets, that is a larger set, which may earn something."""
 _LONE_NUMBERS = ("integer", "triangles", "angle", "fine angle")
 _SETS = (NodeSet, EdgeSet)
 

@@ -29,8 +29,8 @@ class Verifier(ABC):
     """Asks for an answer in one form, reads the reply, scores it, and knows what guessing would earn.
 
     A subclass gives `instruction` (what to write between the tags), `parse`, `grade`, `render`, `random_answer` and
-    `chance`; a graded one also `expected`. Verifiers are frozen: they hold parameters, never state. `parts`: what their
-    scores hold, which a recipe may weigh.
+    `chance`; one with partial credit also `expected`, and `best_guess` where that is another's mean. Verifiers are
+    frozen: they hold parameters, never state. `parts`: what their scores hold, which a recipe may weigh.
     """
 
     parts: ClassVar[Sequence[str]] = ("accuracy", "format")
@@ -59,8 +59,15 @@ class Verifier(ABC):
     def chance(self, example: Example) -> float:
         """Probability that `random_answer` is correct."""
 
+    def best_guess(self, example: Example, rng: np.random.Generator) -> Any:
+        """An answer as the best strategy draws it that looks at nothing; `random_answer` unless another earns more."""
+        return self.random_answer(example, rng)
+
     def expected(self, example: Example) -> float:
-        """Mean accuracy of `random_answer`, partial credit included. Equals `chance` where there is none."""
+        """Mean accuracy of `best_guess`, partial credit included; a reward above it was not earned by guessing.
+
+        Equals `chance` where there is no partial credit.
+        """
         return self.chance(example)
 
     def correct(self, parsed: Any, example: Example) -> bool:

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ssl4rl.core.types import Example
-from ssl4rl.core.verify import names
+from ssl4rl.core.verify import guessing, names
 from ssl4rl.core.verify.base import Verifier
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-def _f1(parsed: Sequence[Hashable], answer: Sequence[Hashable]) -> float:
-    shared = len(set(parsed) & set(answer))
-    return 2 * shared / (len(set(parsed)) + len(set(answer)))
+DRAWS = 2000
+"""Random answers that `expected` is the mean of where several sets are right."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,10 @@ class NodeSet(Verifier):
 
     Where the question says how many are asked for, `meta["count"]` does too, and more or fewer are unparsed (naming all
     would earn something for nothing).
-    Reward: F1 with the true set. A name that is no node makes the answer unparsed. Guessing draws a set of the true
-    size: chance is 1 / C(nodes, size), the expected value size / nodes.
+    Reward: F1 with the true set; where no number is told, as much as it is better than naming all, max(0, (F1 - b) /
+    (1 - b)) with b = 2d / (d + n). A name that is no node makes the answer unparsed. Guessing draws a set of the true
+    size: chance is 1 / C(nodes, size). Expected: where the number is told that size / nodes, else what sets of the
+    size that earns most do.
     """
 
     @property
@@ -45,14 +46,24 @@ class NodeSet(Verifier):
         return sorted(set(found))
 
     def grade(self, parsed: Any, example: Example) -> float:
-        return max(_f1(parsed, [str(node) for node in answer]) for answer in example.accepted)
+        said, among, told = set(parsed), len(example.meta["nodes"]), "count" in example.meta
+        right = [{str(node) for node in answer} for answer in example.accepted]
+        return max(guessing.credit(len(said & own), len(said), len(own), among, told) for own in right)
 
     def render(self, answer: Any) -> str:
         return ", ".join(str(node) for node in answer)
 
     def random_answer(self, example: Example, rng: np.random.Generator) -> list[str]:
+        return self._draw(example, len(set(example.answer)), rng)
+
+    def best_guess(self, example: Example, rng: np.random.Generator) -> list[str]:
+        if "count" in example.meta:
+            return self.random_answer(example, rng)
+        return self._draw(example, guessing.best_size(len(set(example.answer)), len(example.meta["nodes"]))[0], rng)
+
+    def _draw(self, example: Example, size: int, rng: np.random.Generator) -> list[str]:
         nodes = [str(node) for node in example.meta["nodes"]]
-        return sorted(nodes[i] for i in rng.choice(len(nodes), len(set(example.answer)), replace=False))
+        return sorted(nodes[i] for i in rng.choice(len(nodes), size, replace=False))
 
     def chance(self, example: Example) -> float:
         size = len(set(example.answer))
@@ -60,8 +71,11 @@ class NodeSet(Verifier):
         return len(alike) / math.comb(len(example.meta["nodes"]), size)
 
     def expected(self, example: Example) -> float:
-        """Exact for one accepted set; with several, a lower bound that counts the first."""
-        return len(set(example.answer)) / len(example.meta["nodes"])
+        """Exact for one accepted set; with several, the mean of `DRAWS` guesses, of the size best for the first."""
+        if len(example.accepted) > 1:
+            return _mean_grade(self, example)
+        size, among = len(set(example.answer)), len(example.meta["nodes"])
+        return size / among if "count" in example.meta else guessing.best_size(size, among)[1]
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,8 @@ class EdgeSet(Verifier):
 
     `meta["candidates"]` can narrow the edges that an answer may use to a list; the question then says how many are
     asked for, and an answer with more or fewer is unparsed (naming all of them would earn something for nothing).
-    Reward: F1 with the true set. Guessing draws a set of the true size among all candidates, or all pairs of nodes.
+    Reward: F1 with the true set; without candidates as much as it is better than naming all pairs of nodes, as for
+    `NodeSet`. Guessing draws a set of the true size among all candidates, or all pairs of nodes; expected as there.
     """
 
     directed: bool = False
@@ -97,7 +112,9 @@ class EdgeSet(Verifier):
         return [list(edge) for edge in sorted(edges)]
 
     def grade(self, parsed: Any, example: Example) -> float:
-        return max(_f1(list(self._edges(parsed)), list(self._edges(a))) for a in example.accepted)
+        said, among, told = self._edges(parsed), self._pairs(example), bool(example.meta.get("candidates"))
+        right = [self._edges(answer) for answer in example.accepted]
+        return max(guessing.credit(len(said & own), len(said), len(own), among, told) for own in right)
 
     def render(self, answer: Any) -> str:
         arrow = "->" if self.directed else "-"
@@ -113,12 +130,21 @@ class EdgeSet(Verifier):
         return math.perm(nodes, 2) if self.directed else math.comb(nodes, 2)
 
     def random_answer(self, example: Example, rng: np.random.Generator) -> list[list[str]]:
+        return self._draw(example, len(self._edges(example.answer)), rng)
+
+    def best_guess(self, example: Example, rng: np.random.Generator) -> list[list[str]]:
+        if example.meta.get("candidates"):
+            return self.random_answer(example, rng)
+        size, _ = guessing.best_size(len(self._edges(example.answer)), self._pairs(example))
+        return self._draw(example, size, rng)
+
+    def _draw(self, example: Example, size: int, rng: np.random.Generator) -> list[list[str]]:
         if candidates := self._candidates(example):
-            drawn = rng.choice(len(candidates), len(self._edges(example.answer)), replace=False)
+            drawn = rng.choice(len(candidates), size, replace=False)
             return [list(candidates[i]) for i in sorted(drawn.tolist())]
         nodes = sorted(str(node) for node in example.meta["nodes"])
         edges: set[tuple[str, str]] = set()
-        while len(edges) < len(self._edges(example.answer)):
+        while len(edges) < size:
             u, v = rng.choice(len(nodes), 2, replace=False)
             edges.add(self._edge(nodes[u], nodes[v]))
         return [list(edge) for edge in sorted(edges)]
@@ -129,8 +155,22 @@ class EdgeSet(Verifier):
         return len(alike) / math.comb(self._pairs(example), size)
 
     def expected(self, example: Example) -> float:
-        """Exact for one accepted set, and for single edges; else a lower bound that counts the first set."""
-        return max(self.chance(example), len(self._edges(example.answer)) / self._pairs(example))
+        """Exact for one accepted set, and for single candidates; else the mean of `DRAWS` guesses."""
+        size, among = len(self._edges(example.answer)), self._pairs(example)
+        told = bool(example.meta.get("candidates"))
+        if told and size == 1:
+            return self.chance(example)
+        if len(example.accepted) > 1:
+            return _mean_grade(self, example)
+        return size / among if told else guessing.best_size(size, among)[1]
+
+
+def _mean_grade(verifier: Verifier, example: Example) -> float:
+    """What guesses of a fixed generator earn on average."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    return float(np.mean([verifier.grade(verifier.best_guess(example, rng), example) for _ in range(DRAWS)]))
 
 
 @dataclass(frozen=True)

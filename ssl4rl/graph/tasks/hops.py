@@ -38,6 +38,8 @@ class Hops(Task[Rooted]):
     where every distance could be asked for); nodes of high degree are near (a graph is used only where, for one pair of
     degrees, there are two such nodes at every distance, so that degrees say nothing); several shortest paths (the path
     is checked, never its text); order (nodes, edges and names are shuffled, and which of the two comes first).
+    Measured (n = 2,500): at path, going over the node of most edges is right in .081 of the questions, where a random
+    way is in .032: hubs lie on many shortest paths, which is evidence. All else is at chance.
 
     Source: ours, after the connectivity questions of Talk Like a Graph (arXiv 2310.04560) and G1 (arXiv 2505.18499).
     Versions: 1, the first.

@@ -51,6 +51,8 @@ class MaskedEdge(Task[Rooted]):
     (no two such pairs are offered; every such node is accepted); how few graphs there are of few nodes (more than two
     pairs are offered among 8 nodes or more only). Not guarded: with `ask=neighbour`, degree and closeness are what is
     to be learned.
+    Measured (n = 2,500): at hard the node of most edges is right in .241 of the questions, the one mentioned last in
+    .235, where .175 is chance. All else is at chance.
 
     The hidden edge is drawn among all that are in sight; where no fair question can be made of it, everything is drawn
     anew.

@@ -51,6 +51,13 @@ class MaskedNode(Task[Rooted]):
     twin with the same text (a neighbour whose text is the node's own is not shown, texts are shown once; of options
     with equal text there is one); the place of the right option (shuffled). In a directed graph neighbours are
     successors. Not guarded: words that name a value in another form ("fonts" and "font") are evidence.
+    Exchangeable: with `ask=value` each value is right in 1 / options of the questions in which it is offered, and
+    which set is offered with it depends on no more than that (`values.draw_options`). With `ask=text` the true node and
+    the others are drawn alike, uniformly; none is the asked node's neighbour or joined to all that are shown, so only
+    who fits those shown differs. Not guarded there: a node without neighbours can be offered, but is never asked for.
+    Measured (n = 2,500), the option that shares most words with what is shown, where .25 is chance (structure .5):
+    text .289, neighbours .288, labels .716, structure .881, describe .553, describe_hard .432. That is the evidence.
+    All else is at chance.
 
     Source: ours, after masked attribute prediction on graphs (arXiv 1905.12265) and the kind of question
     SSL4RL asks (arXiv 2510.16416).

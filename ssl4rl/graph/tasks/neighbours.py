@@ -33,8 +33,9 @@ class Neighbours(Task[Rooted]):
     texts: none (`show=0`); nodes carry texts, and all other edges are there. To be told from what the texts say.
     Sees: a graph of a few nodes, one of them asked for; where edges are hidden, how many.
     Answers: the names of the hidden neighbours, or of all of them at `show=1`; in a directed graph, of successors.
-    Reward: F1 with the true set; where the number is told, other numbers of names are no answer. Chance: 1 / sets of
-    that size, which is close to 0; the value expected of a guess is the size over the candidates.
+    Reward: F1 with the true set; where the number is told, other numbers of names are no answer; where it is not
+    (`show=1`), what F1 is above that of naming all, see `NodeSet`. Chance: 1 / sets of that size, which is close to 0;
+    the value expected of a guess is the size over the candidates, at `show=1` that of the best number of names.
 
     Any node in sight is asked for, at `show=0` the item's own (in an ego network the middle has most neighbours).
 
@@ -44,11 +45,17 @@ class Neighbours(Task[Rooted]):
 
     Shortcuts and guards: another line lists the hidden edge (it is taken out of the graph before anything is written);
     naming every node for a sure share (the number is told and must be kept to where edges are hidden; at `show=1` such
-    an answer earns 2d / (d + n), never the verdict "correct", and nodes joined to more than two thirds of the others
-    are not asked for); nodes that no one could tell apart of which only some are hidden neighbours (such a choice of
-    edges is not made); order (nodes, edges and names are shuffled).
+    an answer earns nothing, and nodes joined to more than two thirds of the others are not asked for); nodes that no
+    one could tell apart of which only some are hidden neighbours (such a choice of edges is not made); order (nodes,
+    edges and names are shuffled).
     Not guarded: where all edges are hidden, the others lie around the asked node's place, so that nodes of the first
-    ring can be told by being close to each other; that is evidence.
+    ring can be told by being close to each other; that is evidence. Nor hubs: nodes of many edges are joined to most.
+    Measured (n = 2,500): the two mentioned most earn .446 where .104 is expected at collect (and are right in .189),
+    .403 (.076) at collect_lines; the one mentioned most .698 (.120) at complete, .667 (.359) at texts. That is the
+    graph and not how it is written. At collect a node is mentioned once for each of its edges; there the two nodes that
+    have most edges without the asked node's earn .38 to .43 of those mentioned most, at collect_lines, where the asked
+    node's own line is cut out, exactly as much as they (n = 600). Hubs have more edges wherever edges are drawn, in
+    random graphs too, so `cues` name it.
 
     Source: ours, after neighbourhood prediction and graph completion, as one of SSL4RL's kind (arXiv 2510.16416).
     Versions: 1, the first.
@@ -66,7 +73,7 @@ class Neighbours(Task[Rooted]):
     data = "debian:"
     verifier = NodeSet()
     cues: ClassVar[Mapping[str, str]] = {
-        "mentions": "the edges that answer the question, or those around them, are in the prompt",
+        "mentions": "the edges that answer the question, or those around them, are in the prompt; most lead to hubs",
         "mention order": "the edges that answer the question, or those around them, are in the prompt",
     }
 

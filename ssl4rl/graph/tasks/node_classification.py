@@ -24,6 +24,8 @@ class NodeClassification(MaskedNode):
     "structure,encoding=edge_list|json" to train on and "structure,encoding=incident" to test.
 
     Shortcuts and guards: those of `graph/masked_node`.
+    Measured (n = 2,500), the option that shares most words with what is shown, where .25 is chance (structure .5):
+    labels .715, text .292, alone .298, structure .881. That is the evidence. All else is at chance.
 
     Source: node classification as in Planetoid (arXiv 1603.08861), asked as a question with options.
     Versions: 1, the first.

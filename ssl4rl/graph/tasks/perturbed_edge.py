@@ -44,6 +44,8 @@ class PerturbedEdge(Task[Rooted]):
     edges that no one could tell from each other, because the shown graph is symmetric (no two such edges are offered;
     with `answer=edge` every such edge is accepted). Not guarded:
     with `answer=edge`, where edges follow a pattern, one put in often joins nodes of few edges.
+    Measured (n = 2,500): at hard the edge whose nodes have fewest edges is right in .185 of the questions, the one
+    that shares fewest nodes with the others in .163, where .111 is chance. All else is at chance.
     The question makes sense where edges follow a pattern (communities, closed triangles), as in most graphs people
     have; in a purely random one nobody can do better than chance. Directed graphs are unusable.
 

@@ -37,6 +37,8 @@ FAMILY = {
 """To which of the audit's families a strategy belongs (by what its name begins with): a task's `cues` name these."""
 
 MOST_CONSTANTS = 240
+MOST_NODES = 64
+"""Of so many nodes at most all pairs are named."""
 SIDES = range(20, 81, 10)
 CENTRED = range(30, 91, 5)
 """In per cent: constant boxes that are tried, squares at every tenth, and those in the middle at every fifth."""
@@ -214,7 +216,13 @@ def _(verifier: Text, example: Example, fixed: frozenset[str]) -> Answers:
 @surface.register
 def _(verifier: EdgeSet, example: Example, fixed: frozenset[str]) -> Answers:
     edges = example.meta.get("candidates", ())
-    if not edges or len(example.answer) != 1:
+    if not edges:
+        names = sorted(str(node) for node in example.meta["nodes"])
+        pairs: Iterable[tuple[str, str]] = itertools.combinations(names, 2)
+        if verifier.directed:
+            pairs = itertools.permutations(names, 2)
+        return {"all": [[list(pair) for pair in pairs]]} if len(names) <= MOST_NODES else {}
+    if len(example.answer) != 1:
         return {}
     options = [Candidate([list(edge)], [str(node) for node in edge], " ".join(map(str, edge))) for edge in edges]
     return _by_scores(options, text.layout(example, ()).text, fixed, example)

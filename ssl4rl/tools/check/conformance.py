@@ -147,31 +147,32 @@ def check_wrong(subject: Subject) -> Iterator[Wrong]:
 
 
 def check_chance(subject: Subject) -> Iterator[Wrong]:
-    """A random answerer is as often right, and earns as much, as `chance` and `expected` say."""
+    """A random answerer is as often right as `chance` says, the best guess earns what `expected` says, nothing more."""
     rng = keyed_rng("check chance", subject.seed)
-    examples = subject.examples[:8]
+    verifier, examples = subject.verifier, subject.examples[:8]
     each = SIMULATED // len(examples)
-    right, values, chances, expected = [], [], [], []
+    right, values, guessed, chances, expected = [], [], [], [], []
     for example in examples:
-        chances += [subject.verifier.chance(example)] * each
-        expected += [subject.verifier.expected(example)] * each
+        chances += [verifier.chance(example)] * each
+        expected += [verifier.expected(example)] * each
         for _ in range(each):
-            reply = tagged(subject.verifier.render(subject.verifier.random_answer(example, rng)))
-            score = subject.verifier.score(reply, example)
+            score = verifier.score(tagged(verifier.render(verifier.random_answer(example, rng))), example)
             right.append(score.verdict == "correct")
             values.append(score.value)
-    several = any(len(example.accepted) > 1 for example in examples)
-    yield from _disagreement("chance", float(np.mean(chances)), np.array(right, dtype=float), False)
-    yield from _disagreement("expected", float(np.mean(expected)), np.array(values), several)
+            guessed.append(verifier.grade(verifier.best_guess(example, rng), example))
+    said = float(np.mean(expected))
+    yield from _disagreement("chance", float(np.mean(chances)), np.array(right, dtype=float), "a random answerer")
+    yield from _disagreement("expected", said, np.array(guessed), "the best guess")
+    if said < np.mean(values):
+        yield from _disagreement("expected", said, np.array(values), "a random answerer")
 
 
-def _disagreement(what: str, said: float, seen: np.ndarray[Any, Any], bound: bool) -> Iterator[Wrong]:
-    """`said` may itself be a mean over as many draws; as a `bound` it may lie below what was seen."""
+def _disagreement(what: str, said: float, seen: np.ndarray[Any, Any], who: str) -> Iterator[Wrong]:
+    """`said` may itself be a mean over as many draws."""
     spread = max(float(seen.var()), said * (1 - said) if what == "chance" else 0.0)
     slack = 4.5 * math.sqrt(2 * spread / len(seen)) + 3 / len(seen)
-    difference = float(seen.mean()) - said
-    if not 0 <= said <= 1 or (abs(difference) > slack and not (bound and difference > 0)):
-        yield Wrong(f"{what} is said to be {said:.4g}; a random answerer gets {seen.mean():.4g} +- {slack:.2g}")
+    if not 0 <= said <= 1 or abs(float(seen.mean()) - said) > slack:
+        yield Wrong(f"{what} is said to be {said:.4g}; {who} gets {seen.mean():.4g} +- {slack:.2g}")
 
 
 def check_texts(subject: Subject) -> Iterator[Wrong]:

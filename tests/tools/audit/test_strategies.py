@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssl4rl import Box, Choice, Example, Key, NodeSet
+from ssl4rl import Box, Choice, EdgeSet, Example, Key, NodeSet
 from ssl4rl.core.verify import Path
 from ssl4rl.tools.audit import options
 from ssl4rl.tools.audit.audit import cues_at
@@ -45,6 +45,12 @@ def test_naming_all_and_the_hub() -> None:
     assert told["most mentioned"] == [["1"]]
     way = Example(("1-2 1-3 1-4 2-3 From 2 to 4?",), ["2", "1", "4"], meta=meta | {"edges": [], "paths": 1})
     assert surface(Path(), way, frozenset())["hub, 1 between"] == [["2", "1", "4"]]
+
+
+def test_naming_all_pairs() -> None:
+    meta = {"nodes": ["2", "1", "3"]}
+    found = surface(EdgeSet(), Example(("1-2",), [["1", "3"], ["2", "3"]], meta=meta), frozenset())
+    assert found == {"all": [[["1", "2"], ["1", "3"], ["2", "3"]]]}
 
 
 def asked(answers: str) -> list[Example]:

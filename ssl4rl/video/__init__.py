@@ -1,0 +1,14 @@
+"""Clips as pictures in order: tasks, and the sources they draw from. Importing this imports none of them."""
+
+TASKS: dict[str, str] = {
+    "order": "ssl4rl.video.order:Order",
+    "arrow": "ssl4rl.video.arrow:Arrow",
+    "odd": "ssl4rl.video.odd:Odd",
+    "next": "ssl4rl.video.following:Next",
+}
+
+SOURCES: dict[str, str] = {
+    "": "ssl4rl.video.sources:open_path",
+    "frames": "ssl4rl.video.sources:open_path",
+    "moving": "ssl4rl.video.moving:open_moving",
+}
