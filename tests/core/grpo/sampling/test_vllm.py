@@ -317,14 +317,20 @@ def test_servers_load_each_updates_adapter_by_a_new_name(tiny: Tiny, tmp_path: P
     for _ in range(2):
         backend.complete([Encoded(torch.tensor([3]))], 1, Sampling(temperature=0))
         backend.release()
+    backend.close()
     found = [(path, body.get("lora_name", body.get("model"))) for path, body in servers[0].seen]
+    names = [name for path, name in found if path == "/v1/load_lora_adapter"]
+    assert len(set(names)) == 2
+    assert all(name.startswith("ssl4rl-run-") for name in names)
     assert found == [
-        ("/v1/load_lora_adapter", "ssl4rl-run-1"),
-        ("/v1/completions", "ssl4rl-run-1"),
-        ("/v1/load_lora_adapter", "ssl4rl-run-2"),
-        ("/v1/unload_lora_adapter", "ssl4rl-run-1"),
-        ("/v1/completions", "ssl4rl-run-2"),
+        ("/v1/load_lora_adapter", names[0]),
+        ("/v1/completions", names[0]),
+        ("/v1/load_lora_adapter", names[1]),
+        ("/v1/unload_lora_adapter", names[0]),
+        ("/v1/completions", names[1]),
+        ("/v1/unload_lora_adapter", names[1]),
     ]
+    assert served(tiny, tmp_path, servers[:1], Lora(r=2), lora="adapter")._start not in names[0]  # nor after a resume
 
 
 def test_a_server_that_lacks_a_call_or_is_not_there(tiny: Tiny, tmp_path: Path, servers: list[Any]) -> None:

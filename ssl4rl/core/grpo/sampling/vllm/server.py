@@ -11,10 +11,12 @@ from __future__ import annotations
 import base64
 import io
 import json
+import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,10 @@ class Served:
     folder: Path
     timeout_s: float
     stale: bool = True
+    model: str = ""
+    """What is asked for: `base`, or the last update's adapter."""
     updates: int = 0
+    _start: str = field(default_factory=lambda: secrets.token_hex(4), init=False)
 
     @classmethod
     def open(cls, recipe: Recipe, policy: Policy, ranks: Ranks, folder: Path) -> Served:
@@ -86,13 +91,13 @@ class Served:
         """As `Backend` says, `features` apart, in vLLM's arithmetic; each completion with vLLM's log-probs."""
         if self.stale:
             self.updates += 1
-            self.ranks.by_first(self._hand_over)
+            self.model = self.ranks.by_first(self._hand_over)
             self.stale = False
 
         def ask(p: int) -> list[Completion]:
             url = self.urls[(p + self.ranks.rank) % len(self.urls)]
             body = settings(self.policy, sampling, group_size, seed_of(uniforms, p, sampling))
-            return self._completed(url, prompts[p], {"model": self._model, "return_token_ids": True, **body})
+            return self._completed(url, prompts[p], {"model": self.model, "return_token_ids": True, **body})
 
         if not prompts:
             return []
@@ -104,35 +109,38 @@ class Served:
         self.stale = True
 
     def close(self) -> None:
-        """Takes the weights' folder away."""
+        """Takes the adapter from the servers, and the weights' folder away."""
         if self.ranks.first:
+            with suppress(Ssl4rlError):  # a server may have ended before
+                self._unload()
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    @property
-    def _model(self) -> str:
-        return self._named(self.updates) if self.adapter else self.base
-
-    def _named(self, update: int) -> str:
-        return f"ssl4rl-{self.folder.parent.name}-{update}"
+    def _unload(self) -> None:
+        if self.adapter and self.model:
+            for url in dict.fromkeys(self.urls):
+                self._post(url, "/v1/unload_lora_adapter", {"lora_name": self.model})
 
     def _post(self, url: str, path: str, body: Mapping[str, Any]) -> Any:
         return _asked(f"{url}{path}", body, self.timeout_s)
 
-    def _hand_over(self) -> None:
+    def _hand_over(self) -> str:
+        """Gives the servers the policy as it is now. Returns what to ask them for."""
         if self.adapter:
+            # a name that no run before, resumed ones included, has left on a server
+            name = f"ssl4rl-{self.folder.parent.name}-{self._start}-{self.updates}"
             folder = self.folder / f"adapter-{self.updates}"
             write_adapter(self.policy, folder)
-            for url in self.urls:
-                self._post(url, "/v1/load_lora_adapter", {"lora_name": self._model, "lora_path": str(folder)})
-                if self.updates > 1:
-                    self._post(url, "/v1/unload_lora_adapter", {"lora_name": self._named(self.updates - 1)})
+            for url in dict.fromkeys(self.urls):
+                self._post(url, "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)})
+            self._unload()
             shutil.rmtree(self.folder / f"adapter-{self.updates - 1}", ignore_errors=True)
-            return
+            return name
         write_weights(self.policy, self.folder)
-        for url in self.urls:
+        for url in dict.fromkeys(self.urls):
             given = {"method": "reload_weights", "kwargs": {"weights_path": str(self.folder)}}
             self._post(url, "/collective_rpc", given)
             self._post(url, "/reset_prefix_cache", {})
+        return self.base
 
     def _completed(self, url: str, prompt: Encoded, body: dict[str, Any]) -> list[Completion]:
         if prompt.asked is None:
