@@ -55,12 +55,12 @@ $(VLLM_STAMP): constraints.txt pyproject.toml $(VLLM_WANTS)
 test-vllm: $(VLLM_STAMP)
 	OMP_NUM_THREADS=1 TORCHDYNAMO_DISABLE=1 VLLM_CPU_OMP_THREADS_BIND=nobind timeout 600 $(VLLM_BIN) -m pytest tests/with_vllm -m vllm -W default --durations=10
 
-# runs, replies and files made to break it; each prints its counts, and all run even if one fails
+# runs, replies and files made to break it; each prints its counts and keeps them, and all run even if one fails
 hostile: $(STAMP)
 	@failed=; for one in runs "kills -n 50" soak replies files; do \
 		test -f tests/hostile/$${one%% *}.py || { echo "== tests.hostile.$$one: not here"; continue; }; \
 		echo "== tests.hostile.$$one"; \
-		OMP_NUM_THREADS=1 $(BIN)/python -m tests.hostile.$$one || failed="$$failed $${one%% *}"; \
+		OMP_NUM_THREADS=1 $(BIN)/python -m tests.hostile.$$one --json benchmarks/results/hostile.json || failed="$$failed $${one%% *}"; \
 	done; test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
 demo: $(STAMP)

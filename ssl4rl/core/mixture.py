@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -70,8 +70,13 @@ class Sources:
             self._open[key] = registry.open_source(uri, plugin)
         return self._open[key]
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Source[Any]]:
         return iter(self._open.values())
+
+    @property
+    def taken(self) -> dict[str, str]:
+        """What each source read and how, in one line by URI; those with nothing to say are not there."""
+        return {source.uri: source.taken for source in self if source.taken}
 
 
 def open_mixture(

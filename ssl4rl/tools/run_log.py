@@ -148,6 +148,8 @@ def read_run(folder: str | Path) -> Run:
         Ssl4rlError: there is no such folder, or it holds no run.
     """
     path = Path(folder)
+    if path.is_file():
+        raise Ssl4rlError(f"{str(folder)!r} is a file, no run directory")
     if not path.is_dir():
         near = nearest(path.name, sorted(p.name for p in path.parent.iterdir())) if path.parent.is_dir() else ""
         raise Ssl4rlError(f"run directory {str(folder)!r} does not exist{near if 'did you mean' in near else ''}")

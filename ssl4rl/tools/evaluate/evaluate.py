@@ -19,7 +19,7 @@ from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.mixture import create_dataset
 from ssl4rl.core.source import Part
 from ssl4rl.core.types import Ssl4rlError
-from ssl4rl.tools.asked import Place, at_least, names, need, quiet
+from ssl4rl.tools.asked import Place, at_least, names, need, quiet, taken_lines
 from ssl4rl.tools.charts import COLOURS
 from ssl4rl.tools.page import blocks, drawings, template, visible
 from ssl4rl.tools.run_log import EVALS, Run
@@ -92,11 +92,17 @@ class Evaluated(Shown):
     results: tuple[Result, ...]
     saved: Path | None = None
 
+    @property
+    def taken(self) -> dict[str, str]:
+        """What each source read and how, by URI; those with nothing to say are not there."""
+        sources = [result.dataset.components[0].split.source for result in self.results]
+        return {source.uri: source.taken for source in sources if source.taken}
+
     def to_json(self) -> dict[str, Any]:
-        return {"model": self.model, "results": [result.to_json() for result in self.results]}
+        return {"model": self.model, "taken": self.taken, "results": [result.to_json() for result in self.results]}
 
     def __str__(self) -> str:
-        blocks = []
+        blocks = ["\n".join(taken_lines(self.taken))] if self.taken else []
         for result in self.results:
             r = result.to_json()
             low, high = r["ci95"]

@@ -71,13 +71,16 @@ class PhotoSource(Source[Photo]):
         return "; ".join(self._notes)
 
 
-def examine(uri: str, photos: Sequence[EncodedPhoto], problems: Sequence[Problem] = ()) -> PhotoSource:
+def examine(
+    uri: str, photos: Sequence[EncodedPhoto], problems: Sequence[Problem] = (), column: str = ""
+) -> PhotoSource:
     """The source of those `photos` that can be used, every one checked by its header (see THOROUGH_ITEMS).
 
     Args:
         uri: what was opened, for messages.
         photos: all pictures found.
         problems: what was found unusable before.
+        column: of a table: which column they come from, "column 'image' of 3".
 
     Raises:
         Ssl4rlError: not one can be used; with the first reasons.
@@ -101,7 +104,9 @@ def examine(uri: str, photos: Sequence[EncodedPhoto], problems: Sequence[Problem
         raise Ssl4rlError(
             f"{uri}: none of its {len(found)} pictures can be used ({reasons}{'; ...' if len(found) > 3 else ''})"
         )
-    return PhotoSource(uri, usable, ids, found, [f"{deep} of {len(usable)} pictures: {NOTE}"] if deep else [])
+    notes = [f"{column}, {len(usable)} pictures, {len(found)} not usable"] if column else []
+    notes += [f"{deep} of {len(usable)} pictures: {NOTE}"] if deep else []
+    return PhotoSource(uri, usable, ids, found, notes)
 
 
 def _looks(photos: Sequence[EncodedPhoto], thorough: bool) -> Iterator[tuple[EncodedPhoto, Look | Problem]]:

@@ -116,7 +116,8 @@ def open_tsv(text: str) -> PhotoSource:
         raise Ssl4rlError(f"{uri!r} cannot be read: {(error.strerror or str(error)).lower()}") from None
     if not photos and not problems:
         raise Ssl4rlError(f"{uri!r} has no rows")
-    return examine(uri, photos, problems)
+    used = " and ".join(repr(name) for name in ("image", "image_path") if name in columns)
+    return examine(uri, photos, problems, f"column {used} of {len(columns)}, header")
 
 
 def _photos(path: Path, rows: Iterator[Record], columns: list[str]) -> tuple[list[EncodedPhoto], list[Problem]]:
