@@ -34,6 +34,7 @@ def train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dic
     with (
         closing(run),
         closing(trainer.stream),
+        closing(trainer.backend),
         stop_after_step(ranks) as stopping,
         progress_bar(trainer, bar, say) as progress,
     ):

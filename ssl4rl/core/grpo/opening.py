@@ -28,7 +28,8 @@ from ssl4rl.core.grpo.record.lock import locked
 from ssl4rl.core.grpo.record.loggers import check_loggers
 from ssl4rl.core.grpo.record.records import Unusable
 from ssl4rl.core.grpo.record.run_dir import RunDir, finished_summary
-from ssl4rl.core.grpo.sampling.backend import Native
+from ssl4rl.core.grpo.sampling.backend import Backend, Native
+from ssl4rl.core.grpo.sampling.vllm import opened as vllm
 from ssl4rl.core.grpo.stream import check_lengths
 from ssl4rl.core.grpo.trainer import Trainer, rewards_of
 from ssl4rl.core.mixture import Sources, open_recipe
@@ -156,6 +157,7 @@ def open_run(
         Ssl4rlError: anything the user can mend, before the folder is made.
     """
     run = RunDir(recipe, writes=ranks.first)
+    vllm.check(recipe, ranks.size)
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     check_loggers(recipe.train.log_to)
@@ -184,7 +186,9 @@ def open_run(
     shared = ways.attention is not None
     if ways.attention is not None:
         install(inner_model(policy.model), ways.attention)  # the first rank alone has found it out
-    backend = Native(policy, recipe.train.rollout_rows, shared, ways.static)
+    backend: Backend = Native(policy, recipe.train.rollout_rows, shared, ways.static)
+    if recipe.sampling.backend == "vllm":
+        backend = vllm.open_vllm(recipe, policy, ranks, recipe.folder)
     trainer = Trainer(recipe, policy, data.train, shared=shared, backend=backend, rewards=rewards, ranks=ranks)
     trainer.preflight = ways.report
     ranks.share_weights(trainer.learner.parameters)

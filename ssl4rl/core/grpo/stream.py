@@ -131,7 +131,8 @@ class PromptStream:
         for chunk in chunks:
             for prompt in chunk:
                 tensors = {name: torch.from_numpy(array) for name, array in prompt.encoded.media.items()}
-                yield replace(prompt, encoded=Encoded(torch.from_numpy(prompt.encoded.prompt_ids), tensors))
+                ids = torch.from_numpy(prompt.encoded.prompt_ids)
+                yield replace(prompt, encoded=Encoded(ids, tensors, prompt.encoded.asked))
 
 
 def _as_is(chunk: Any) -> Any:
@@ -152,7 +153,7 @@ def _packed(prompt: Prompt) -> Any:
     """Arrays instead of tensors: they cross a pipe as bytes, without a shared-memory file each."""
     arrays: Any = {name: tensor.numpy() for name, tensor in prompt.encoded.media.items()}
     ids: Any = prompt.encoded.prompt_ids.numpy()
-    return replace(prompt, encoded=Encoded(ids, arrays))
+    return replace(prompt, encoded=Encoded(ids, arrays, prompt.encoded.asked))
 
 
 def check_lengths(dataset: TaskDataset, encoder: Encoder, max_tokens: int, n: int = 64) -> int:

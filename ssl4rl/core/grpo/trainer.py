@@ -26,7 +26,15 @@ from ssl4rl.core.grpo.ranks import ALONE, Ranks
 from ssl4rl.core.grpo.room import Shortage, in_smaller_pieces, nothing_left
 from ssl4rl.core.grpo.sampling.backend import Backend, Native
 from ssl4rl.core.grpo.sampling.rollout import Completion
-from ssl4rl.core.grpo.sampling.sampled import Rollouts, gathered, has_variance, keyed_uniforms, sample_until, scored
+from ssl4rl.core.grpo.sampling.sampled import (
+    Rollouts,
+    gathered,
+    has_variance,
+    keyed_uniforms,
+    sample_until,
+    sampler_logps,
+    scored,
+)
 from ssl4rl.core.grpo.sampling.sampler import Sampling
 from ssl4rl.core.grpo.stream import Prompt, PromptStream, encode
 from ssl4rl.core.grpo.update.advantage import group_advantages
@@ -179,6 +187,7 @@ class Trainer:
 
     def _warm_up(self) -> dict[str, Any]:
         settings = self.recipe.warmup
+        self.backend.release()
         prompts = self.stream.take(settings.prompts_per_step)
         groups = [self._group(p, [self._random_answer(p)], None) for p in prompts]
         loss = self.learner.supervise(groups, 1.0)
@@ -198,10 +207,7 @@ class Trainer:
             "phase": "train",
             **rollouts.metrics(self.dataset),
             **rollouts.refill_metrics(self.recipe.grpo.prompts_per_step),
-            "loss": round(stats.loss, 8),
-            "rehearsal": round(stats.rehearsal, 6),
-            "kl": round(stats.kl, 8),
-            "clipped": round(stats.clipped, 6),
+            **stats.metrics(),
             "grad_norm": round(norm, 6),
             "lr": lr,
             "completion_tokens": rollouts.tokens,
@@ -229,7 +235,7 @@ class Trainer:
     def sample(self, prompts: list[Prompt]) -> Rollouts:
         """A group of completions for each prompt, scored. `prompts` may be none, on a rank that got none."""
         recipe, G = self.recipe, self.recipe.grpo.group_size
-        sampling = Sampling(**recipe.sampling.model_dump())
+        sampling = Sampling(**recipe.sampling.model_dump(exclude={"backend"}))
         uniforms = keyed_uniforms(recipe.train.seed, self.step, prompts, G, sampling.max_new_tokens)
         encoded = [prompt.encoded for prompt in prompts]
 
@@ -275,6 +281,7 @@ class Trainer:
     def _learn(self, rollouts: Rollouts, lr: float) -> tuple[Stats, float]:
         """The step's optimiser updates. Returns their mean statistics and the last gradient norm."""
         settings, chosen = self.recipe.grpo, rollouts.chosen()
+        self.backend.release()
         useful = has_variance(chosen.reward_PG)
         tasks = [self.dataset.components[p.component].task.id for p in chosen.prompts]
         # exactly 0 where only rounding tells the rewards apart
@@ -305,8 +312,7 @@ class Trainer:
             else:
                 continue
             norm = self.learner.update(lr)
-            for name in vars(stats):
-                setattr(stats, name, getattr(stats, name) + getattr(part, name) / updates)
+            stats.add(part, updates)
         return stats, norm
 
     def _share(self, chosen: Rollouts, positions: list[int]) -> list[int]:
@@ -324,7 +330,9 @@ class Trainer:
             rehearsed = [self._random_answer(prompt)] if self.recipe.warmup.rehearsal else []
             ids = [*(c.ids for c in chosen.completions[p]), *rehearsed]
             groups.append(self._group(prompt, ids, chosen.features[p]))
-        return Batch(groups, advantage_PG[torch.tensor(positions, dtype=torch.long)])
+        sampler_PGT = sampler_logps([chosen.completions[p] for p in positions])
+        advantage_PG = advantage_PG[torch.tensor(positions, dtype=torch.long)]
+        return Batch(groups, advantage_PG, sampler_PGT=sampler_PGT)
 
     def _rehearse(self, rollouts: Rollouts) -> Stats:
         """Every group alike, perhaps all unparsed: a quarter of an update's prompts rehearse the format alone."""

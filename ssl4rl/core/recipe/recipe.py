@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ssl4rl.core.recipe.files import Overrides, override, plain, read_tree
+from ssl4rl.core.recipe.vllm import VllmSection
 from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -169,8 +170,9 @@ class RewardSection(_Section):
 
 
 class SamplingSection(_Section):
-    """How completions are sampled in training."""
+    """How completions are sampled in training, and by whom: the policy itself, or vLLM (section `vllm`)."""
 
+    backend: Literal["native", "vllm"] = "native"
     temperature: float = Field(1.0, gt=0)
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: int = Field(0, ge=0)
@@ -184,6 +186,7 @@ class GrpoSection(_Section):
     The step's groups are cut into `updates_per_step` optimiser updates; from the second on the policy has moved, and
     the clip acts. `beta` > 0 adds the KL to the reference policy (k3 estimator). `refill` > 0: groups whose completions
     all earned the same are dropped and others sampled in their place, up to so many times `prompts_per_step` more.
+    `importance_cap`: where another engine sampled, a token counts by the ratio of its probabilities, at most so much.
     """
 
     loss: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo"] = "grpo"
@@ -195,6 +198,7 @@ class GrpoSection(_Section):
     clip_low: float = Field(0.2, gt=0, lt=1)
     clip_high: float = Field(0.2, gt=0)
     beta: float = Field(0.0, ge=0)
+    importance_cap: float = Field(2.0, gt=0)
 
 
 class WarmupSection(_Section):
@@ -297,6 +301,7 @@ class Recipe(_Section):
     prompt: PromptSection = PromptSection()
     reward: RewardSection = RewardSection()
     sampling: SamplingSection = SamplingSection()
+    vllm: VllmSection = VllmSection()
     grpo: GrpoSection = GrpoSection()
     warmup: WarmupSection = WarmupSection()
     optim: OptimSection = OptimSection()
@@ -318,6 +323,8 @@ class Recipe(_Section):
             raise ValueError("the weights of all tasks are 0")
         if self.trl and self.engine != "trl":
             raise ValueError(f"the section trl ({', '.join(self.trl)}) is read by engine=trl, not by {self.engine!r}")
+        if self.vllm != VllmSection() and self.sampling.backend != "vllm":
+            raise ValueError("the section vllm is read with sampling.backend=vllm, which this recipe has not")
         return self
 
     @property

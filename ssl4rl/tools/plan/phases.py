@@ -178,7 +178,7 @@ class Step:
     @torch.no_grad()
     def _decode(self, prompts: list[Encoded], kept: list[ImageFeatures | None], G: int, temperature: float) -> None:
         self.policy.model.eval()
-        settings = Sampling(**{**self.recipe.sampling.model_dump(), "temperature": temperature})
+        settings = Sampling(**{**self.recipe.sampling.model_dump(exclude={"backend"}), "temperature": temperature})
         with autocast(self.policy), ExitStack() as stack:
             with self.ledger.part("merged adapter"):
                 stack.enter_context(merged(self.policy.model))

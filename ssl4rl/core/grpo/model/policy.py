@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -57,14 +57,29 @@ _REFUSALS = (
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A prompt with media before the processor, for an engine that has its own.
+
+    `text`: as the chat template wrote it, placeholders not expanded. `talk`: the messages, in which each medium is a
+    part without data. `media`: (kind, data) in order.
+    """
+
+    text: str
+    talk: list[dict[str, Any]]
+    media: Sequence[tuple[str, Any]]
+
+
+@dataclass(frozen=True)
 class Encoded:
     """One prompt as tensors, without batch padding.
 
-    `prompt_ids`: long [L]. `media`: the processor's other tensors for this prompt alone, as it returned them.
+    `prompt_ids`: long [L]. `media`: the processor's other tensors for this prompt alone, as it returned them. `asked`:
+    what they were made of; None for text alone.
     """
 
     prompt_ids: Tensor
     media: Mapping[str, Tensor] = field(default_factory=dict)
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True)
@@ -143,7 +158,10 @@ class Encoder:
         ids = tensors.pop("input_ids")[0]
         for unused in ("attention_mask", "labels"):
             tensors.pop(unused, None)
-        return Encoded(ids, tensors if example.media else {})
+        if not example.media:
+            return Encoded(ids)
+        pictures = [(medium.kind, medium.data) for medium in example.media]
+        return Encoded(ids, tensors, Asked(text, messages(example, ask, self.system), pictures))
 
     def _asked(self, example: Example) -> str:
         """What a processor refused, as an error says it."""
@@ -207,6 +225,10 @@ class Policy:
         """Writes weights (or the adapter) and processor so that `from_pretrained(folder)` loads them."""
         # PEFT would ask the hub whether the vocabulary was resized; it never is
         self.model.save_pretrained(folder, **({"save_embedding_layers": False} if is_adapter(self.model) else {}))
+        self.save_processor(folder)
+
+    def save_processor(self, folder: Path) -> None:
+        """Writes the processor alone."""
         save_processor(self.encoder.processor, self._originals, self.encoder.options, folder)
 
 

@@ -25,6 +25,12 @@ class Backend(Protocol):
     ) -> list[list[Completion]]:
         """`group_size` completions of each prompt; the arguments are `rollout.generate`'s."""
 
+    def release(self) -> None:
+        """Told before the policy's weights change: memory may be given back, and the next `complete` begins anew."""
+
+    def close(self) -> None:
+        """Told at the end."""
+
 
 @dataclass
 class Native:
@@ -64,3 +70,9 @@ class Native:
                 static=self.static,
                 features=features,
             )
+
+    def release(self) -> None:
+        """Nothing: the policy is always as it is now."""
+
+    def close(self) -> None:
+        """Nothing."""

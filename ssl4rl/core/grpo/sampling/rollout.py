@@ -38,11 +38,15 @@ Uniforms = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class Completion:
-    """What the policy wrote: `ids` long [C] with the end of turn, unless `truncated` by the token limit."""
+    """What the policy wrote: `ids` long [C] with the end of turn, unless `truncated` by the token limit.
+
+    `logp`: float32 [C], by the engine that sampled it; None where that was the policy itself.
+    """
 
     ids: Tensor
     text: str
     truncated: bool
+    logp: Tensor | None = None
 
 
 @torch.no_grad()

@@ -104,7 +104,9 @@ class Learner:
             )
 
         stats = self._in_pieces("the update", part.groups, lambda: mine() if rows else Stats())
-        return Stats(*self.ranks.sums(list(vars(stats).values())))
+        together = Stats(*self.ranks.sums(list(vars(stats).values())))
+        together.largest = max(self.ranks.gather(stats.largest))
+        return together
 
     def supervise(self, groups: list[Group], weight: float) -> float:
         """`update.supervise` on the groups of all ranks."""
