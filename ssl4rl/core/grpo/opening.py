@@ -32,6 +32,7 @@ from ssl4rl.core.grpo.sampling.backend import Backend, Native
 from ssl4rl.core.grpo.sampling.vllm import opened as vllm
 from ssl4rl.core.grpo.stream import check_lengths
 from ssl4rl.core.grpo.trainer import Trainer, rewards_of
+from ssl4rl.core.grpo.update.sharded import keep_masters
 from ssl4rl.core.mixture import Sources, open_recipe
 from ssl4rl.core.recipe.recipe import Recipe
 from ssl4rl.core.source import Source
@@ -179,6 +180,8 @@ def open_run(
     prepared = prepare(recipe, str(checkpoint) if checkpoint else None)
     longest = check_lengths(data.train, prepared.encoder, recipe.prompt.max_tokens)
     policy = load(recipe, prepared, device)
+    if recipe.train.shard == "gradients":
+        keep_masters(policy, ranks)  # before the check, which runs as training will
     if recipe.engine == "trl" and not recipe.warmup.steps:
         ways = Ways(None, False, {"shared": "off", "ok": False, "reason": "TRL trains, and nothing is warmed up"})
     else:

@@ -1,10 +1,10 @@
 """Several processes that train one policy: who is who, and what they agree on.
 
-Data parallel. Every rank holds the whole policy (the optimiser's state may be divided, see `sharded`) and makes the
-same decisions from the same numbers; what is divided is sampling and scoring (by prompt) and the gradient (by group).
-Gradients are summed once an optimiser step, over flat buckets. `DistributedDataParallel` would hook into each backward
-pass, but a step has several (one a micro-batch, as many as a rank's groups need), not the same number on all ranks, and
-its mean over ranks is not the sum that the loss's normalisation over the whole batch asks for.
+Data parallel. Every rank holds the whole policy (AdamW's state and gradients may be divided, see `sharded`) and makes
+the same decisions from the same numbers; what is divided is sampling and scoring (by prompt) and the gradient (by
+group). Whole gradients are summed once an optimiser step, over flat buckets. `DistributedDataParallel` would hook into
+each backward pass, but a step has several (one a micro-batch, as many as a rank's groups need), not the same number on
+all ranks, and its mean over ranks is not the sum that the loss's normalisation over the whole batch asks for.
 
 Started by `torchrun` or `accelerate launch`, which tell each process its place in the environment.
 """
@@ -93,6 +93,12 @@ class Ranks:
                 if owner != self.rank:
                     for x, told in zip(bucket, torch.split(flat, [x.numel() for x in bucket]), strict=True):
                         x.copy_(told.view_as(x))
+
+    @torch.no_grad()
+    def reduce(self, flat: Tensor, owner: int) -> None:
+        """Sums a tensor over the ranks, in place, on rank `owner`; elsewhere it then holds nothing of use."""
+        if self.size > 1:
+            dist.reduce(flat, owner)
 
     def share_weights(self, parameters: Sequence[Tensor]) -> None:
         """Gives every rank the parameters of rank 0."""

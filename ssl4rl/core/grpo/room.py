@@ -41,7 +41,11 @@ class Shortage:
 
 
 def in_smaller_pieces(
-    ranks: Ranks, attempt: Callable[[], T], undo: Callable[[], None], smaller: Callable[[bool], None]
+    ranks: Ranks,
+    attempt: Callable[[], T],
+    undo: Callable[[], None],
+    smaller: Callable[[bool], None],
+    together: bool = False,
 ) -> T:
     """What `attempt` returns, called again after each lack of memory.
 
@@ -49,6 +53,7 @@ def in_smaller_pieces(
         attempt: this rank's part of the work, without a word to other ranks. One that has done it waits for the others.
         undo: makes it as if `attempt` had not begun.
         smaller: makes the pieces smaller, on every rank; it is told whether this one failed.
+        together: `attempt` is work of all ranks together, so that all begin anew where one has failed.
 
     Raises:
         Ssl4rlError: whatever `smaller` raises where nothing is left to make smaller.
@@ -64,7 +69,8 @@ def in_smaller_pieces(
                 failed = True  # what the traceback holds is free once this block is left
         if not ranks.any(failed):
             return done[0]
-        if failed:
+        if failed or together:
+            done.clear()
             undo()
             _set_generators(chance)
             gc.collect()

@@ -232,7 +232,8 @@ class TrainSection(_Section):
     """Length and housekeeping. Time limits end the run early, cleanly, after the step in progress.
 
     `processes`: how many there must be, for a launcher that might start fewer; by default as many as there are.
-    `shard`: what each of several processes holds a share of: nothing, or AdamW's state (the same weights, less memory).
+    `shard`: what each of several processes holds a share of: nothing, AdamW's state (the same weights, less memory), or
+    gradients too, and in half precision the float32 weights (bfloat16 ones are whole everywhere).
     `shared`: completions share their prompt's computation if the model passes a check by numbers (auto), without that
     check (on), or never (off).
     `cuda_graphs`: sample in steps of one shape, which a GPU replays (auto: on a GPU, if that passes the check too);
@@ -256,7 +257,7 @@ class TrainSection(_Section):
     workers: int = Field(0, ge=0, le=1024)
     threads: int | None = Field(None, ge=1, le=4096)
     processes: int | None = Field(None, ge=1)
-    shard: Literal["none", "optimizer"] = "none"
+    shard: Literal["none", "optimizer", "gradients"] = "none"
     shared: Switch = "auto"
     cuda_graphs: Switch = "auto"
     keep_start: bool = False

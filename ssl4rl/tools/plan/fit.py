@@ -10,10 +10,12 @@ from ssl4rl.core.recipe.recipe import Recipe, load_recipe
 
 PHASES = ("sampling", "log-probs", "update", "evaluation")
 PARTS = (
-    *("weights", "adapter", "gradients", "optimizer", "reference", "bfloat16 copies", "merged adapter"),
-    *("pictures", "prompts and replies", "logits", "activations"),
+    *("weights", "adapter", "master weights", "gradients", "optimizer", "reference", "bfloat16 copies"),
+    *("merged adapter", "pictures", "prompts and replies", "logits", "activations"),
 )
-"""What memory is for. "bfloat16 copies" are of float32 weights, "prompts and replies" keys and values."""
+"""What memory is for. "master weights" are this rank's share in float32 where "weights" are bfloat16; "bfloat16 copies"
+are of float32 weights, "prompts and replies" keys and values."""
+_FIXED = ("weights", "adapter", "master weights", "gradients", "optimizer", "reference")
 GB = 10**9
 CONTEXT = 0.9 * GB  # what CUDA and its libraries take before the first tensor
 ROUNDING = 1.05  # what the allocator holds beyond the tensors, at rest between sizes
@@ -93,8 +95,8 @@ def _steps(
             yield LEARNING, {"train.tokens_per_microbatch": max(longest, train.tokens_per_microbatch // 2)}
     if "reference" in set().union(*peaks.values()) and model.lora is None and model.reference.device == "same":
         yield PHASES, {"model.reference": {"dtype": "bfloat16", "device": "cpu"}}
-    if processes > 1 and train.shard == "none":
-        yield PHASES, {"train.shard": "optimizer"}
+    if processes > 1 and train.shard != "gradients":
+        yield PHASES, {"train.shard": "optimizer" if train.shard == "none" else "gradients"}
     if not model.freeze_vision:
         yield PHASES, {"model.freeze_vision": True}
     if model.lora is None:
@@ -105,4 +107,4 @@ def _steps(
 
 def _fixed(parts: Mapping[str, int]) -> int:
     """What no smaller batch makes smaller."""
-    return sum(parts.get(name, 0) for name in ("weights", "adapter", "gradients", "optimizer", "reference"))
+    return sum(parts.get(name, 0) for name in _FIXED)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -29,12 +29,14 @@ from ssl4rl.core.grpo.sampling.merged import merged
 from ssl4rl.core.grpo.sampling.rollout import prefill, prefill_shared
 from ssl4rl.core.grpo.sampling.sampler import Sampling, sample, sample_together
 from ssl4rl.core.grpo.update.learner import Learner
+from ssl4rl.core.grpo.update.sharded import keep_masters
 from ssl4rl.core.grpo.update.update import Batch, frozen_features, micro_batches
 from ssl4rl.core.recipe.recipe import Recipe
 from ssl4rl.tools.plan.fit import PARTS, PHASES
 from ssl4rl.tools.plan.ledger import Ledger
 from ssl4rl.tools.plan.weightless import empty
 
+T = TypeVar("T")
 ALIKE = 0.9  # a later micro-batch of that share of the first takes more than it, for gradients are there
 HELD_OUT_AT_ONCE = 64  # prompts that `record.evaluate` gives to the sampler together
 FOUR_BITS = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes an NF4 weight, with its block's constant and that one's
@@ -45,6 +47,12 @@ class Planned(Ranks):
 
     def sums(self, values: Sequence[float]) -> list[float]:
         return list(values)
+
+    def gather(self, value: T) -> list[T]:
+        return [value]
+
+    def reduce(self, flat: Tensor, owner: int) -> None:
+        pass
 
     def share(self, tensors: Sequence[Tensor], owners: Sequence[int]) -> None:
         for bucket in buckets(tensors):
@@ -72,6 +80,9 @@ class Step:
     def __post_init__(self) -> None:
         recipe, model = self.recipe, self.policy.model
         self.policy.half = self.gpu
+        ranks = Planned(0, self.processes)
+        if recipe.train.shard == "gradients":
+            keep_masters(self.policy, ranks)
         switch = recipe.train.shared
         self.why_unshared = "train.shared=off" if switch == "off" else why_unshareable(model)
         self.shared = self.why_unshared is None
@@ -88,7 +99,7 @@ class Step:
             shared=self.shared,
             shard=recipe.train.shard,
             keep=recipe.model.reference,
-            ranks=Planned(0, self.processes),
+            ranks=ranks,
         )
         self.fixed = fixed_features(model)
         self.apart = has_dropout(model)
@@ -109,6 +120,7 @@ class Step:
             self.ledger.assign(model.parameters(), "weights")
             self.ledger.assign(model.buffers(), "weights")
             self.ledger.assign(trained, "adapter" if is_adapter(model) else "weights")
+            self.ledger.assign((self.policy.masters or {}).values(), "master weights")
             self._open(trained)
             for name, run in zip(PHASES, (self.sampling, self.logps, self.update, self.evaluation), strict=True):
                 if name not in only or (name == "log-probs" and not self.frozen_passes):
@@ -139,6 +151,9 @@ class Step:
                 self.learner.open_reference()
 
     def _gradients(self) -> None:
+        if self.learner.reduced is not None:
+            self.learner.reduced.fill()
+            return
         for p in self.learner.parameters:
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
 

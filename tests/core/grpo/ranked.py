@@ -1,6 +1,7 @@
 """A small run with everything in it, by one process or by those of torchrun; what each computed is written beside it.
 
-`torchrun --nproc_per_node=2 -m tests.core.grpo.ranked OUT [SHARD]`
+`torchrun --nproc_per_node=2 -m tests.core.grpo.ranked OUT [SHARD [key=value ...]]`, with numbers of the recipe's
+section train, half=1 for half-precision arithmetic as on a GPU, resume=1
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssl4rl.core.grpo.model.policy import Policy
 from ssl4rl.core.grpo.sampling.sampled import Rollouts
 from ssl4rl.core.grpo.stream import Prompt
 from ssl4rl.core.grpo.trainer import Trainer
+from ssl4rl.core.grpo.update.learner import Learner
 from ssl4rl.core.grpo.update.update import Batch
 from ssl4rl.core.recipe.recipe import Recipe
-from tests.core.grpo.runs import recipe, run
+from tests.core.grpo.runs import recipe, resumed, run
 
 
 def everything(out: Path, **sections: Any) -> Recipe:
@@ -35,17 +38,22 @@ def everything(out: Path, **sections: Any) -> Recipe:
     )
 
 
-def main(out: Path, shard: str = "none") -> None:
+def main(out: Path, shard: str = "none", *options: str) -> None:
     """Runs it; writes said, the indices computed and the gradients of each update into OUT/rank.json and rank.pt.
 
-    `state_elements`: of the optimiser's moments on this rank.
+    `state_elements`: of the optimiser's moments on this rank. `gradient_elements`: of the last whole gradient, and of
+    this rank's share of a divided one, when the optimiser is about to step.
     """
     torch.set_num_threads(1)
     trainers: list[Trainer] = []
     computed: list[list[int]] = []
     gradients: list[Tensor] = []
     sizes: list[int] = []
+    held: list[int] = []
+    more: dict[str, Any] = {name: int(value) for name, _, value in (option.partition("=") for option in options)}
+    half, resume = more.pop("half", 0), more.pop("resume", 0)
     batch, clip, sample = Trainer._batch, torch.nn.utils.clip_grad_norm_, Trainer.sample
+    make, update = Policy.__init__, Learner.update
 
     def rewarded(self: Trainer, prompts: list[Prompt]) -> Rollouts:
         """An untrained model earns 0 everywhere. Here what it says counts, but with every third prompt nothing does."""
@@ -66,17 +74,30 @@ def main(out: Path, shard: str = "none") -> None:
         gradients.append(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]))
         return clip(parameters, most)
 
+    def made(self: Policy, *arguments: Any) -> None:
+        make(self, *arguments)
+        self.half = bool(half)
+
+    def updated(self: Learner, lr: float) -> float:
+        shares = self.reduced.sums.values() if self.reduced else ()
+        held[:] = [sum(p.grad.numel() for p in self.parameters if p.grad is not None), sum(x.numel() for x in shares)]
+        return update(self, lr)
+
+    Policy.__init__, Learner.update = made, updated  # type: ignore[assignment, method-assign]
     Trainer._batch, Trainer.sample = watch, rewarded  # type: ignore[method-assign]
     torch.nn.utils.clip_grad_norm_ = keep  # type: ignore[assignment]
     try:
-        said = run(everything(out, train={"shard": shard}))
+        given = everything(out, train={"shard": shard, **more})
+        said = run(resumed(given) if resume else given)
     finally:
         Trainer._batch, Trainer.sample = batch, sample  # type: ignore[method-assign]
         torch.nn.utils.clip_grad_norm_ = clip
+        Policy.__init__, Learner.update = make, update  # type: ignore[method-assign]
     name = f"rank{os.environ.get('RANK', '0')}"
     kept = trainers[0].learner.optimizer.state.values()
     elements = sum(one[name].numel() for one in kept for name in ("exp_avg", "exp_avg_sq"))
     record = {"said": said, "computed": computed, "sizes": sizes, "state_elements": elements}
+    record["gradient_elements"] = held
     (out / f"{name}.json").write_text(json.dumps(record))
     torch.save(gradients, out / f"{name}.pt")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,6 +152,62 @@ def test_a_divided_optimizer_changes_no_bit(tmp_path: Path, two: Path) -> None:
         assert all(torch.equal(entry[name], states[0]["state"][i][name]) for name in entry)
 
 
+def test_divided_gradients_change_no_bit(tmp_path: Path, two: Path) -> None:
+    """One micro-batch a rank, so that the sums have the order of undivided ones."""
+    launch("tests.core.grpo.ranked", tmp_path, "gradients")
+    assert same(tmp_path / "run", two / "run")
+    states = [checkpoint(folder / "run")["optimizer"] for folder in (tmp_path, two)]
+    assert states[0]["param_groups"] == states[1]["param_groups"]
+    assert states[0]["state"].keys() == states[1]["state"].keys()
+    for i, entry in states[1]["state"].items():
+        assert all(torch.equal(entry[name], states[0]["state"][i][name]) for name in entry)
+    whole, *parts = (
+        json.loads((folder / f"rank{rank}.json").read_text())["gradient_elements"]
+        for folder, rank in ((two, 0), (tmp_path, 0), (tmp_path, 1))
+    )
+    assert [one[0] for one in parts] == [0, 0], "whole gradients when the optimiser steps"
+    assert sum(one[1] for one in parts) == whole[0]
+    assert max(one[1] for one in parts) < 0.51 * whole[0]
+
+
+@pytest.mark.slow
+def test_divided_gradients_of_several_micro_batches(tmp_path: Path, two: Path) -> None:
+    """Three micro-batches on one rank, two on the other: the sums have another order, and nothing else differs."""
+    launch("tests.core.grpo.ranked", tmp_path, "gradients", "tokens_per_microbatch=50", "gradient_agreement_every=1")
+    found, whole = metrics(tmp_path / "run"), metrics(two / "run")
+    for mine, theirs in zip(found, whole, strict=True):
+        for name in theirs:
+            assert mine[name] == (
+                pytest.approx(theirs[name], rel=1e-4, abs=1e-6) if isinstance(theirs[name], float) else theirs[name]
+            )
+    left, right = weights(tmp_path / "run/final"), weights(two / "run/final")
+    assert any(not torch.equal(left[name], right[name]) for name in right)
+    assert all(float((left[name] - right[name]).abs().max()) < 1e-4 for name in right)
+
+
+@pytest.mark.slow
+def test_half_precision_keeps_float32_weights_in_shares(tmp_path: Path) -> None:
+    """Bfloat16 weights and float32 masters: a resumed run ends as the straight one, bit for bit; and goes on alone."""
+    given = ("tests.core.grpo.ranked", tmp_path, "gradients", "half=1", "checkpoint_every=1")
+    launch(*given)
+    kept = checkpoint(tmp_path / "run")["masters"]
+    policy = weights(tmp_path / "run/final")
+    assert {x.dtype for x in policy.values()} == {torch.bfloat16}
+    assert {x.dtype for x in kept.values()} == {torch.float32}
+    assert any(not torch.equal(x, x.bfloat16().float()) for x in kept.values())
+    shutil.rmtree(sorted((tmp_path / "run/checkpoints").iterdir())[-1])
+    shutil.rmtree(tmp_path / "run/final")
+    (tmp_path / "run/summary.json").unlink()
+    launch(*given, "resume=1")
+    again = checkpoint(tmp_path / "run")["masters"]
+    assert all(torch.equal(again[i], kept[i]) for i in kept)
+    assert all(torch.equal(x, policy[name]) for name, x in weights(tmp_path / "run/final").items())
+    run(resumed(ranked.everything(tmp_path, train={"steps": 3})))
+    moved = weights(tmp_path / "run/final")
+    assert {x.dtype for x in moved.values()} == {torch.float32}
+    assert any(not torch.equal(x, x.bfloat16().float()) for x in moved.values())
+
+
 def checkpoint(run: Path) -> dict[str, Any]:
     newest = sorted((run / "checkpoints").iterdir())[-1]
     state: dict[str, Any] = torch.load(newest / "state.pt", weights_only=True)
@@ -203,9 +260,10 @@ def test_the_command_and_resuming_with_another_number_of_processes(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_a_divided_optimizer_resumes_alone_and_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shard", ["optimizer", "gradients"])
+def test_a_divided_optimizer_resumes_alone_and_back(shard: str, tmp_path: Path) -> None:
     """Two processes with shares, then one, then two with the whole state each, then with shares again."""
-    file = recipe_file(tmp_path, steps=2, shard="optimizer")
+    file = recipe_file(tmp_path, steps=2, shard=shard)
     launch("ssl4rl", "train", file)
     run(resumed(recipe(tmp_path, train={"steps": 4})))
     launch("ssl4rl", "train", file, "train.steps=6", "train.shard=none", "resume=true")

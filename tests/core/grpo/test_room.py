@@ -59,7 +59,7 @@ PHASES: list[tuple[str, tuple[type, str], Scarce, str, int, int]] = [
 ]
 
 
-def settings(out: Path, prompts_per_step: int = 4, **changed: int) -> Recipe:
+def settings(out: Path, prompts_per_step: int = 4, **changed: int | str) -> Recipe:
     return recipe(
         out,
         grpo={"group_size": 3, "prompts_per_step": prompts_per_step, "updates_per_step": 2, "beta": 0.01},
@@ -128,15 +128,19 @@ def test_the_update_gives_up_at_a_single_group(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.slow
-def test_ranks_follow_the_one_that_ran_out(tmp_path: Path) -> None:
-    """Memory runs out on the second of two; both end with half the micro-batch, and the run goes on to its end."""
-    launch("tests.core.grpo.test_room", tmp_path)
+@pytest.mark.parametrize("shard", ["none", "gradients"])
+def test_ranks_follow_the_one_that_ran_out(shard: str, tmp_path: Path) -> None:
+    """Memory runs out on the second of two; both end with half the micro-batch, and the run goes on to its end.
+
+    With divided gradients that is in the middle of what the first takes part in.
+    """
+    launch("tests.core.grpo.test_room", tmp_path, shard)
     told = json.loads((tmp_path / "run" / "summary.json").read_text())["out_of_memory"]
     assert [(one["step"], one["phase"], one["now"]) for one in told] == [(2, "sampling", 6), (2, "the update", 50)]
     assert [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)] == [[6, 50], [6, 50]]
 
 
-def main(out: Path) -> None:
+def main(out: Path, shard: str) -> None:
     """One of two ranks; the second is short of memory."""
     torch.set_num_threads(1)
     rank, seen = os.environ["RANK"], list[Trainer]()
@@ -147,9 +151,9 @@ def main(out: Path) -> None:
             if rank == "1":
                 stack.enter_context(scarce_in(Trainer, "sample", Scarce("embedding", 3), patch))
                 stack.enter_context(scarce_in(Learner, "accumulate", Scarce("mm", 40), patch))
-            run(settings(out, prompts_per_step=8))
+            run(settings(out, prompts_per_step=8, shard=shard))
     (out / f"rank{rank}.json").write_text(json.dumps([seen[-1].backend.max_rows, seen[-1].learner.row_tokens]))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -196,6 +196,7 @@ class Policy:
         self.model = model.to(device)
         self.encoder, self.name, self.origin, self.device = encoder, name, origin, device
         self.half = device.type == "cuda"  # arithmetic in bfloat16
+        self.masters: dict[int, Tensor] | None = None  # of bfloat16 weights, where ranks divide them
         self._originals = original_files(origin)  # now: a checkpoint that is resumed may be gone when the next is saved
         self.eos_ids = _eos_ids(model, encoder.tokenizer)
         self.banned_ids = sorted(placeholder_ids(model.config, encoder) - set(self.eos_ids))

@@ -14,7 +14,8 @@ from ssl4rl.core.grpo.model.policy import Policy
 from ssl4rl.core.grpo.model.reference import Reference
 from ssl4rl.core.grpo.ranks import ALONE, Ranks
 from ssl4rl.core.grpo.room import in_smaller_pieces, nothing_left
-from ssl4rl.core.grpo.update.mixing import gradient_agreement
+from ssl4rl.core.grpo.update.mixing import compared_parameters, gradient_agreement
+from ssl4rl.core.grpo.update.reduced import Reduced
 from ssl4rl.core.grpo.update.sharded import ShardedAdamW, open_optimizer
 from ssl4rl.core.grpo.update.update import (
     Batch,
@@ -61,7 +62,12 @@ class Learner:
 
     def __post_init__(self) -> None:
         self.parameters = [p for p in self.policy.model.parameters() if p.requires_grad]
-        self.optimizer = open_optimizer(self.parameters, self.optim, self.ranks, self.shard)
+        self.optimizer = open_optimizer(self.parameters, self.optim, self.ranks, self.shard, self.policy.masters)
+
+    @property
+    def reduced(self) -> Reduced | None:
+        """Where gradients go, if ranks divide them."""
+        return self.optimizer.reduced if isinstance(self.optimizer, ShardedAdamW) else None
 
     @property
     def tokens_per_microbatch(self) -> int:
@@ -101,9 +107,10 @@ class Learner:
                 rehearsed_tokens=int(rehearsed),
                 tokens_per_microbatch=self.tokens_per_microbatch,
                 rehearsal=rehearsal,
+                backward=self._backward,
             )
 
-        stats = self._in_pieces("the update", part.groups, lambda: mine() if rows else Stats())
+        stats = self._backwards(part.groups, lambda: mine() if rows else Stats())
         together = Stats(*self.ranks.sums(list(vars(stats).values())))
         together.largest = max(self.ranks.gather(stats.largest))
         return together
@@ -115,13 +122,34 @@ class Learner:
         def mine() -> float:
             budget = self.tokens_per_microbatch
             return supervise(
-                self.policy, self.logps, groups, tokens=int(tokens), tokens_per_microbatch=budget, weight=weight
+                self.policy,
+                self.logps,
+                groups,
+                tokens=int(tokens),
+                tokens_per_microbatch=budget,
+                weight=weight,
+                backward=self._backward,
             )
 
-        return self.ranks.sums([self._in_pieces("the update", groups, mine)])[0]
+        return self.ranks.sums([self._backwards(groups, mine)])[0]
 
-    def _in_pieces(self, phase: str, groups: Sequence[Group], attempt: Callable[[], T]) -> T:
-        """`attempt`, which adds to gradients where there are none yet, in smaller micro-batches if it must be."""
+    def _backward(self, loss: Tensor) -> None:
+        (self.reduced or Tensor).backward(loss)
+
+    def _backwards(self, groups: Sequence[Group], attempt: Callable[[], T]) -> T:
+        """`attempt`, which adds the gradient of each micro-batch where there is none yet."""
+        reduced = self.reduced
+        if reduced is None:
+            return self._in_pieces("the update", groups, attempt)
+
+        def in_rounds() -> T:
+            here = len(list(micro_batches(groups, self.tokens_per_microbatch)))
+            return reduced.rounds(max(self.ranks.gather(here)), attempt)
+
+        return self._in_pieces("the update", groups, in_rounds, together=True)
+
+    def _in_pieces(self, phase: str, groups: Sequence[Group], attempt: Callable[[], T], together: bool = False) -> T:
+        """`attempt`, which finds no gradients, in smaller micro-batches if it must be."""
 
         def undo() -> None:
             self.policy.model.train()
@@ -136,7 +164,7 @@ class Learner:
                 self.row_tokens //= 2
             self.on_shortage(phase, was, self.row_tokens)
 
-        return in_smaller_pieces(self.ranks, attempt, undo, smaller)
+        return in_smaller_pieces(self.ranks, attempt, undo, smaller, together)
 
     def _largest(self, groups: Sequence[Group]) -> int:
         """Groups in the fullest micro-batch."""
@@ -155,10 +183,16 @@ class Learner:
             local = [mine.index(kept[row]) for row in rows if kept[row] in mine]
             here = sum(len(ids) for i in local for ids in batch.groups[i].completion_ids[:G])
             (tokens,) = self.ranks.sums([here])
+            self.optimizer.zero_grad()
             self.accumulate(batch, local, len(rows) * G, int(tokens), 0.0)
-            self.ranks.sum_gradients(self.parameters)
+            if self.reduced is None:
+                self.ranks.sum_gradients(self.parameters)
+            else:
+                self.reduced.show(compared_parameters(self.policy))
 
-        return gradient_agreement(tasks, self.policy, gradient_of)
+        found = gradient_agreement(tasks, self.policy, gradient_of)
+        self.optimizer.zero_grad()
+        return found
 
     def open_reference(self) -> None:
         """The policy as it is now is the reference, unless there is one."""
@@ -196,8 +230,11 @@ class Learner:
 
         A gradient that is not finite changes nothing, neither weights nor moments, and counts in `skipped`.
         """
-        self.ranks.sum_gradients(self.parameters)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.optim.max_grad_norm)
+        if isinstance(self.optimizer, ShardedAdamW) and self.optimizer.reduced is not None:
+            norm = self.optimizer.clip(self.optim.max_grad_norm)
+        else:
+            self.ranks.sum_gradients(self.parameters)
+            norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.optim.max_grad_norm)
         if not norm.isfinite():
             self.optimizer.zero_grad(set_to_none=True)
             self.skipped += 1
@@ -213,9 +250,14 @@ class Learner:
         return float(norm)
 
     def state(self) -> dict[str, Any]:
-        """Optimiser and reference; to be called on every rank, and whole on the first."""
+        """Optimiser and reference; to be called on every rank, and whole on the first.
+
+        "masters", where there are some: the trained weights before they were rounded to what the policy holds.
+        """
         reference = self.reference.state() if self.reference else None
-        return {"optimizer": self.optimizer.state_dict(), "reference": reference}
+        masters = self.optimizer.whole_masters() if isinstance(self.optimizer, ShardedAdamW) else None
+        found = {"optimizer": self.optimizer.state_dict(), "reference": reference}
+        return found if masters is None else {**found, "masters": masters}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from `state`; the policy must have been loaded from the same checkpoint.
@@ -226,11 +268,22 @@ class Learner:
         try:
             self._check_shapes(state["optimizer"]["state"])
             self.optimizer.load_state_dict(state["optimizer"])
+            self._restore_masters(state.get("masters") or {})
             if state["reference"] is not None:
                 self.reference = self._reference(state["reference"])
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             why = " ".join(str(error).split())[:160]
             raise Ssl4rlError(f"state.pt does not fit the policy beside it: {type(error).__name__} {why}") from error
+
+    @torch.no_grad()
+    def _restore_masters(self, saved: Mapping[int, Tensor]) -> None:
+        """Weights as they were before they were rounded; none where the policy's own never were."""
+        for i, weight in saved.items():
+            for p in (self.parameters[i], (self.policy.masters or {}).get(i)):
+                if p is not None:
+                    if p.shape != weight.shape:
+                        raise ValueError(f"weight {i} is {tuple(weight.shape)}, the parameter {tuple(p.shape)}")
+                    p.copy_(weight)
 
     def _check_shapes(self, known: Mapping[int, Mapping[str, Any]]) -> None:
         """PyTorch takes moments of any shape, and fails or goes wrong in the first step."""

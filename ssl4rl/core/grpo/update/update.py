@@ -18,6 +18,8 @@ from ssl4rl.core.recipe.recipe import GrpoSection
 
 Logps = Callable[[Any, Sequence[Group], float], TokenLogps]
 """(model, groups, temperature) -> log-probs: with shared prompts, or the unshared twin."""
+Backward = Callable[[Tensor], object]
+"""Adds a loss's gradient to what there is."""
 
 
 def logps_in_rows(shared: bool, row_tokens: int) -> Logps:
@@ -154,6 +156,7 @@ def accumulate(
     sampled_tokens: int | None = None,
     rehearsed_tokens: int | None = None,
     rehearsal: float = 0.0,
+    backward: Backward = Tensor.backward,
 ) -> Stats:
     """Adds the gradient of the batch's loss to the model's `.grad`; the same however the batch is cut.
 
@@ -165,6 +168,7 @@ def accumulate(
             than that when other processes compute other groups.
         rehearsed_tokens: the same for the rehearsed ones.
         rehearsal: weight of the mean cross-entropy on the rehearsed completions.
+        backward: what a micro-batch's loss is given to.
     """
     stats = Stats()
     G = batch.advantage_PG.shape[1]
@@ -197,7 +201,7 @@ def accumulate(
             cross_entropy = -(out.logp_PGT[:, G:] * out.mask_PGT[:, G:]).sum() / rehearsed_tokens
             stats.rehearsal += float(cross_entropy.detach())
             loss = loss + rehearsal * cross_entropy
-        loss.backward()  # type: ignore[no-untyped-call]
+        backward(loss)
     total = int(mask_all.sum()) if sampled_tokens is None else sampled_tokens
     stats.clipped /= max(1, total)
     stats.kl /= max(1, total)
@@ -219,7 +223,14 @@ def _importance(stats: Stats, old_PGT: Tensor, part: Batch, mask_PGT: Tensor, ca
 
 
 def supervise(
-    policy: Policy, logps: Logps, groups: Sequence[Group], *, tokens: int, tokens_per_microbatch: int, weight: float
+    policy: Policy,
+    logps: Logps,
+    groups: Sequence[Group],
+    *,
+    tokens: int,
+    tokens_per_microbatch: int,
+    weight: float,
+    backward: Backward = Tensor.backward,
 ) -> float:
     """Adds the gradient of `weight` x the mean cross-entropy of all completions; returns that mean in nats a token.
 
@@ -229,6 +240,6 @@ def supervise(
     for keep in micro_batches(groups, tokens_per_microbatch):
         with autocast(policy):
             loss = -logps(policy.model, [groups[i] for i in keep], 1.0).logp_PGT.sum() / tokens
-        (weight * loss).backward()  # type: ignore[no-untyped-call]
+        backward(weight * loss)
         total += float(loss.detach())
     return total
