@@ -100,15 +100,16 @@ def _loop(
         last = trainer.step >= trainer.total_steps or (late and not trainer.warming_up)
         if recipe.train.keep_start and trainer.step == recipe.warmup.steps:
             run.save_start(trainer.policy)
-        whole = evaluate_if_due(run, trainer, data.held_out, say, clock, last, stopping)
-        if last and whole:
-            break
-        if not stopping():  # else it was asked for during the evaluation
-            try:
+        try:
+            whole = evaluate_if_due(run, trainer, data.held_out, say, clock, last, stopping)
+            if last and whole:
+                break
+            if not stopping():  # else it was asked for during the evaluation
                 _step(run, trainer, data, say, progress, clock)
-            except OutOfRoom:
+        except OutOfRoom:
+            if trainer.step:
                 checkpoint()
-                raise
+            raise
         stop = stopping()
         bad = trainer.bad_steps >= recipe.optim.max_bad_steps
         if stop or bad or trainer.step % recipe.train.checkpoint_every == 0:

@@ -73,20 +73,26 @@ def in_smaller_pieces(
             done.clear()
             undo()
             _set_generators(chance)
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            give_back()
         smaller(failed)
+
+
+def give_back() -> None:
+    """To the device: what is not held any more. To be called once a failed attempt's traceback is gone."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 class OutOfRoom(Ssl4rlError):
     """The end of a run that does not fit, raised on every rank before anything of the step was changed, or after."""
 
 
-def nothing_left(step: int, phase: str, why: str) -> OutOfRoom:
-    """What then is raised."""
+def nothing_left(step: int | None, phase: str, why: str) -> OutOfRoom:
+    """What then is raised. `step`: None outside of a run."""
     return OutOfRoom(
-        f"step {step}: out of memory in {phase}, and {why}; `ssl4rl plan` says what would fit (shorter replies, "
+        ("" if step is None else f"step {step}: ")
+        + f"out of memory in {phase}, and {why}; `ssl4rl plan` says what would fit (shorter replies, "
         "gradient checkpointing, LoRA, more GPUs)"
     )
 

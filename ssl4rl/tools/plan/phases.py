@@ -130,6 +130,8 @@ class Step:
                 model.train()
                 run()
                 found[name] = {part: self.ledger.peak.get(part, 0) for part in PARTS if self.ledger.peak.get(part)}
+                if self.gpu and name != "log-probs" and self.recipe.model.reference.device == "cpu":
+                    found[name].pop("reference", None)  # it is in the host's memory then
                 if self.recipe.model.quantize:
                     _quantized(found[name], inner_model(model))
         return found

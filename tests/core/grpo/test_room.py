@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ssl4rl import cli
+from ssl4rl.core.grpo.record import held_out
 from ssl4rl.core.grpo.room import OutOfRoom
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.grpo.update.learner import Learner
@@ -38,7 +41,7 @@ class Scarce(TorchDispatchMode):
 
 
 @contextmanager
-def scarce_in(owner: type, method: str, mode: Scarce, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def scarce_in(owner: Any, method: str, mode: Scarce, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Memory is scarce within that method."""
     real = getattr(owner, method)
 
@@ -125,6 +128,45 @@ def test_the_update_gives_up_at_a_single_group(tmp_path: Path, monkeypatch: pyte
     with scarce_in(Learner, "accumulate", Scarce("mm", 1, 10**9), monkeypatch), pytest.raises(OutOfRoom) as stop:
         run(settings(tmp_path))
     assert "out of memory in the update, and a micro-batch is a single prompt's completions already" in str(stop.value)
+
+
+def test_an_evaluation_takes_half_the_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same answers, and one line; at a single prompt one line with status 2, and the step's checkpoint."""
+    given = recipe(tmp_path / "hurt", train={"steps": 1, "checkpoint_every": 50}, eval={"n": 5, "every": 0})
+    with scarce_in(held_out, "run_evaluation", Scarce("embedding", 1), monkeypatch):
+        said = run(given)
+    assert said.count("evaluation: out of memory with 5 prompts at a time; 2 from here on") == 1
+    whole = recipe(tmp_path / "whole", train={"steps": 1}, eval={"n": 5, "every": 0})
+    run(whole)
+    assert metrics(given.folder) == metrics(whole.folder)
+
+
+def test_memory_that_is_never_enough_is_one_line_and_status_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = recipe(tmp_path, train={"steps": 1, "checkpoint_every": 50}, eval={"n": 2, "every": 0})
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(given.dump()))
+    evaluate = held_out.run_evaluation
+
+    def hurt(trainer: Trainer, *args: Any) -> Any:
+        with Scarce("embedding", 1, 10**9) if trainer.step else ExitStack():
+            return evaluate(trainer, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(held_out, "run_evaluation", hurt)
+        assert cli.run(["train", str(tmp_path / "recipe.yaml")]) == 2
+    line = "ssl4rl: step 1: out of memory in evaluation, and prompts are taken one at a time already; `ssl4rl plan`"
+    assert capsys.readouterr().err.splitlines()[-1].startswith(line)
+    assert [path.name for path in (given.folder / "checkpoints").iterdir()] == ["step_000001"]
+    with scarce_in(Trainer, "sample", Scarce("embedding", 1, 10**9), monkeypatch):
+        assert cli.run(["train", str(tmp_path / "recipe.yaml"), "train.steps=2", "resume=true"]) == 2
+    assert "step 2: out of memory in sampling" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_no_room_for_the_optimisers_step_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with scarce_in(torch.optim.AdamW, "step", Scarce("addcdiv_", 1), monkeypatch), pytest.raises(OutOfRoom) as stop:
+        run(recipe(tmp_path, train={"steps": 1}, warmup={"steps": 1, "prompts_per_step": 4}))
+    assert str(stop.value).startswith("step 1: out of memory in the optimiser's step, and it cannot be cut in pieces;")
 
 
 @pytest.mark.slow

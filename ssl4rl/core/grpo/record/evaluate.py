@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
+
+import torch
 
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.grpo.model.policy import Policy
 from ssl4rl.core.grpo.ranks import ALONE, Ranks
+from ssl4rl.core.grpo.room import give_back, nothing_left
 from ssl4rl.core.grpo.sampling.backend import Backend, Native
 from ssl4rl.core.grpo.sampling.rollout import Completion
 from ssl4rl.core.grpo.sampling.sampled import light
@@ -98,27 +101,47 @@ def evaluate(
     at_once: int = 512,
     ranks: Ranks = ALONE,
     between: Callable[[], None] = lambda: None,
+    step: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """One completion of every example of a bounded dataset (greedy at temperature 0), scored.
 
     `backend`: who samples; None is the policy itself. `at_once`: prompts at a time, 64 at most. Several
     ranks divide the examples, and each gets the whole evaluation; all must call it. `between`: called before each
-    batch (ranks may have different numbers of them); what it raises ends the evaluation.
+    batch (ranks may have different numbers of them); what it raises ends the evaluation. `step`: of the run. `say`:
+    told where memory ran out, so that half as many prompts are taken at a time.
+
+    Raises:
+        OutOfRoom: memory ran out for a single prompt, on some rank.
     """
     backend = backend or Native(policy)
     sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
     found: list[tuple[int, Answered]] = []
+    rows, short = min(_BATCH, at_once), False
     with closing(PromptStream(dataset, policy.encoder, workers=workers, ranks=ranks)) as stream:
-        while prompts := stream.take(min(_BATCH, at_once) * ranks.size):
+        waiting: list[Prompt] = []
+        while not short and (waiting or (waiting := stream.take(min(_BATCH, at_once) * ranks.size))):
             between()
+            prompts = waiting[:rows]
 
             def uniforms(p: int, g: int, prompts: list[Prompt] = prompts) -> Any:
                 return keyed_rng("evaluate", dataset.seed, prompts[p].index, g).random(max_new_tokens)
 
-            groups = backend.complete([prompt.encoded for prompt in prompts], 1, sampling, uniforms)
+            groups = None
+            with suppress(torch.OutOfMemoryError):
+                groups = backend.complete([prompt.encoded for prompt in prompts], 1, sampling, uniforms)
+            if groups is None:
+                give_back()
+                short, rows = len(prompts) < 2, len(prompts) // 2
+                if not short:
+                    say(f"evaluation: out of memory with {len(prompts)} prompts at a time; {rows} from here on")
+                continue
+            waiting = waiting[rows:]
             for prompt, (completion,) in zip(prompts, groups, strict=True):
                 score = dataset.score_answer(completion.text, prompt.example, truncated=completion.truncated)
                 example = prompt.example if ranks.size == 1 else light(prompt.example)
                 found.append((prompt.index, Answered(example, completion, score, dataset.chance(prompt.example))))
+    if ranks.any(short):
+        raise nothing_left(step, "evaluation", "prompts are taken one at a time already")
     everywhere = [pair for part in ranks.gather(found) for pair in part]
     return Evaluation([answer for _, answer in sorted(everywhere, key=lambda pair: pair[0])])

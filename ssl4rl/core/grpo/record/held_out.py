@@ -47,7 +47,7 @@ def evaluate_if_due(
             raise _LeftOff
 
     try:
-        result = run_evaluation(trainer, held_out, n, between)
+        result = run_evaluation(trainer, held_out, n, between, say)
     except _LeftOff:
         return False
     record = {"step": step, "phase": "eval", "eval": result.to_json(), "tasks": result.by_task()}
@@ -63,9 +63,16 @@ def evaluate_if_due(
 
 
 def run_evaluation(
-    trainer: Trainer, held_out: TaskDataset, n: int | None = None, between: Callable[[], None] = lambda: None
+    trainer: Trainer,
+    held_out: TaskDataset,
+    n: int | None = None,
+    between: Callable[[], None] = lambda: None,
+    say: Say = lambda line: None,
 ) -> Evaluation:
-    """Evaluates on the first `n` held-out examples (None: all of them) as the recipe says; `between`: `evaluate`'s."""
+    """Evaluates on the first `n` held-out examples (None: all of them) as the recipe says.
+
+    `between`, `say`: `evaluate`'s.
+    """
     recipe = trainer.recipe
     part = held_out
     if n is not None and held_out.size is not None and n < held_out.size:
@@ -80,4 +87,6 @@ def run_evaluation(
         at_once=recipe.train.rollout_rows,
         ranks=trainer.ranks,
         between=between,
+        step=trainer.step,
+        say=say,
     )
