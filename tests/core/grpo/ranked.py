@@ -1,6 +1,6 @@
 """A small run with everything in it, by one process or by those of torchrun; what each computed is written beside it.
 
-`torchrun --nproc_per_node=2 -m tests.core.grpo.ranked OUT [SHARD [key=value ...]]`, with numbers of the recipe's
+`torchrun --nproc_per_node=2 -m tests.core.grpo.ranked OUT [SHARD [key=value ...]]`, with values of the recipe's
 section train, half=1 for half-precision arithmetic as on a GPU, resume=1
 """
 
@@ -50,7 +50,8 @@ def main(out: Path, shard: str = "none", *options: str) -> None:
     gradients: list[Tensor] = []
     sizes: list[int] = []
     held: list[int] = []
-    more: dict[str, Any] = {name: int(value) for name, _, value in (option.partition("=") for option in options)}
+    pairs = [option.split("=") for option in options]
+    more: dict[str, Any] = {name: int(value) if value.isdecimal() else value for name, value in pairs}
     half, resume = more.pop("half", 0), more.pop("resume", 0)
     batch, clip, sample = Trainer._batch, torch.nn.utils.clip_grad_norm_, Trainer.sample
     make, update = Policy.__init__, Learner.update

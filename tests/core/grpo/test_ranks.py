@@ -188,7 +188,7 @@ def test_divided_gradients_of_several_micro_batches(tmp_path: Path, two: Path) -
 @pytest.mark.slow
 def test_half_precision_keeps_float32_weights_in_shares(tmp_path: Path) -> None:
     """Bfloat16 weights and float32 masters: a resumed run ends as the straight one, bit for bit; and goes on alone."""
-    given = ("tests.core.grpo.ranked", tmp_path, "gradients", "half=1", "checkpoint_every=1")
+    given = ("tests.core.grpo.ranked", tmp_path, "gradients", "half=1", "checkpoint_every=1", "shared=on")
     launch(*given)
     kept = checkpoint(tmp_path / "run")["masters"]
     policy = weights(tmp_path / "run/final")

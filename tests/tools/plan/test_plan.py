@@ -142,6 +142,57 @@ def test_moments_are_divided_over_processes(unmade: Callable[..., Recipe]) -> No
     assert found[1]["optimizer"] == pytest.approx(found[0]["optimizer"] / 4, rel=0.1)
 
 
+@pytest.mark.slow
+def test_gradients_and_float32_weights_are_divided_over_processes(unmade: Callable[..., Recipe]) -> None:
+    whole, part = (
+        ssl4rl.plan(unmade(), gpus=4, cards=(), train={"shard": shard}).peaks["update"]
+        for shard in ("optimizer", "gradients")
+    )
+    assert part["weights"] == pytest.approx(whole["weights"] / 2, rel=0.01), "bfloat16"
+    for name in ("gradients", "master weights"):
+        assert part[name] == pytest.approx(whole["weights"] / 4, rel=0.1)
+    assert part["optimizer"] == whole["optimizer"]
+    assert "bfloat16 copies" not in part
+
+
+SEVEN = {"hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28}
+SEVEN |= {"num_key_value_heads": 4, "vocab_size": 152064}
+THREE = {"hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36, "num_attention_heads": 16}
+THREE |= {"num_key_value_heads": 2, "vocab_size": 151936}
+TOWER = {"depth": 32, "hidden_size": 1280, "num_heads": 16, "intermediate_size": 3420, "window_size": 112}
+
+
+def qwen(folder: Path, text: dict[str, int], tied: bool) -> Path:
+    """A config of Qwen2.5-VL's published sizes beside a small tokenizer and the processor; no weights."""
+    build("qwen2_5_vl", folder)
+    (folder / "model.safetensors").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"] |= {**text, "tie_word_embeddings": tied}
+    config["text_config"]["layer_types"] = ["full_attention"] * text["num_hidden_layers"]
+    config["text_config"]["rope_parameters"]["mrope_section"] = [16, 24, 24]
+    config["text_config"].pop("head_dim", None)
+    config["vision_config"] |= {**TOWER, "out_hidden_size": text["hidden_size"]}
+    config["vision_config"]["fullatt_block_indexes"] = [7, 15, 23, 31]
+    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": tied}))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("text", "tied", "shard", "parameters"),
+    [(THREE, True, "optimizer", 3_754_622_976), (SEVEN, False, "gradients", 8_292_166_656)],
+    ids=["3B", "7B"],
+)
+def test_the_papers_setting_fits_eight_gpus(
+    text: dict[str, int], tied: bool, shard: str, parameters: int, tmp_path: Path
+) -> None:
+    """All weights trained, 512 prompts, replies of 2,048 tokens, a KL term; the 7B with divided gradients alone."""
+    given = {"model": {"path": str(qwen(tmp_path, text, tied))}, "data": "sample:", "min_items": 1}
+    found = ssl4rl.plan("qwen2_5_vl_3b_8gpu", gpus=8, cards=(), train={"shard": shard}, **given)
+    assert found.parameters == found.trained == parameters
+    assert found.bytes_needed < 80 * GB
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["plan", "quickstart_graph", "model.device=cpu", "grpo.prompts_per_step=2"]
     told = CliRunner().invoke(cli, [*given, "--json"])
