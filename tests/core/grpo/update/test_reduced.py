@@ -193,6 +193,23 @@ def test_clipped_steps_are_those_of_adamw_to_the_bit() -> None:
         assert all(torch.equal(p, q) for p, q in zip(ps, reference, strict=True))
 
 
+def test_what_is_not_finite_on_one_rank_is_so_on_all_and_leaves_nothing() -> None:
+    def work(ranks: Ranks) -> tuple[float, list[Tensor], int]:
+        ps = parameters()
+        optimizer = ShardedAdamW(ps, ranks, OPTIONS, gradients=True)
+        reduced = optimizer.reduced
+        assert reduced is not None
+        reduced.rounds(1, lambda: reduced.backward((ps[2] * (float("nan") if ranks.rank else 1.0)).sum()))
+        norm = float(optimizer.clip(1.0))
+        optimizer.zero_grad()
+        return norm, ps, len(reduced.sums)
+
+    for norm, ps, left in on_two(work):
+        assert norm != norm
+        assert left == 0
+        assert all(p.grad is None for p in ps)
+
+
 def test_small_steps_are_not_lost_in_bfloat16() -> None:
     """A step of 1e-4 at a weight of 1 is less than half a last place there (2**-9), and 60 are more."""
 
