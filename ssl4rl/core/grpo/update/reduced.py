@@ -76,7 +76,7 @@ class Reduced:
         self._next = 0  # the run to send
         self._left = 0  # rounds
         for i, p in enumerate(parameters):
-            p.register_post_accumulate_grad_hook(partial(self._made, i))
+            p.register_post_accumulate_grad_hook(partial(self._made, i))  # type: ignore[no-untyped-call]
 
     def rounds(self, n: int, attempt: Callable[[], T]) -> T:
         """What `attempt` returns, which calls `backward` up to `n` times; on some rank `n` times.

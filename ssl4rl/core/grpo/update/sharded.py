@@ -137,7 +137,7 @@ class ShardedAdamW:
         norms = [torch.linalg.vector_norm(p.grad) for p in held.values()]
         here = dict(zip(held, torch.stack(norms).tolist() if norms else [], strict=True))
         everywhere = self.ranks.sums([here.get(i, 0.0) for i in range(len(self.parameters))])
-        norm = torch.linalg.vector_norm(torch.tensor([everywhere[i] for i in used]))
+        norm: Tensor = torch.linalg.vector_norm(torch.tensor([everywhere[i] for i in used]))
         torch.nn.utils.clip_grads_with_norm_(list(held.values()), most, norm)
         return norm
 

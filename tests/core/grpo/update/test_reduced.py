@@ -124,7 +124,7 @@ def test_every_gradient_ends_on_its_owner_alone(bucket: int) -> None:
 
 @pytest.mark.parametrize("half_way", [False, True])
 def test_a_rank_without_memory_leaves_no_other_waiting(half_way: bool) -> None:
-    """In its second micro-batch, or within the backward pass of it; all begin anew then."""
+    """In its last micro-batch, or within the backward pass of it; all begin anew then."""
 
     def work(ranks: Ranks) -> dict[int, Tensor]:
         ps = parameters()
@@ -140,7 +140,7 @@ def test_a_rank_without_memory_leaves_no_other_waiting(half_way: bool) -> None:
             for at, loss in enumerate(losses(ps, ranks.rank)):
                 made = loss()
                 if at == 2 and half_way:
-                    ps[1].register_hook(lacking)  # the third parameter's was sent by then
+                    ps[1].register_hook(lacking)  # type: ignore[no-untyped-call]
                 elif at == 2:
                     lacking(made)
                 reduced.backward(made)
