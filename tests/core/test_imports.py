@@ -17,7 +17,7 @@ ORDER = """
 types limits uri verify task source registry dataset prompt reward
 recipe strategies curriculum mixture |
 grpo.ranks grpo.workers grpo.model grpo.stream grpo.logps grpo.sampling grpo.update grpo.trainer grpo.preflight
-grpo.record grpo.opening grpo.native grpo.trl grpo.run
+grpo.record grpo.opening grpo.native grpo.stages grpo.trl grpo.run
 """
 """Rooms and single modules of core, each of which may import those before it. Behind the bar the loop begins."""
 

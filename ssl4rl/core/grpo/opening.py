@@ -148,9 +148,15 @@ class Opened:
 
 
 def open_run(
-    recipe: Recipe, ranks: Ranks, device: str, say: Say, latest: Callable[[RunDir, Ranks], Found | None]
+    recipe: Recipe,
+    ranks: Ranks,
+    device: str,
+    say: Say,
+    latest: Callable[[RunDir, Ranks], Found | None],
+    start: Path | None = None,
 ) -> Opened:
-    """Loads and checks everything before time is spent. `latest` finds the engine's checkpoint to go on from.
+    """Loads and checks everything before time is spent. `latest` finds the engine's checkpoint to go on from; `start`
+    are the weights of a new run, None the recipe's model.
 
     Raises:
         Ssl4rlError: anything the user can mend, before the folder is made.
@@ -169,7 +175,8 @@ def open_run(
     if state is not None:
         for change in data.restore(state, recipe.train.changed_data == "go_on"):
             say(f"WARNING the data has changed since step {state['step']}: {change}")
-    prepared = prepare(recipe, str(checkpoint) if checkpoint else None)
+    weights = checkpoint or start
+    prepared = prepare(recipe, str(weights) if weights else None)
     longest = check_lengths(data.train, prepared.encoder, recipe.prompt.max_tokens)
     policy = load(recipe, prepared, device)
     ways = ranks.by_first(lambda: fast_ways(policy, data.train, recipe.train, say))

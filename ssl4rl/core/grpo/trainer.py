@@ -27,6 +27,7 @@ from ssl4rl.core.grpo.sampling.sampler import Sampling
 from ssl4rl.core.grpo.stream import Prompt, PromptStream, encode
 from ssl4rl.core.grpo.update.advantage import group_advantages
 from ssl4rl.core.grpo.update.learner import Learner
+from ssl4rl.core.grpo.update.keeping import kept_completions
 from ssl4rl.core.grpo.update.mixing import observe
 from ssl4rl.core.grpo.update.schedule import learning_rate
 from ssl4rl.core.grpo.update.update import Batch, Stats, frozen_features
@@ -120,6 +121,8 @@ class Trainer:
         started, skipped = time.perf_counter(), self.learner.skipped
         if self.warming_up:
             metrics, rollouts = self._warm_up(), None
+        elif self.recipe.kind == "supervised":
+            metrics, rollouts = self._on_answers(), None
         else:
             metrics, rollouts = self._grpo()
         self.step += 1
@@ -148,6 +151,11 @@ class Trainer:
         answer = component.verifier.random_answer(prompt.example, rng)
         return self.policy.tokens(component.verifier.complete(answer, self.dataset.style))
 
+    def _right_answer(self, prompt: Prompt) -> Tensor:
+        """A well-formed completion with the right answer and no reasoning."""
+        verifier = self.dataset.component_of(prompt.example).verifier
+        return self.policy.tokens(verifier.complete(prompt.example.answer, self.dataset.style))
+
     def _group(self, prompt: Prompt, completion_ids: list[Tensor], features: ImageFeatures | None) -> Group:
         return Group(prompt.encoded.prompt_ids, prompt.encoded.media, completion_ids, features, self._apart)
 
@@ -163,17 +171,32 @@ class Trainer:
     def _warm_up(self) -> dict[str, Any]:
         settings = self.recipe.warmup
         prompts = self.stream.take(settings.prompts_per_step)
-        groups = [self._group(p, [self._random_answer(p)], None) for p in prompts]
-        loss = self.learner.supervise(groups, 1.0)
-        norm = self.learner.update(settings.lr)
-        return {"phase": "warmup", "loss": round(loss, 6), "grad_norm": round(norm, 6), "lr": settings.lr}
+        return self._supervised("warmup", [(p, self._random_answer(p)) for p in prompts], settings.lr)
+
+    def _on_answers(self) -> dict[str, Any]:
+        """A step of `kind: supervised`: the right answer to each prompt, well-formed."""
+        prompts = self.stream.take(self.recipe.grpo.prompts_per_step)
+        return self._supervised("supervised", [(p, self._right_answer(p)) for p in prompts], self._lr())
+
+    def _supervised(self, phase: str, said: list[tuple[Prompt, Tensor]], lr: float) -> dict[str, Any]:
+        """One update by the cross-entropy of what is to be said to each prompt."""
+        loss = self.learner.supervise([self._group(prompt, [ids], None) for prompt, ids in said], 1.0)
+        norm = self.learner.update(lr)
+        return {"phase": phase, "loss": round(loss, 6), "grad_norm": round(norm, 6), "lr": lr}
+
+    def _lr(self) -> float:
+        """Of the step after the warm-up that is about to run."""
+        return learning_rate(self.recipe.optim, self.step - self.recipe.warmup.steps, self.recipe.train.steps)
 
     def _grpo(self) -> tuple[dict[str, Any], Rollouts]:
         clock = [time.perf_counter()]
         rollouts, data_s = self._sample_step()
         clock.append(time.perf_counter())
-        lr = learning_rate(self.recipe.optim, self.step - self.recipe.warmup.steps, self.recipe.train.steps)
-        stats, norm = self._learn(rollouts, lr)
+        lr, kept_metrics = self._lr(), dict[str, int]()
+        if self.recipe.kind == "rejection":
+            stats, norm, kept_metrics = self._imitate(rollouts, lr)
+        else:
+            stats, norm = self._learn(rollouts, lr)
         clock.append(time.perf_counter())
         sampling_s, update_s = clock[1] - clock[0], clock[2] - clock[1]
         phases = {"data": data_s, "rollout": sampling_s - data_s, "update": update_s}
@@ -181,6 +204,7 @@ class Trainer:
             "phase": "train",
             **rollouts.metrics(self.dataset),
             **rollouts.refill_metrics(self.recipe.grpo.prompts_per_step),
+            **kept_metrics,
             "loss": round(stats.loss, 8),
             "rehearsal": round(stats.rehearsal, 6),
             "kl": round(stats.kl, 8),
@@ -206,7 +230,8 @@ class Trainer:
             data_s += time.perf_counter() - started
             return None if self.stream.taken == before else gathered(self.ranks, self.sample(prompts))
 
-        rollouts = sample_until(sample, self.recipe.grpo.prompts_per_step, self.recipe.grpo.refill)
+        refill = self.recipe.grpo.refill if self.recipe.kind == "grpo" else 0
+        rollouts = sample_until(sample, self.recipe.grpo.prompts_per_step, refill)
         return rollouts, data_s
 
     def sample(self, prompts: list[Prompt]) -> Rollouts:
@@ -260,6 +285,20 @@ class Trainer:
             for name in vars(stats):
                 setattr(stats, name, getattr(stats, name) + getattr(part, name) / updates)
         return stats, norm
+
+    def _imitate(self, rollouts: Rollouts, lr: float) -> tuple[Stats, float, dict[str, int]]:
+        """A step of `kind: rejection`: the cross-entropy of the kept completions; nothing moves where none is."""
+        kept = kept_completions(rollouts, self.recipe.rejection)
+        counts = {"kept": sum(len(row) for row in kept), "kept_prompts": sum(bool(row) for row in kept)}
+        if not counts["kept"]:
+            return Stats(), 0.0, counts
+        groups = [
+            self._group(prompt, [c.ids for c in row], features)
+            for prompt, row, features in zip(rollouts.prompts, kept, rollouts.features, strict=True)
+            if row and self.ranks.own(prompt.index)
+        ]
+        loss = self.learner.supervise(groups, 1.0)
+        return Stats(loss=loss), self.learner.update(lr), counts
 
     def _share(self, chosen: Rollouts, positions: list[int]) -> list[int]:
         """Which of the groups at `positions` this rank computes."""

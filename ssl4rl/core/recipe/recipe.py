@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ssl4rl.core.recipe.files import Overrides, override, plain, read_tree
+from ssl4rl.core.recipe.stages import RejectionSection, check_keys, stage_trees, with_tasks
 from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -245,10 +246,16 @@ class EvalSection(_Section):
 
 
 class Recipe(_Section):
-    """A whole run. `trl` holds further arguments of TRL's GRPOConfig for `engine: trl` (use_vllm, deepspeed, ...)."""
+    """A whole run. `trl` holds further arguments of TRL's GRPOConfig for `engine: trl` (use_vllm, deepspeed, ...).
+
+    `kind`: what the steps after the format warm-up do: GRPO; supervised, on the tasks' right answers; rejection,
+    supervised on the best of sampled completions. `stages`: mappings laid over the recipe (each with a `name` and a
+    `kind`), trained one after another, each from the last one's weights; `repeat`: so many times.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     engine: Literal["native", "trl"] = "native"
+    kind: Literal["grpo", "supervised", "rejection"] = "grpo"
     model: ModelSection
     tasks: list[TaskSection] = Field(min_length=1)
     data: str | None = None
@@ -259,14 +266,22 @@ class Recipe(_Section):
     reward: RewardSection = RewardSection()
     sampling: SamplingSection = SamplingSection()
     grpo: GrpoSection = GrpoSection()
+    rejection: RejectionSection = RejectionSection()
     warmup: WarmupSection = WarmupSection()
     optim: OptimSection = OptimSection()
     train: TrainSection = TrainSection()
     eval: EvalSection = EvalSection()
     trl: dict[str, Any] = {}
+    stages: list[dict[str, Any]] = []
+    repeat: int = Field(1, ge=1, le=1000)
     out: str = "runs"
     resume: bool = False
     overwrite: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tasks_of_stages(cls, tree: Any) -> Any:
+        return with_tasks(tree)
 
     @model_validator(mode="after")
     def _fits(self) -> Recipe:
@@ -279,7 +294,35 @@ class Recipe(_Section):
             raise ValueError("the weights of all tasks are 0")
         if self.trl and self.engine != "trl":
             raise ValueError(f"the section trl ({', '.join(self.trl)}) is read by engine=trl, not by {self.engine!r}")
+        if self.engine == "trl" and (self.stages or self.kind != "grpo"):
+            raise ValueError(f"engine=trl trains by GRPO alone; {'stages' if self.stages else 'kind'} needs engine=native")
+        if self.kind == "supervised" and self.curriculum.strategy not in ("fixed", "uniform"):
+            raise ValueError(
+                f"curriculum.strategy={self.curriculum.strategy!r} learns from sampled completions, of which "
+                "kind=supervised has none; allowed: fixed, uniform"
+            )
+        unweighed = next((part for part in self.rejection.at_least if part not in self.reward.model_dump()), None)
+        if unweighed is not None:
+            raise ValueError(f"rejection.at_least names {unweighed!r}, which reward does not; it may weigh 0 there")
+        if self.repeat > 1 and not self.stages:
+            raise ValueError(f"repeat={self.repeat} repeats stages, and there are none")
+        self.stage_recipes()
         return self
+
+    def stage_recipes(self) -> list[Recipe]:
+        """A recipe for each stage in each round, in order; none without stages. Raises ValueError for a wrong one."""
+        found = []
+        for i, stage in enumerate(self.stages):
+            try:
+                check_keys(stage, type(self).model_fields)
+            except ValueError as error:
+                raise ValueError(f"stages.{i}: {error}") from None
+        for i, tree in enumerate(stage_trees(self.dump(), self.folder)):
+            try:
+                found.append(Recipe.model_validate({**tree, "resume": self.resume}))
+            except ValidationError as error:
+                raise ValueError(f"stages.{i % len(self.stages)}: {_explain(error)}") from None
+        return found
 
     @property
     def folder(self) -> Path:

@@ -45,7 +45,7 @@ def introduce(trainer: Trainer, rollouts: Rollouts, say: Say) -> None:
     detail = f"answer {prompt.example.answer!r}, parsed {score.parsed!r}, chance {chance:.3f}"
     say(f"verdict:          {score.verdict} ({detail})")
     rewards = rollouts.reward_PG
-    if float(rewards.max() - rewards.min()) < 1e-6:
+    if trainer.recipe.kind == "grpo" and float(rewards.max() - rewards.min()) < 1e-6:
         unparsed = rollouts.share("unparsed", "truncated")
         say(
             f"WARNING every completion of the first step earned {float(rewards[0, 0]):.2f}: no gradient. "
@@ -113,12 +113,12 @@ def progress_bar(trainer: Trainer, show: bool) -> Iterator[Progress]:
     ) as bar:
 
         def update(metrics: dict[str, Any]) -> None:
-            if metrics["phase"] == "warmup":
-                bar.set_description_str("format warm-up")
+            if metrics["phase"] in ("warmup", "supervised"):
+                bar.set_description_str("format warm-up" if metrics["phase"] == "warmup" else "supervised")
                 loss = metrics["loss"]
                 bar.set_postfix_str(f"loss {'nan' if loss is None else f'{loss:.3f}'}", refresh=False)
             else:
-                bar.set_description_str("GRPO")
+                bar.set_description_str("rejection" if "kept" in metrics else "GRPO")
                 bar.set_postfix_str(
                     f"reward {metrics['reward']:.2f} acc {metrics['accuracy']:.2f} (chance {metrics['chance']:.2f}) "
                     f"format {metrics['format']:.2f} zero-var {metrics['zero_variance']:.2f} "
