@@ -19,9 +19,7 @@ from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.recipe.recipe import Recipe
 
 
-def train(
-    recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool, start: Path | None = None
-) -> dict[str, Any]:
+def train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool, start: Path | None = None) -> dict[str, Any]:
     """`run.train` once the processes stand and the folder is this run's alone. `start`: weights to begin with, in place
     of the recipe's model."""
     opened = open_run(recipe, ranks, device, say, _latest, start)

@@ -295,7 +295,9 @@ class Recipe(_Section):
         if self.trl and self.engine != "trl":
             raise ValueError(f"the section trl ({', '.join(self.trl)}) is read by engine=trl, not by {self.engine!r}")
         if self.engine == "trl" and (self.stages or self.kind != "grpo"):
-            raise ValueError(f"engine=trl trains by GRPO alone; {'stages' if self.stages else 'kind'} needs engine=native")
+            raise ValueError(
+                f"engine=trl trains by GRPO alone; {'stages' if self.stages else 'kind'} needs engine=native"
+            )
         if self.kind == "supervised" and self.curriculum.strategy not in ("fixed", "uniform"):
             raise ValueError(
                 f"curriculum.strategy={self.curriculum.strategy!r} learns from sampled completions, of which "

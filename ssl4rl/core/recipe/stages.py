@@ -56,7 +56,9 @@ def check_keys(stage: Mapping[str, Any], keys: Collection[str]) -> None:
             fixed = inner not in _OF_THE_MODEL if key == "model" else inner in _THE_RUNS_WITHIN.get(key, ())
             if fixed:
                 model = f"; allowed: {', '.join(_OF_THE_MODEL)}" if key == "model" else ""
-                raise ValueError(f"'{key}.{shortened(str(inner))}' is the whole run's and cannot be set in a stage{model}")
+                raise ValueError(
+                    f"'{key}.{shortened(str(inner))}' is the whole run's and cannot be set in a stage{model}"
+                )
 
 
 def stage_trees(run: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
