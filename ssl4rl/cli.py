@@ -8,7 +8,6 @@ and for a leak that `audit` found, 3 where it is undecided; 130 interrupted, 143
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import sys
@@ -20,11 +19,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import ssl4rl
+from ssl4rl.commands.bench import bench_command, push_command
+from ssl4rl.commands.export import export_command
+from ssl4rl.commands.plan import plan_command
+from ssl4rl.commands.shared import as_json_option as _as_json
+from ssl4rl.commands.shared import aside as _aside
+from ssl4rl.commands.shared import data_option as _data
+from ssl4rl.commands.shared import json_text as _json
+from ssl4rl.commands.shared import show as _show
 from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 
 if TYPE_CHECKING:
     from ssl4rl.tools.report.report import Reported
-    from ssl4rl.tools.shown import Shown
 
 
 class Commands(click.Group):
@@ -61,8 +67,6 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_data = click.option("--data", metavar="SRC", help="A folder or another source; default: the task's own.")
 _level = click.option("--level", metavar="L", help='A level, perhaps with parameters: "90deg,image_px=64".')
 _seed = click.option("--seed", default=0, show_default=True, help="Another seed, other examples.")
 
@@ -182,6 +186,9 @@ def train_command(recipe: str, overrides: tuple[str, ...], as_json: bool) -> Non
     _show(found, as_json) if as_json else click.echo(f"\n{found.text(sys.stdout.encoding)}")
 
 
+cli.add_command(plan_command)
+
+
 @cli.command("eval")
 @click.argument("model")
 @click.option(
@@ -192,6 +199,9 @@ def train_command(recipe: str, overrides: tuple[str, ...], as_json: bool) -> Non
 @click.option("-n", "n", type=click.IntRange(1), default=400, show_default=True, help="How many examples of each task.")
 @click.option("--split", default="held_out", show_default=True, metavar="S", help="held_out, train or all.")
 @click.option("--held-out", type=float, help="The share held out. [default: the run's, else 0.2]")
+@click.option(
+    "--split-by", type=click.Choice(["look", "content", "folder"]), help="[default: the run's, else the data's]"
+)
 @_seed
 @click.option("--style", metavar="F", help="Reply format, think or answer. [default: the run's, else think]")
 @click.option("--max-new-tokens", type=click.IntRange(1), help="[default: the run's, else 256]")
@@ -241,6 +251,9 @@ def probe_command(
         click.echo(found.save(out), err=as_json)
 
 
+cli.add_command(export_command)
+
+
 @cli.command("report")
 @click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...")
 @click.option(
@@ -254,28 +267,13 @@ def report_command(run_dirs: tuple[str, ...], out: str | None, as_json: bool) ->
     _complain_of_curve(found)
 
 
-def _show(found: Shown, as_json: bool) -> None:
-    """Prints a result."""
-    click.echo(_json(found.to_json()) if as_json else str(found))
-
-
-def _json(record: Any) -> str:
-    ascii_only = (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")  # what is JSON stays JSON
-    return json.dumps(record, indent=2, ensure_ascii=ascii_only)
-
-
-def _aside(line: str) -> None:
-    """A line beside what a command prints."""
-    click.echo(f"ssl4rl: {line}", err=True)
-
-
 def _complain_of_curve(found: Reported) -> None:
     if found.no_curve:
         _aside(found.no_curve)
 
 
-# export and bench come here: one function each, its imports inside.
-
+cli.add_command(bench_command)
+cli.add_command(push_command)
 
 _OF_THE_PLACE = {
     *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS),

@@ -14,7 +14,19 @@ from ssl4rl.core.types import nearest, shortened
 STAGES = "stages"
 """The folder of a run that holds its stages' folders, each a run of its own."""
 
-_THE_RUNS = ("engine", "held_out", "out", "overwrite", "repeat", "resume", "stages", "trl", "vllm")
+_THE_RUNS = (
+    "benchmark_data",
+    "engine",
+    "held_out",
+    "out",
+    "overwrite",
+    "repeat",
+    "resume",
+    "split_by",
+    "stages",
+    "trl",
+    "vllm",
+)
 _THE_RUNS_WITHIN = {"train": ("processes", "shard"), "sampling": ("backend",)}
 _OF_THE_MODEL = ("freeze_vision", "gradient_checkpointing")
 """What all stages share, and what of the model a stage may set."""

@@ -42,11 +42,12 @@ def _loose(text: str) -> str:
 class Permutation(Verifier):
     """An order of 1 to `n`: "3,1,2,4", with spaces, arrows or brackets, in rows, one a line; below 10 also "3124".
 
-    Reward: the fraction of positions that agree with the best accepted order, 1 only when all do. What is no
-    permutation (a number twice, missing or too large) is unparsed. Chance: accepted orders / n!.
+    Reward: the fraction of positions that agree with the best accepted order, times `partial` where not all do. What is
+    no permutation (a number twice, missing or too large) is unparsed. Chance: accepted orders / n!.
     """
 
     n: int
+    partial: float = 1.0
 
     @property
     def instruction(self) -> str:
@@ -65,8 +66,8 @@ class Permutation(Verifier):
         return numbers if sorted(numbers) == list(range(1, self.n + 1)) else None
 
     def grade(self, parsed: Any, example: Example) -> float:
-        right: list[int] = [sum(map(operator.eq, parsed, order)) for order in example.accepted]
-        return max(right) / self.n
+        right = max(sum(map(operator.eq, parsed, order)) for order in example.accepted)
+        return 1.0 if right == self.n else self.partial * right / self.n
 
     def render(self, answer: Any) -> str:
         return ",".join(str(number) for number in answer)
@@ -78,9 +79,10 @@ class Permutation(Verifier):
         return len({tuple(order) for order in example.accepted}) / math.factorial(self.n)
 
     def expected(self, example: Example) -> float:
-        """1/n with one accepted order; with several, the mean over 2,000 orders of a fixed generator (error < 0.01)."""
+        """With one accepted order 1/n of the places are right; with several, the mean over 2,000 orders of a fixed
+        generator (error < 0.01)."""
         if len(example.accepted) == 1:
-            return 1 / self.n
+            return self.partial / self.n + (1 - self.partial) * self.chance(example)
         import numpy as np
 
         rng = np.random.default_rng(0)
@@ -126,7 +128,7 @@ class Box(Verifier):
         return box if valid else None
 
     def grade(self, parsed: Any, example: Example) -> float:
-        best = max(_iou(parsed, box) for box in example.accepted)
+        best = max(iou(parsed, box) for box in example.accepted)
         return 1.0 if best >= self.correct_iou else max(0.0, (best - self.least_iou) / (1 - self.least_iou))
 
     def render(self, answer: Any) -> str:
@@ -203,7 +205,8 @@ def _box_in_json(text: str) -> str:
     return json.dumps(edges[0]) if edges else ""
 
 
-def _iou(a: Sequence[float], b: Sequence[float]) -> float:
+def iou(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two boxes x0, y0, x1, y1, each with an area, in [0, 1]."""
     width = max(0, min(a[2], b[2]) - max(a[0], b[0]))
     height = max(0, min(a[3], b[3]) - max(a[1], b[1]))
     union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height

@@ -220,6 +220,7 @@ def _open(
                 data=data,
                 split=split,
                 held_out=asked["held_out"],
+                split_by=asked["split_by"],
                 seed=seed,
                 style=asked["style"],
                 sources=sources,

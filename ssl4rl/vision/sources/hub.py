@@ -18,6 +18,22 @@ from ssl4rl.vision.photo import EncodedPhoto
 from ssl4rl.vision.sources.base import PhotoSource, examine, named, one_line
 from ssl4rl.vision.sources.parquet import cell_parts, choose_column, is_list, open_cell, pick, require_small_groups
 
+BENCHMARKS = {
+    "lmms-lab/mmbench": "MMBench",
+    "lmms-lab/mmbench_en": "MMBench",
+    "lmms-lab/seed-bench": "SEED-Bench",
+    "ailab-cvc/seed-bench": "SEED-Bench",
+    "lin-chen/mmstar": "MMStar",
+    "blink-benchmark/blink": "BLINK",
+    "xai-org/realworldqa": "RealWorldQA",
+    "lmms-lab/realworldqa": "RealWorldQA",
+    "mmmu/mmmu": "MMMU",
+    "lmms-lab/mme": "MME",
+    "mmvp/mmvp": "MMVP",
+    "nyu-visionx/cv-bench": "CV-Bench",
+}
+"""Hub ids, in lower case, of pictures that models are measured on."""
+
 _ARCHIVES = frozenset({".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".lz4", ".7z", ".rar", ".tar"})
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
@@ -78,7 +94,11 @@ def open_hf(text: str) -> PhotoSource:
             photos.append(HubPhoto(table, chosen, row, part, roots, label))
     if not photos and not problems:
         raise Ssl4rlError(f"{uri!r} has no rows")
-    return examine(uri, photos, problems, f"column {chosen!r} of {len(schema.names)}")
+    source = examine(uri, photos, problems, f"column {chosen!r} of {len(schema.names)}")
+    source.benchmark = BENCHMARKS.get(name.lower(), "")
+    info = getattr(dataset, "info", None)
+    source.licence = str(getattr(info, "license", "") or "")
+    return source
 
 
 def _require_files(uri: str, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -57,14 +57,29 @@ _REFUSALS = (
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A prompt with media before the processor, for an engine that has its own.
+
+    `text`: as the chat template wrote it, placeholders not expanded. `talk`: the messages, in which each medium is a
+    part without data. `media`: (kind, data) in order.
+    """
+
+    text: str
+    talk: list[dict[str, Any]]
+    media: Sequence[tuple[str, Any]]
+
+
+@dataclass(frozen=True)
 class Encoded:
     """One prompt as tensors, without batch padding.
 
-    `prompt_ids`: long [L]. `media`: the processor's other tensors for this prompt alone, as it returned them.
+    `prompt_ids`: long [L]. `media`: the processor's other tensors for this prompt alone, as it returned them. `asked`:
+    what they were made of; None for text alone.
     """
 
     prompt_ids: Tensor
     media: Mapping[str, Tensor] = field(default_factory=dict)
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True)
@@ -143,7 +158,10 @@ class Encoder:
         ids = tensors.pop("input_ids")[0]
         for unused in ("attention_mask", "labels"):
             tensors.pop(unused, None)
-        return Encoded(ids, tensors if example.media else {})
+        if not example.media:
+            return Encoded(ids)
+        pictures = [(medium.kind, medium.data) for medium in example.media]
+        return Encoded(ids, tensors, Asked(text, messages(example, ask, self.system), pictures))
 
     def _asked(self, example: Example) -> str:
         """What a processor refused, as an error says it."""
@@ -177,6 +195,7 @@ class Policy:
     def __init__(self, model: Any, encoder: Encoder, name: str, origin: str | None, device: torch.device) -> None:
         self.model = model.to(device)
         self.encoder, self.name, self.origin, self.device = encoder, name, origin, device
+        self.half = device.type == "cuda"  # arithmetic in bfloat16
         self._originals = original_files(origin)  # now: a checkpoint that is resumed may be gone when the next is saved
         self.eos_ids = _eos_ids(model, encoder.tokenizer)
         self.banned_ids = sorted(placeholder_ids(model.config, encoder) - set(self.eos_ids))
@@ -206,14 +225,16 @@ class Policy:
         """Writes weights (or the adapter) and processor so that `from_pretrained(folder)` loads them."""
         # PEFT would ask the hub whether the vocabulary was resized; it never is
         self.model.save_pretrained(folder, **({"save_embedding_layers": False} if is_adapter(self.model) else {}))
+        self.save_processor(folder)
+
+    def save_processor(self, folder: Path) -> None:
+        """Writes the processor alone."""
         save_processor(self.encoder.processor, self._originals, self.encoder.options, folder)
 
 
 def autocast(policy: Policy) -> AbstractContextManager[Any]:
     """bfloat16 arithmetic on a GPU, float32 on the CPU."""
-    if policy.device.type == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return nullcontext()
+    return torch.autocast(policy.device.type, dtype=torch.bfloat16) if policy.half else nullcontext()
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> list[int]:
@@ -265,10 +286,17 @@ class Prepared:
     adapter: Mapping[str, Any] | None = None
     revision: str | None = None
     built: Any = None
+    trust: bool = False
 
 
 def prepare_encoder(
-    path: str, *, system: str | None = None, options: Mapping[str, Any] | None = None, lora: Lora | None = None
+    path: str,
+    *,
+    system: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    lora: Lora | None = None,
+    code: str = "",
+    trust: bool = False,
 ) -> Prepared:
     """Reads configs and the processor, and tries the chat template, before any weights are loaded.
 
@@ -276,11 +304,15 @@ def prepare_encoder(
         path, lora: as `load_policy` takes them.
         system: a system message for every prompt.
         options: what the processor is called with on pictures.
+        code: a Python file that registers classes with transformers' Auto classes, run first.
+        trust: run the code that the model's own folder or repository brings (transformers' trust_remote_code).
 
     Raises:
         Ssl4rlError: nothing loads from there, an adapter is not what `lora` says, an option that the processor does not
             read, or a template that refuses a question.
     """
+    if code:
+        registry.load_file(code)
     adapter = adapter_config(path)
     if adapter is not None and lora is not None:
         check_adapter(path, adapter, lora)
@@ -288,17 +320,18 @@ def prepare_encoder(
     revision = adapter.get("revision") if adapter else None
     build = registry.model_builder(source)
     built, processor = build() if build is not None else (None, None)
-    vision = hasattr(processor, "image_processor") if built is not None else takes_pictures(source, revision)
+    vision = hasattr(processor, "image_processor") if built is not None else takes_pictures(source, revision, trust)
     origin = path if adapter is not None and has_processor(path, vision) else source
     if processor is None or origin != source:
-        processor = load_processor(origin, vision=vision, revision=revision if origin == source else None)
+        processor = load_processor(origin, vision=vision, revision=revision if origin == source else None, trust=trust)
     try:
         check_options(processor, options or {})
         encoder = Encoder(processor, text_only=not vision, system=system, options=dict(options or {}))
         check_template(encoder)
     except Ssl4rlError as error:
         raise Ssl4rlError(f"{path}: {error}") from error
-    return Prepared(path, encoder, source, None if registry.model_builder(origin) else origin, adapter, revision, built)
+    published = None if registry.model_builder(origin) else origin
+    return Prepared(path, encoder, source, published, adapter, revision, built, trust)
 
 
 def load_policy(
@@ -308,13 +341,16 @@ def load_policy(
     lora: Lora | None = None,
     freeze_vision: bool = False,
     gradient_checkpointing: bool = False,
-    attention: str = "sdpa",
+    attention: str | Mapping[str, str] = "sdpa",
     dtype: Literal["auto", "float32", "bfloat16"] = "auto",
     device: str = "auto",
     system: str | None = None,
     options: Mapping[str, Any] | None = None,
     trainable: bool = True,
+    code: str = "",
+    trust: bool = False,
     prepared: Prepared | None = None,
+    quantize: str | None = None,
 ) -> Policy:
     """Loads a policy from `embedded:NAME`, a local folder or a hub id.
 
@@ -323,24 +359,34 @@ def load_policy(
     bfloat16's 8 bits); those of a base model under an adapter are bfloat16 on a GPU.
 
     Args:
-        attention: of transformers; a family without "sdpa" gets what transformers gives it.
+        attention: of transformers, for the whole model or by part ("vision", "text"); a family without "sdpa" gets what
+            transformers gives it.
+        quantize: "4bit" keeps the base model under an adapter so.
         options: what the processor is called with on pictures, for instance `{"do_image_splitting": False}`.
+        code, trust: as `prepare_encoder` takes them.
         prepared: what `prepare_encoder` made of the same arguments already.
 
     Raises:
         Ssl4rlError: nothing loads from there, in one line with the reason; or what `prepare_encoder` refuses.
     """
     where = device_named(device)
-    ready = prepared or prepare_encoder(path, system=system, options=options, lora=lora)
+    ready = prepared or prepare_encoder(path, system=system, options=options, lora=lora, code=code, trust=trust)
     full = trainable and lora is None and ready.adapter is None
     if dtype == "auto":
         weights = torch.float32 if full or where.type == "cpu" else torch.bfloat16
     else:
         weights = getattr(torch, dtype)
     if ready.built is not None:
+        if quantize:
+            raise Ssl4rlError(
+                f"model.quantize={quantize!r}: {path} is made in memory; a folder or a hub id can be quantized"
+            )
         model = ready.built.to(weights)
     else:
-        model = load_model(ready.source, weights, attention, not ready.encoder.text_only, ready.revision)
+        vision = not ready.encoder.text_only
+        model = load_model(
+            ready.source, weights, attention, vision, ready.revision, trust=ready.trust, quantize=quantize
+        )
     if ready.adapter is not None:
         model = with_adapter(model, path, trainable)
         if lora is not None:

@@ -10,7 +10,6 @@ from ssl4rl.core.grpo.record.evaluate import Evaluation, evaluate
 from ssl4rl.core.grpo.record.run_dir import RunDir
 from ssl4rl.core.grpo.trainer import Trainer
 
-
 BEGINS = {"grpo": "GRPO", "supervised": "supervised steps", "rejection": "rejection sampling"}
 """What the first measurement comes before, by the recipe's `kind`."""
 

@@ -3,8 +3,12 @@ completions of a prompt count once."""
 
 from __future__ import annotations
 
+from torch import Tensor
+
+from ssl4rl.core.grpo.logps.features import ImageFeatures
 from ssl4rl.core.grpo.sampling.rollout import Completion
 from ssl4rl.core.grpo.sampling.sampled import Rollouts
+from ssl4rl.core.grpo.stream import Prompt
 from ssl4rl.core.recipe.stages import RejectionSection
 
 
@@ -28,3 +32,16 @@ def kept_completions(rollouts: Rollouts, settings: RejectionSection) -> list[lis
             distinct.setdefault(tuple(row[g].ids.tolist()), row[g])
         kept.append(list(distinct.values())[: settings.keep])
     return kept
+
+
+def kept_groups(
+    rollouts: Rollouts, settings: RejectionSection
+) -> tuple[list[tuple[Prompt, list[Tensor], ImageFeatures | None]], dict[str, int]]:
+    """The prompts of which something is kept, with its token ids; and for the log how much, of how many prompts."""
+    kept = kept_completions(rollouts, settings)
+    groups = [
+        (prompt, [completion.ids for completion in row], features)
+        for prompt, row, features in zip(rollouts.prompts, kept, rollouts.features, strict=True)
+        if row
+    ]
+    return groups, {"kept": sum(len(ids) for _, ids, _ in groups), "kept_prompts": len(groups)}

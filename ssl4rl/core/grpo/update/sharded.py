@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ssl4rl.core.grpo.ranks import Ranks
-from ssl4rl.core.recipe.recipe import OptimSection
+from ssl4rl.core.recipe.sections import OptimSection
 from ssl4rl.core.types import Ssl4rlError
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's names for what has a parameter's shape
@@ -31,10 +31,12 @@ def open_optimizer(
     Raises:
         Ssl4rlError: more ranks than parameters.
     """
-    options = {"lr": settings.lr, "betas": settings.betas, "weight_decay": settings.weight_decay}
+    options: dict[str, Any] = {"lr": settings.lr, "betas": settings.betas, "weight_decay": settings.weight_decay}
+    if parameters and parameters[0].device.type == "cuda":
+        options["fused"] = True  # one kernel for all tensors, and no copy of them
     if shard == "optimizer" and ranks.size > 1:
         return ShardedAdamW(parameters, ranks, options)
-    return torch.optim.AdamW(parameters, **options)  # type: ignore[arg-type]
+    return torch.optim.AdamW(parameters, **options)
 
 
 def owners(sizes: Sequence[int], ranks: int) -> list[int]:
