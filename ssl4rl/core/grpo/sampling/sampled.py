@@ -28,8 +28,8 @@ class Rollouts:
     """P prompts in order of index, G completions each, with their scores and rewards.
 
     `features`: the prompts' image features, where the policy's are fixed and they were sampled here. `used`: positions
-    of the groups that the update is made of; None is all. `agreement`: `mixing.agreement`, where due. `kept`: with `kind: rejection`, how
-    many completions, of how many prompts, the update is made of.
+    of the groups that the update is made of; None is all. `agreement`: `mixing.agreement`, where due.
+    `kept`: with `kind: rejection`, how many completions, of how many prompts, the update is made of.
     """
 
     prompts: list[Prompt]
