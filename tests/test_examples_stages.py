@@ -54,7 +54,9 @@ def test_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_three_labels_in_ten_are_wrong() -> None:
-    data = create_dataset(f"{FOLDER / 'noisy.py'}:rotation", "scenes:", level="90deg,original=false,image_px=32", size=200)
+    data = create_dataset(
+        f"{FOLDER / 'noisy.py'}:rotation", "scenes:", level="90deg,original=false,image_px=32", size=200
+    )
     examples = [data[i] for i in range(200)]
     wrong = sum(example.answer != example.meta["true"] for example in examples)
     assert 40 <= wrong <= 80  # three standard deviations round 60

@@ -155,7 +155,9 @@ def _recipe(asked: Asked) -> Recipe:
     """The recipe that is asked for, or one round the task that is."""
     given: Overrides = asked.overrides
     if not _is_task(asked.what):
-        recipe = load_recipe(asked.what, given)
+        recipe = load_recipe(asked.what, given).single("an export")
+        if recipe.kind != "grpo":
+            raise Ssl4rlError(f"recipe {recipe.name!r} is of kind {recipe.kind!r}; what is exported trains by GRPO")
     else:
         name = "".join(c if c.isalnum() else "_" for c in asked.what.rpartition("/")[2]).strip("_")[:60]
         tree = {"name": f"export_{name}", "model": {"path": ""}, "tasks": [{"task": asked.what}]}

@@ -16,6 +16,7 @@ from ssl4rl.core.curriculum import open_curriculum
 from ssl4rl.core.grpo import native
 from ssl4rl.core.grpo.opening import finished, open_data, prepare
 from ssl4rl.core.grpo.ranks import Ranks
+from ssl4rl.core.grpo.record.card import model_card
 from ssl4rl.core.grpo.record.console import Interrupted, Say, silent
 from ssl4rl.core.grpo.record.loggers import check_loggers
 from ssl4rl.core.grpo.record.run_dir import RunDir
@@ -29,7 +30,7 @@ from ssl4rl.core.types import Ssl4rlError
 def train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dict[str, Any]:
     """`run.train` of a recipe with stages, once the processes stand and the folder is this run's alone."""
     run, stages = RunDir(recipe, writes=ranks.first), recipe.stage_recipes()
-    ranks.by_first(lambda: _check(stages[: len(recipe.stages)]))
+    licences = ranks.by_first(lambda: _check(stages[: len(recipe.stages)]))
     run.open()
     for note in run.notes:
         say(f"{run.folder}: {note}")
@@ -49,24 +50,30 @@ def train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dic
         start = stage.folder / "final"
 
     def finish() -> dict[str, Any]:
-        run.link_final(stages[-1].folder / "final")
+        final = stages[-1].folder / "final"
         summary = together(recipe, stages, summaries)
+        adapter = (final / "adapter_config.json").is_file()
+        run.link_final(final, model_card(summary, recipe.dump(), licences, adapter))
         run.write_summary(summary)
         return summary
 
     return ranks.by_first(finish)
 
 
-def _check(stages: Sequence[Recipe]) -> None:
+def _check(stages: Sequence[Recipe]) -> dict[str, str]:
     """What can be wrong in a stage is found before the first one trains: names, data, rewards, prompts' lengths.
+
+    Returns the licence of each source by its URI.
 
     Raises:
         Ssl4rlError: the first thing that is, with its stage.
     """
     encoders: dict[str | None, Any] = {}
+    licences: dict[str, str] = {}
     for i, stage in enumerate(stages):
         try:
             data = open_data(stage)
+            licences.update({source.uri: source.licence for source in data.sources})
             rewards_of(stage, data.train)
             check_loggers(stage.train.log_to)
             open_curriculum(stage.curriculum, data.train, stage.train.steps)
@@ -74,7 +81,8 @@ def _check(stages: Sequence[Recipe]) -> None:
                 encoders[stage.prompt.system] = prepare(stage, None).encoder
             check_lengths(data.train, encoders[stage.prompt.system], stage.prompt.max_tokens)
         except Ssl4rlError as error:
-            raise type(error)(f"stages.{i} ({stage.name}): {error}") from None
+            raise Ssl4rlError(f"stages.{i} ({stage.name}): {error}") from None
+    return licences
 
 
 def together(recipe: Recipe, stages: Sequence[Recipe], summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -104,6 +112,7 @@ def together(recipe: Recipe, stages: Sequence[Recipe], summaries: Sequence[Mappi
         "tasks": tasks,
         "unusable": {"reasons": dict(reasons.most_common()), "named": list(dict.fromkeys(named))},
         "too_long": sum(one["too_long"] for one in summaries),
+        "out_of_memory": [line for one in summaries for line in one["out_of_memory"]],
         "changed_data": [line for one in summaries for line in one["changed_data"]],
         "stages": [
             {

@@ -120,6 +120,15 @@ class Recipe(Section):
                 raise ValueError(f"stages.{i % len(self.stages)}: {_explain(error)}") from None
         return found
 
+    def single(self, what: str) -> Recipe:
+        """The recipe itself, for what takes no stages. Raises Ssl4rlError where it has some."""
+        if self.stages:
+            raise Ssl4rlError(
+                f"recipe {self.name!r} has {len(self.stages)} stages, and {what} takes none; stages=[] repeat=1 takes "
+                "the sections that they are laid over"
+            )
+        return self
+
     @property
     def folder(self) -> Path:
         return Path(self.out) / self.name

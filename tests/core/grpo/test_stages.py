@@ -77,6 +77,11 @@ def test_each_stage_begins_where_the_last_ended(whole: Path) -> None:
     phases = [[line["phase"] for line in metrics(whole / "stages" / name)] for name in ("01_answers", "02_best")]
     assert phases == [["eval", "supervised", "supervised", "eval"], ["warmup", "eval", "train", "eval"]]
     assert (whole / "final" / "model.safetensors").stat().st_nlink == 2  # its weights take no room twice
+    cards = [(place / "final" / "README.md").read_text() for place in (whole, whole / "stages" / "01_answers")]
+    assert (
+        "in 3 stages, 01_answers (supervised, 2 steps), 02_best (rejection, 1 steps), 03_rl (grpo, 2 steps)" in cards[0]
+    )
+    assert "trained on the right answers of self-supervised tasks: fakes/letter@1[easy]." in cards[1]
 
 
 class _Stop:

@@ -43,6 +43,14 @@ def test_stages_are_laid_over_the_recipe_round_by_round() -> None:
     assert not any(one.stages for one in found)
 
 
+def test_what_takes_no_stages_says_so() -> None:
+    with pytest.raises(
+        Ssl4rlError, match=r"^recipe 'run' has 1 stages, and a plan takes none; stages=\[\] repeat=1 takes"
+    ):
+        recipe(stages=[{}]).single("a plan")
+    assert load_recipe(recipe(stages=[{}], repeat=2), ["stages=[]", "repeat=1"]).single("a plan").repeat == 1
+
+
 def test_a_recipe_without_stages_has_none_and_trains_by_grpo() -> None:
     assert (recipe().stage_recipes(), recipe().kind) == ([], "grpo")
 

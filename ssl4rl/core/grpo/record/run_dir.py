@@ -225,12 +225,15 @@ class RunDir:
             with whole_folder(self.start) as partial:
                 policy.save(partial)
 
-    def link_final(self, of: Path) -> None:
-        """Makes final/ that of the run's last stage: the same files, which take no room again where links can be."""
+    def link_final(self, of: Path, card: str) -> None:
+        """Makes final/ that of the run's last stage, with a card of its own: the same files, which take no room again
+        where links can be."""
         if self.writes:
             with whole_folder(self.final) as partial:
                 shutil.copytree(of, partial, copy_function=_link, dirs_exist_ok=True)
-                (partial / SUMS).unlink(missing_ok=True)  # it is written anew, and must not be the stage's own
+                for own in (SUMS, "README.md"):  # written anew, and not into the stage's
+                    (partial / own).unlink(missing_ok=True)
+                (partial / "README.md").write_text(card, encoding="utf-8")
 
     def save_final(self, policy: Any, card: str = "") -> None:
         """Writes final/, the policy at the end and its card, whole or not at all."""
