@@ -39,7 +39,7 @@ def judge() -> BertForSequenceClassification:
         for _ in range(STEPS):
             margin = model(better, better > 0).logits - model(worse, worse > 0).logits
             loss = -torch.nn.functional.logsigmoid(margin).mean()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad()
     return model.eval()
@@ -52,4 +52,4 @@ def preferred(replies: list[str]) -> list[float]:
         return torch.sigmoid(judge()(ids, ids > 0).logits[:, 0]).tolist()
 
 
-preferred.range = (0.0, 1.0)
+preferred.range = (0.0, 1.0)  # type: ignore[attr-defined]

@@ -196,8 +196,8 @@ def read_run(folder: str | Path) -> Run:
         notes.append("summary.json could not be read")
     changes = (summary or {}).get("changed_data")
     notes += [f"went on with changed data {change}" for change in (changes if isinstance(changes, list) else [])]
-    saved = [_saved(path / name, notes) for name in (EVALS, BENCHES)]
-    return Run(path, recipe_text, recipe or {}, readable, summary, tuple(notes), *saved, stages=tuple(stages))
+    evals, benches = (_saved(path / name, notes) for name in (EVALS, BENCHES))
+    return Run(path, recipe_text, recipe or {}, readable, summary, tuple(notes), evals, benches, tuple(stages))
 
 
 def _needed(recipe: Mapping[str, Any] | None, staged: bool) -> list[str]:

@@ -27,7 +27,7 @@ from ssl4rl.tools.weights import find_weights
 from tests.core.grpo.runs import Killed, metrics, recipe, resumed, run
 from tests.fakes import FAKES
 
-STAGES = [
+STAGES: list[dict[str, Any]] = [
     {"name": "answers", "kind": "supervised", "train": {"steps": 2}},
     {"name": "best", "kind": "rejection", "warmup": {"steps": 1}},
     {"name": "rl", "tasks": [{"task": f"{FAKES}:letter", "level": "hard"}], "train": {"steps": 2}},
@@ -119,11 +119,11 @@ class _Stop:
     [
         (2, "stopped"),  # in the first stage, after a step
         pytest.param(2, "killed", marks=pytest.mark.slow),
-        (7, "killed"),  # in the second
+        pytest.param(7, "killed", marks=pytest.mark.slow),  # in the second
         pytest.param(7, "stopped", marks=pytest.mark.slow),
         ("after 01_answers", "killed"),  # between two
         *(pytest.param(at, "killed", marks=pytest.mark.slow) for at in ("01_answers", "after 02_best")),
-        ("run", "killed"),  # after the last, before the run's own summary
+        pytest.param("run", "killed", marks=pytest.mark.slow),  # after the last, before the run's own summary
     ],
 )
 def test_a_run_stopped_anywhere_ends_as_one_that_was_not(
@@ -137,6 +137,7 @@ def test_a_run_stopped_anywhere_ends_as_one_that_was_not(
     if how == "stopped":
         stage, step, of = ("1 of 3, 01_answers", 1, 2) if at == 2 else ("2 of 3, 02_best", 2, 2)
         assert str(stopped.value) == f"stage {stage}: stopped after step {step} of {of}; resume=true goes on from here"
+        assert isinstance(stopped.value, Interrupted)
         assert stopped.value.status == 130
     with pytest.raises(Ssl4rlError, match="already holds a run; resume=true continues it"):
         run(made)
@@ -147,6 +148,7 @@ def test_a_run_stopped_anywhere_ends_as_one_that_was_not(
     assert run(resumed(made)) == [f"{made.folder} is finished; nothing to resume"]
 
 
+@pytest.mark.slow
 def test_rounds_see_other_examples_and_go_on(tmp_path: Path) -> None:
     made = staged(tmp_path, [{"name": "sft", "kind": "supervised"}, {"name": "rl"}], repeat=2)
     said = run(made)
