@@ -163,4 +163,5 @@ def test_a_logger_that_is_not_there_is_one_line(brought: Path, names: list[str],
 
 
 def test_shipped_rewards_are_entry_points() -> None:
-    assert registry.names(registry.REWARDS) == ["agreement", "length", "overlong", "repetition"]
+    shipped = ["agreement", "box_iou", "length", "likeness", "overlong", "repetition"]
+    assert registry.names(registry.REWARDS) == shipped
