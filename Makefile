@@ -12,12 +12,13 @@ export VIRTUAL_ENV :=
 export PYTHONPATH :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help test hostile demo lint format setup clean
+.PHONY: help test hostile test-consumers demo lint format setup clean
 
 help:
 	@echo "make demo    two small models learn on this machine's CPU: a picture task and a graph task"
 	@echo "make test    the tests, about six minutes on two cores (TEST_PROCESSES=8 on more)"
 	@echo "make hostile damaged runs, kills at random moments, hostile replies and files: about forty minutes, with counts"
+	@echo "make test-consumers  other trainers and harnesses, each in an environment of its own, read and pay our exports (3 GB)"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  let ruff rewrite the layout"
 	@echo "make clean   remove $(VENV) and caches (runs stay)"
@@ -34,13 +35,17 @@ setup: $(STAMP)
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
-# runs, replies and files made to break it; each prints its counts, and all run even if one fails
+# runs, replies and files made to break it; each prints its counts and keeps them, and all run even if one fails
 hostile: $(STAMP)
 	@failed=; for one in runs "kills -n 50" soak replies files; do \
 		test -f tests/hostile/$${one%% *}.py || { echo "== tests.hostile.$$one: not here"; continue; }; \
 		echo "== tests.hostile.$$one"; \
-		OMP_NUM_THREADS=1 $(BIN)/python -m tests.hostile.$$one || failed="$$failed $${one%% *}"; \
+		OMP_NUM_THREADS=1 $(BIN)/python -m tests.hostile.$$one --json benchmarks/results/hostile.json || failed="$$failed $${one%% *}"; \
 	done; test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
+
+# make test-consumers CONSUMERS="trl verl"; EASYR1=/path/to/its/checkout for that one
+test-consumers: $(STAMP)
+	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python -m tests.consumers.run $(CONSUMERS)
 
 demo: $(STAMP)
 	$(BIN)/ssl4rl train quickstart_vision resume=true

@@ -1,8 +1,8 @@
 """Self-supervised tasks as verifiable rewards for reinforcement learning of vision-language and language models.
 
 Importing this imports neither torch nor PIL; names are loaded when first used. What the command line does, Python does
-by `train`, `evaluate`, `probe`, `preview`, `audit`, `check` and `report`, which it calls: each gives a record with the
-figures, a text (`print`) and a page (`save`, or as the last line of a notebook's cell).
+by `train`, `evaluate`, `bench`, `probe`, `preview`, `audit`, `check` and `report`, which it calls: each gives a record
+with the figures, a text (`print`) and a page (`save`, or as the last line of a notebook's cell).
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ssl4rl.export.rows import rows as rows
     from ssl4rl.export.rows import score as score
     from ssl4rl.tools.audit.audit import audit as audit
+    from ssl4rl.tools.bench.bench import bench as bench
     from ssl4rl.tools.check.check import check as check
     from ssl4rl.tools.evaluate.evaluate import evaluate as evaluate
     from ssl4rl.tools.preview.preview import preview as preview
@@ -66,6 +67,7 @@ _HOME = {
         "Verifier",
     ],
     "tools.audit.audit": ["audit"],
+    "tools.bench.bench": ["bench"],
     "tools.check.check": ["check"],
     "tools.evaluate.evaluate": ["evaluate"],
     "tools.preview.preview": ["preview"],

@@ -8,7 +8,6 @@ and for a leak that `audit` found, 3 where it is undecided; 130 interrupted, 143
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import sys
@@ -20,11 +19,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import ssl4rl
+from ssl4rl.commands.bench import bench_command, push_command
+from ssl4rl.commands.shared import aside as _aside
+from ssl4rl.commands.shared import json_text as _json
+from ssl4rl.commands.shared import show as _show
 from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 
 if TYPE_CHECKING:
     from ssl4rl.tools.report.report import Reported
-    from ssl4rl.tools.shown import Shown
 
 
 class Commands(click.Group):
@@ -192,6 +194,9 @@ def train_command(recipe: str, overrides: tuple[str, ...], as_json: bool) -> Non
 @click.option("-n", "n", type=click.IntRange(1), default=400, show_default=True, help="How many examples of each task.")
 @click.option("--split", default="held_out", show_default=True, metavar="S", help="held_out, train or all.")
 @click.option("--held-out", type=float, help="The share held out. [default: the run's, else 0.2]")
+@click.option(
+    "--split-by", type=click.Choice(["look", "content", "folder"]), help="[default: the run's, else the data's]"
+)
 @_seed
 @click.option("--style", metavar="F", help="Reply format, think or answer. [default: the run's, else think]")
 @click.option("--max-new-tokens", type=click.IntRange(1), help="[default: the run's, else 256]")
@@ -241,6 +246,43 @@ def probe_command(
         click.echo(found.save(out), err=as_json)
 
 
+@cli.command("export")
+@click.argument("what", metavar="TASK|RECIPE")
+@click.argument("overrides", nargs=-1, metavar="[section.key=value]...")
+@click.option("--format", "format", required=True, metavar="F", help="trl, verl, easyr1, swift, verifiers, ...")
+@click.option("--out", required=True, metavar="DIR", help="A new folder, or one to go on with.")
+@_data
+@click.option("--level", metavar="L", help='A level; "all" of a task\'s, each alike; or the curriculum\'s "target".')
+@click.option("-n", "n", type=click.IntRange(1), default=1000, show_default=True, help="How many rows.")
+@click.option("--n-held-out", type=click.IntRange(0), help="Held-out rows beside a trainer's. [default: 200]")
+@click.option("--split", metavar="S", help="The only part to write: train, held_out or all. [default: by F]")
+@click.option("--only", metavar="K", help="Of a mixture, the tasks with pictures, or those of text.")
+@click.option("--seed", type=int, help="Another seed, other rows. [default: the recipe's, else 0]")
+@click.option("--shard", metavar="i/n", help="Write the i-th (from 0) of n shares of the files, for a scheduler.")
+@click.option("--shard-rows", type=click.IntRange(1), default=500, show_default=True, help="Rows a file.")
+@click.option("--engine", default="local", show_default=True, metavar="E", help="local, or ray: Ray Data.")
+@_as_json
+def export_command(what: str, as_json: bool, **options: Any) -> None:
+    """Write rows and rewards for another trainer or harness, with its launch line.
+
+    F is trl, verl, easyr1, swift, verifiers or reasoning-gym, which train, or lmms-eval or inspect, which measure.
+    Ctrl-C keeps the files that are finished, and the same command goes on.
+    """
+    from ssl4rl.export.write import export
+
+    if not sys.stderr.isatty():
+        found = export(what, **options)
+    else:
+        with click.progressbar(length=1, label="rows", show_pos=True, file=sys.stderr) as bar:
+            found = export(what, progress=partial(_advance, bar), **options)
+    click.echo(_json(found.to_json()) if as_json else str(found))
+
+
+def _advance(bar: Any, done: int, whole: int) -> None:
+    bar.length = whole
+    bar.update(done - bar.pos)
+
+
 @cli.command("report")
 @click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...")
 @click.option(
@@ -254,28 +296,13 @@ def report_command(run_dirs: tuple[str, ...], out: str | None, as_json: bool) ->
     _complain_of_curve(found)
 
 
-def _show(found: Shown, as_json: bool) -> None:
-    """Prints a result."""
-    click.echo(_json(found.to_json()) if as_json else str(found))
-
-
-def _json(record: Any) -> str:
-    ascii_only = (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")  # what is JSON stays JSON
-    return json.dumps(record, indent=2, ensure_ascii=ascii_only)
-
-
-def _aside(line: str) -> None:
-    """A line beside what a command prints."""
-    click.echo(f"ssl4rl: {line}", err=True)
-
-
 def _complain_of_curve(found: Reported) -> None:
     if found.no_curve:
         _aside(found.no_curve)
 
 
-# export and bench come here: one function each, its imports inside.
-
+cli.add_command(bench_command)
+cli.add_command(push_command)
 
 _OF_THE_PLACE = {
     *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS),

@@ -44,6 +44,15 @@ def run(script: str, *options: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
+def test_export_rewards(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    run("export_rewards.py", "--rounds", "1", "--rows", "130", "--json", str(out))
+    found = json.loads(out.read_text())
+    assert {"score_answer_us", "score_us", "score_of_text_us"} < set(found["rewards"][0])
+    assert [case["rows"] for case in found["memory"]] == [100, 130, 100, 130]
+
+
 SHORT = ("warmup.steps=1", "warmup.prompts_per_step=2", "grpo.prompts_per_step=2", "train.steps=2", "eval.n=4")
 
 

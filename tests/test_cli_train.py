@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -128,6 +129,23 @@ def test_an_interrupt_says_how_to_go_on(
     assert capsys.readouterr().err.strip() == "ssl4rl: stopped after step 3 of 9; resume=true goes on from here"
 
 
+@pytest.mark.parametrize("place", ["/proc/nope", "/sys/nope", "read_only"])
+def test_a_place_that_cannot_be_written_to_is_one_line(
+    place: str, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is loaded."""
+    if place == "read_only":
+        place = str(tmp_path / "read_only")
+        Path(place).mkdir(mode=0o500)
+        if os.access(place, os.W_OK):
+            pytest.skip("root writes everywhere")
+    assert cli.run(["train", str(recipe), f"out={place}", "model.path=/nowhere"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"ssl4rl: cannot write '{place}/")
+    assert err.count("\n") == 1
+
+
 @pytest.mark.parametrize("command", [["train", "{recipe}"], ["eval", "x", "--task", "vision/rotation"]])
 def test_without_torch_there_is_one_line(
     command: list[str], recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -145,7 +163,7 @@ def test_eval_asks_a_runs_model_as_the_run_did(trained: Trained, capsys: pytest.
         out, err = capsys.readouterr()
         assert err == ""
         record = json.loads(out)
-        assert list(record) == ["model", "results"]
+        assert list(record) == ["model", "taken", "results"]
         (result,) = record["results"]
         assert list(result) == [
             *("task", "level", "data", "split", "seed", "style", "accuracy", "ci95", "chance", "value", "unparsed"),

@@ -49,6 +49,9 @@ class Lines:
         self.file = open(folder / "mine.txt", "a")
         print(name, recipe["train"]["steps"], "begins", file=self.file)
     def log(self, record): print(json.dumps(record), file=self.file)
+    def log_rollouts(self, step, rows):
+        row = rows[0]
+        print("table", step, len(rows), sorted(row), len(row["pictures"]), file=self.file)
     def finish(self): print("ends", file=self.file); self.file.close()
 """
 
@@ -84,6 +87,10 @@ def test_a_task_a_source_a_reward_and_a_logger_in_one_run(brought: Path) -> None
     first, *lines, last = (brought / "run" / "mine.txt").read_text().splitlines()
     assert (first, last) == ("run 2 begins", "ends")
     logged = (brought / "run" / "metrics.jsonl").read_text().splitlines()
+    (table,) = [line for line in lines if line.startswith("table")]
+    columns = ["answer", "completion", "pictures", "prompt", "reward", "step", "verdict"]
+    assert table == f"table 1 {2 * 2} {columns} 0"
+    lines.remove(table)
     assert lines == logged
     steps = [json.loads(line) for line in lines if '"phase": "train"' in line]
     assert len(steps) == 2

@@ -23,10 +23,11 @@ from ssl4rl.core.grpo.sampling.rollout import collate
 from ssl4rl.core.grpo.stream import check_lengths, encode
 from ssl4rl.core.recipe.files import shipped
 from ssl4rl.core.recipe.recipe import Recipe, load_recipe
-from ssl4rl.core.types import Example, Score
+from ssl4rl.core.types import Example, Score, Ssl4rlError
 from ssl4rl.core.verify import Verifier
 from tests.core.grpo.runs import metrics, photographs, weights
 from tests.tiny_models import build
+from tests.vision.files import b64, encoded, write_tsv
 
 # PEFT, where a user calls it, and transformers 5.23
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
@@ -34,8 +35,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:Futur
 RECIPES = shipped()
 ON_SITE = [name for name, path in RECIPES.items() if "embedded:" in path.read_text()]
 REAL = [name for name in RECIPES if name not in ON_SITE]
-FAMILY = {"qwen2_5_vl": "qwen2_5_vl", "qwen3_vl": "qwen3_vl", "smolvlm": "smolvlm"}
-SLOW = ("qwen2_5_vl_7b_lora", "smolvlm_full")  # their architectures are run by others, once LoRA and once full
+PAPER = [name for name in REAL if name.startswith("paper_")]
+FAMILY = {"paper": "qwen2_5_vl", "qwen2_5_vl": "qwen2_5_vl", "qwen3_vl": "qwen3_vl", "smolvlm": "smolvlm"}
+SLOW = ("qwen2_5_vl_7b_lora", "smolvlm_full", *PAPER)  # their architectures are run by others, once LoRA and once full
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def test_resolves(name: str) -> None:
 def test_the_recipes_for_real_models() -> None:
     """What the papers' settings are scaled from stays what it is."""
     assert set(REAL) >= {"qwen2_5_vl_3b_lora", "qwen2_5_vl_3b_full", "qwen3_vl_4b_lora", "smolvlm_lora", "smolvlm_full"}
-    for name in REAL:
+    for name in [name for name in REAL if name not in PAPER]:
         recipe, text = load_recipe(RECIPES[name]), RECIPES[name].read_text()
         assert (recipe.model.lora is not None) == name.endswith("_lora")
         assert recipe.model.path.count("/") == 1
@@ -79,6 +81,23 @@ def test_the_recipes_for_real_models() -> None:
         assert longest <= recipe.train.tokens_per_microbatch, "one group alone would break the memory it promises"
     mixed = [name for name in REAL if len(load_recipe(RECIPES[name]).tasks) > 1]
     assert "qwen2_5_vl_3b_lora" in mixed
+
+
+def test_the_papers_experiments(tmp_path: Path) -> None:
+    """Its settings, and the benchmark's pictures named; without the name, or with another, they are refused."""
+    assert PAPER == ["paper_contrastive", "paper_jigsaw", "paper_position", "paper_rotation"]
+    rows = [[str(i), "Q?", "x", "y", "A", b64(encoded(i, size=(64, 64)))] for i in range(40)]
+    tsv = write_tsv(tmp_path / "MMBench_DEV_EN.tsv", ["index", "question", "A", "B", "answer", "image"], *rows)
+    for name in PAPER:
+        recipe = load_recipe(RECIPES[name], [f"data=tsv:{tsv}"])
+        assert recipe.model.path == "Qwen/Qwen2.5-VL-3B-Instruct"
+        assert (recipe.grpo.group_size, recipe.grpo.prompts_per_step, recipe.grpo.updates_per_step) == (5, 512, 4)
+        assert (recipe.grpo.beta, recipe.optim.lr, recipe.sampling.max_new_tokens) == (0.01, 1e-6, 2048)
+        assert [task.task for task in recipe.tasks] == [name.replace("paper_", "vision/")]
+        assert open_data(recipe).train.components[0].split.source.benchmark == "MMBench_DEV_EN"
+    for named in ("[]", "[SEEDBench_IMG]"):
+        with pytest.raises(Ssl4rlError, match=r"say benchmark_data=\[MMBench_DEV_EN\]"):
+            open_data(load_recipe(RECIPES["paper_position"], [f"data=tsv:{tsv}", f"benchmark_data={named}"]))
 
 
 def by_length(

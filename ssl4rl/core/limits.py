@@ -32,6 +32,7 @@ LIMITS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "picture_work": (3000, "million steps (pixels times passes over them) that decoding one picture may take"),
         "pictures_per_row": (10_000, "pictures in one row of a table"),
         "pictures": (5_000_000, "pictures in one source, those referred to counted again"),
+        "looks": (300_000, "pictures in one source that are compared with each other by how they look"),
         "row_mib": (128, "MiB in one row of a TSV"),
         "row_group_mib": (256, "MiB of pictures in one row group of a parquet file"),
         "names": (100_000, "file names that one URI stands for"),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ssl4rl.core import registry
 from ssl4rl.core.curriculum import target_rank
 from ssl4rl.core.dataset import Component, TaskDataset
-from ssl4rl.core.source import Part, Source, Split
+from ssl4rl.core.source import Part, Source, Split, Way
 from ssl4rl.core.task import Level, Task
 from ssl4rl.core.types import Ssl4rlError, nearest
 from ssl4rl.core.verify import STYLES, Style
@@ -70,8 +70,13 @@ class Sources:
             self._open[key] = registry.open_source(uri, plugin)
         return self._open[key]
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Source[Any]]:
         return iter(self._open.values())
+
+    @property
+    def taken(self) -> dict[str, str]:
+        """What each source read and how, in one line by URI; those with nothing to say are not there."""
+        return {source.uri: source.taken for source in self if source.taken}
 
 
 def open_mixture(
@@ -80,12 +85,17 @@ def open_mixture(
     data: str | None = None,
     split: Part = "train",
     held_out: float = 0.2,
+    split_by: Way | None = None,
     seed: int = 0,
     size: int | None = None,
     style: Style = "think",
     sources: Sources | None = None,
 ) -> TaskDataset:
     """A dataset that mixes `specs` by their weights.
+
+    Args:
+        split_by: "look", "content" or "folder" for the sources that can be split so; the others are split by content.
+            None: each source's default.
 
     Raises:
         Ssl4rlError: an unknown task, level, source, split or style, each with the nearest name.
@@ -102,9 +112,13 @@ def open_mixture(
             raise Ssl4rlError(f"{task.name} brings no data of its own; name a source, for instance a folder")
         source = sources.get(uri, plugin)
         if id(source) not in splits:
-            splits[id(source)] = Split(source, split, held_out)
+            splits[id(source)] = Split(source, split, held_out, split_by if split_by in source.ways else None)
+        splits[id(source)].prepare(task.draws)
         for level, share in _ladder(spec, task):
             components.append(Component(task, level, splits[id(source)], spec.weight * share, entry, spec.task))
+    if split_by is not None and all(c.split.by != split_by for c in components):
+        known = {way: None for c in components for way in c.split.source.ways}
+        raise Ssl4rlError(f"split_by is {split_by!r}; allowed for this data: {', '.join(known)}")
     return TaskDataset(components, seed=seed, size=size, style=style)
 
 
@@ -114,7 +128,7 @@ def open_recipe(recipe: Recipe, sources: Sources | None = None) -> tuple[TaskDat
     Of a task with several levels the held-out part has the curriculum's target, or with `eval.levels: all` every one.
 
     Raises:
-        Ssl4rlError: anything a name can be wrong in.
+        Ssl4rlError: anything a name can be wrong in; a benchmark's items that `benchmark_data` does not name.
     """
     sources = sources or Sources()
     specs = [TaskSpec(**task.model_dump()) for task in recipe.tasks]
@@ -125,6 +139,7 @@ def open_recipe(recipe: Recipe, sources: Sources | None = None) -> tuple[TaskDat
             data=recipe.data,
             split=split,
             held_out=recipe.held_out,
+            split_by=recipe.split_by,
             seed=seed,
             size=size,
             style=recipe.prompt.style,
@@ -133,7 +148,23 @@ def open_recipe(recipe: Recipe, sources: Sources | None = None) -> tuple[TaskDat
 
     wanted = [_evaluated(spec, recipe) for spec in specs]
     train = part("train", recipe.train.seed, None, specs)
+    for component in train.components:
+        _refuse_benchmark(component.split.source, recipe.benchmark_data)
     return train, part("held_out", recipe.eval.seed, recipe.eval.n, wanted)
+
+
+def _refuse_benchmark(source: Source[Any], named: Sequence[str]) -> None:
+    """Who trains on what models are measured on should have meant it.
+
+    Raises:
+        Ssl4rlError: a benchmark's items, and `named` does not hold its name.
+    """
+    if source.benchmark and source.benchmark not in named:
+        got = f", got benchmark_data={list(named)}" if named else ""
+        raise Ssl4rlError(
+            f"{source.uri} holds the items of the benchmark {source.benchmark!r}, on which models are measured; train "
+            f"on other data, or say benchmark_data=[{source.benchmark}]{got}"
+        )
 
 
 def _evaluated(spec: TaskSpec, recipe: Recipe) -> TaskSpec:
@@ -155,6 +186,7 @@ def create_dataset(
     level: str | None = None,
     split: Part = "train",
     held_out: float = 0.2,
+    split_by: Way | None = None,
     style: Style = "think",
 ) -> TaskDataset:
     """Examples of a task, or of a mixture, made from any source.
@@ -165,8 +197,10 @@ def create_dataset(
         size: how many examples; None is unbounded.
         seed: examples of different seeds share nothing.
         level: a level's name, perhaps with parameters: "90deg,original=false,image_px=32"; None is the easiest.
-        split: "train", "held_out" or "all"; decided item by item from the content's hash.
-        held_out: the share of contents that is held out.
+        split: "train", "held_out" or "all"; decided group by group from the hash of a content.
+        held_out: the share of groups that is held out.
+        split_by: what makes a group: "look" (near-twins, the default for pictures), "content" (equal bytes) or
+            "folder" (the first folder under the root).
         style: "think" asks for reasoning before the answer, "answer" for the answer alone.
 
     Raises:
@@ -180,7 +214,9 @@ def create_dataset(
         else:
             specs.append(part if isinstance(part, TaskSpec) else _spec(part))
     uri = None if data is None else os.fspath(data)
-    return open_mixture(specs, data=uri, split=split, held_out=held_out, seed=seed, size=size, style=style)
+    return open_mixture(
+        specs, data=uri, split=split, held_out=held_out, split_by=split_by, seed=seed, size=size, style=style
+    )
 
 
 def _spec(record: Mapping[str, Any]) -> TaskSpec:

@@ -4,7 +4,8 @@ A plugin is a module that holds `TASKS`, a mapping from short name to a task cla
 may hold `SOURCES`, a mapping from URI scheme to an opener (`opener(rest_of_uri) -> Source`) or such a string; the
 scheme "" opens plain paths. It may hold `SHOW`, a mapping from a kind of `Media` to a function that turns its data into
 a PIL image or a text for people to look at; its entry "drawing" turns what an example has in `meta["drawing"]` (or each
-thing in it, where that is a list) into SVG text, shown beside the prompt. It is found through the entry-point group
+thing in it, where that is a list) into SVG text, shown beside the prompt. `BENCHMARKS` and `CORRUPTIONS` are described
+in `core/benchmark.py`. It is found through the entry-point group
 `ssl4rl.plugins` or named as a file, `./my.py:TASKS`.
 """
 
@@ -31,6 +32,9 @@ REWARDS = "ssl4rl.rewards"
 LOGGERS = "ssl4rl.loggers"
 
 
+_FURTHER = ("SOURCES", "SHOW", "BENCHMARKS", "CORRUPTIONS")
+
+
 @dataclass(frozen=True)
 class Plugin:
     """One modality's tables. `broken` says why it could not be loaded."""
@@ -39,6 +43,8 @@ class Plugin:
     tasks: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, Any] = field(default_factory=dict)
     show: Mapping[str, Any] = field(default_factory=dict)
+    benchmarks: Mapping[str, Any] = field(default_factory=dict)
+    corruptions: Mapping[str, Any] = field(default_factory=dict)
     broken: str | None = None
 
 
@@ -56,7 +62,7 @@ def plugins() -> Mapping[str, Plugin]:
 
 def _plugin(name: str, module: Any, attribute: str) -> Plugin:
     tables = {"tasks": getattr(module, attribute)}
-    tables |= {table.lower(): getattr(module, table, {}) for table in ("SOURCES", "SHOW")}
+    tables |= {table.lower(): getattr(module, table, {}) for table in _FURTHER}
     for table, value in tables.items():
         if not isinstance(value, Mapping):
             raise TypeError(f"{table.upper()} is a {type(value).__name__}; allowed: a mapping")
@@ -203,6 +209,12 @@ def shown(media: Media, plugin: Plugin) -> Any:
     if media.kind in plugin.show:
         return load(plugin.show[media.kind])(media.data)
     return media.data if media.kind == "image" else str(media.data)
+
+
+def offered(table: str, key: str) -> Any:
+    """What the first installed plugin that has `key` in a table ("benchmarks", "corruptions") offers; None: nobody."""
+    entries = (getattr(plugin, table) for plugin in plugins().values())
+    return next((load(entry[key]) for entry in entries if key in entry), None)
 
 
 def model_builder(path: str) -> Callable[[], tuple[Any, Any]] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Generic, Literal, TypeVar
@@ -16,6 +16,7 @@ from ssl4rl.core.types import Ssl4rlError, nearest
 
 S = TypeVar("S")
 Part = Literal["train", "held_out", "all"]
+Way = Literal["look", "content", "folder"]
 _ASKED = 64  # items of an endless source that stand for all
 PARTS: tuple[Part, ...] = ("train", "held_out", "all")
 
@@ -33,11 +34,16 @@ class Source(ABC, Generic[S]):
 
     Items are cheap handles where decoding is dear (a picture is decoded when a task asks for it). `id(i)` is a hash
     of the item's content, never its name or row. An `endless` source makes its items from their index; its length is
-    how many indices there are.
+    how many indices there are. `benchmark`: of which one these are the items, by name, where models are measured on
+    them; a recipe trains on them only if it names it. `licence`: of the items, where it is known.
     """
 
     uri: str = ""
+    benchmark: str = ""
+    licence: str = ""
     endless: ClassVar[bool] = False
+    ways: ClassVar[tuple[Way, ...]] = ("content",)
+    """What it can be split by, its default first: "look" (near-twins stay together), "content", "folder"."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -49,6 +55,18 @@ class Source(ABC, Generic[S]):
     @abstractmethod
     def id(self, index: int) -> str:
         """Content id: equal for equal content wherever it lies."""
+
+    def groups(self, way: Way) -> Sequence[str] | None:
+        """The group of every item when split by `way`, for finite sources; items of one group fall on one side.
+
+        A group is named by the smallest id of its members (`core.near.groups`), so that adding items joins groups at
+        most; None where every content is a group of its own.
+        """
+        return None
+
+    def moved(self, way: Way) -> Mapping[str, tuple[str, str]]:
+        """Items whose group has another name than when the source was last opened: id -> (before, now)."""
+        return {}
 
     @property
     def problems(self) -> Sequence[Problem]:
@@ -73,20 +91,27 @@ def is_held_out(item_id: str, share: float) -> bool:
 
 
 class Split(Generic[S]):
-    """One part of a source: the items whose content hash falls in it, each content once.
+    """One part of a source: the items whose group's hash falls in it, each content once.
 
     Args:
         source: where the items come from.
         part: "train", "held_out" or "all".
-        held_out: the share of contents that is held out, in (0, 1).
+        held_out: the share of groups that is held out, in (0, 1).
+        by: one of the source's `ways`; None is its default.
+
+    Raises:
+        Ssl4rlError: an unknown part or way, or a share out of its bounds.
     """
 
-    def __init__(self, source: Source[S], part: Part = "train", held_out: float = 0.2) -> None:
+    def __init__(self, source: Source[S], part: Part = "train", held_out: float = 0.2, by: Way | None = None) -> None:
         if part not in PARTS:
             raise Ssl4rlError(f"unknown split {part!r}{nearest(part, PARTS)}")
         if not 0 < held_out < 1:
             raise Ssl4rlError(f"held_out is {held_out}; allowed: a share between 0 and 1")
+        if by is not None and by not in source.ways:
+            raise Ssl4rlError(f"{source.uri}: split_by is {by!r}; allowed: {', '.join(source.ways)}")
         self.source, self.part, self.held_out = source, part, held_out
+        self.by: Way = by or source.ways[0]
         self._orders: dict[tuple[int, int], np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
 
     def _holds(self, item_id: str) -> bool:
@@ -98,7 +123,40 @@ class Split(Generic[S]):
         first: dict[str, int] = {}
         for index in range(len(self.source)):
             first.setdefault(self.source.id(index), index)
-        return np.array([first[item_id] for item_id in sorted(first) if self._holds(item_id)], dtype=np.int64)
+        groups = None if self.part == "all" else self.source.groups(self.by)
+        ordered = [first[item_id] for item_id in sorted(first)]
+        return np.array([i for i in ordered if self._holds(groups[i] if groups else self.source.id(i))], dtype=np.int64)
+
+    @cached_property
+    def _kin(self) -> Sequence[str] | None:
+        """Each item's near-twins, by the name of their group: those of one group never meet in an example."""
+        return self.source.groups("look") if "look" in self.source.ways else None
+
+    @cached_property
+    def _kinds(self) -> int:
+        """How many items of this part have no near-twin among each other."""
+        return len(self._indices) if self._kin is None else len({self._kin[int(i)] for i in self._indices})
+
+    def prepare(self, draws: int) -> None:
+        """Does once, before workers are started, what drawing `draws` items at a time will need."""
+        if not self.source.endless and len(self._indices) and draws > 1:  # the length makes the groups of the split
+            _ = self._kinds
+
+    @property
+    def moved(self) -> str:
+        """What changed sides since the source was last opened, because files were added or gone; "": nothing."""
+        sides = [
+            is_held_out(after, self.held_out)
+            for before, after in self.source.moved(self.by).values()
+            if is_held_out(before, self.held_out) != is_held_out(after, self.held_out)
+        ]
+        if not sides:
+            return ""
+        out = sum(sides)
+        return (
+            f"{len(sides)} items changed sides since {self.source.uri!r} was last opened ({out} are held out now, "
+            f"{len(sides) - out} are trained on now): what was added or removed looks like them"
+        )
 
     @cached_property
     def fingerprint(self) -> tuple[int, str]:
@@ -130,28 +188,33 @@ class Split(Generic[S]):
         """Source indices of `n` different items for the example at `index`.
 
         The first item walks through the whole part, in a new order each epoch; the others, and all of a later
-        attempt, are drawn with `rng`.
+        attempt, are drawn with `rng`. No two are near-twins, where the source can tell.
 
         Raises:
-            Ssl4rlError: the part has fewer than `n` items.
+            Ssl4rlError: the part has fewer than `n` items that differ so.
         """
         if self.source.endless:
             return self._draw_endless(n, rng)
         size = len(self._indices)
-        if size < n:
+        if size < n or (n > 1 and self._kinds < n):
+            unlike = "" if size < n else f" ({self._kinds} without near-twins)"
             raise Ssl4rlError(
-                f"{self.source.uri}: the {self.part} part has {size} of {len(self.source)} items, {n} are needed for "
-                "one example; give more data or another held_out share"
+                f"{self.source.uri}: the {self.part} part has {size} of {len(self.source)} items{unlike}, {n} are "
+                "needed for one example; give more data or another held_out share"
             )
         if attempt > 0:
-            return [int(i) for i in rng.choice(self._indices, n, replace=False)]
-        first = int(self._order(seed, index // size)[index % size])
-        chosen = [first]
+            drawn = [int(i) for i in rng.choice(self._indices, n, replace=False)]
+        else:
+            drawn = [int(self._order(seed, index // size)[index % size])]
+        chosen: list[int] = []
         while len(chosen) < n:
-            candidate = int(self._indices[rng.integers(size)])
-            if candidate not in chosen:
+            candidate = drawn.pop(0) if drawn else int(self._indices[rng.integers(size)])
+            if not any(self._near(candidate, other) for other in chosen):
                 chosen.append(candidate)
         return chosen
+
+    def _near(self, one: int, other: int) -> bool:
+        return one == other or (self._kin is not None and self._kin[one] == self._kin[other])
 
     def _draw_endless(self, n: int, rng: np.random.Generator) -> list[int]:
         chosen: list[int] = []

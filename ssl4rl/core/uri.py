@@ -8,11 +8,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ssl4rl.core.types import Ssl4rlError
+from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 
 
 def missing(uri: str, path: Path, kind: str = "") -> Ssl4rlError:
     """The error for a path (of some `kind`, like "folder ") that does not exist, with the nearest name that does."""
+    if path.exists():
+        return Ssl4rlError(f"{kind}{uri!r} is {'a folder' if path.is_dir() else 'a file'}")
     gone = path
     while not gone.parent.is_dir() and gone.parent != gone:
         gone = gone.parent
@@ -38,5 +40,6 @@ def split_options(scheme: str, text: str, allowed: Sequence[str]) -> tuple[str, 
     options = dict(part.split("=", 1) for part in query.split("&")) if query else {}
     for option in options:
         if option not in allowed:
-            raise Ssl4rlError(f"{scheme}:{text!r}: unknown option {option!r}; allowed: {', '.join(allowed)}")
+            uri = f"{scheme}:{text}" if scheme else text
+            raise Ssl4rlError(f"{shortened(uri)!r}: unknown option {option!r}{nearest(option, allowed)}")
     return name, options

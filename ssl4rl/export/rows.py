@@ -17,7 +17,7 @@ from typing import Any, TypedDict
 from ssl4rl.core import registry
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.prompt import messages
-from ssl4rl.core.types import Example, Key, Score, Ssl4rlError
+from ssl4rl.core.types import Example, Key, Score, Ssl4rlError, shortened
 from ssl4rl.core.verify import STYLES, Verifier
 
 _FOR_PEOPLE = ("drawing", "rejected")  # of meta, what no verifier reads
@@ -82,16 +82,31 @@ def score(reply: str, info: Mapping[str, Any] | str, *, truncated: bool = False)
     Raises:
         Ssl4rlError: `info` is none of ours, or of a task or version that is not installed here.
     """
-    record = json.loads(info) if isinstance(info, str) else info
-    try:
-        task, level, style = record["task"], record["level"], record["style"]
-        key = Key.from_json(record["key"]) if record["key"] else None
-        example = Example((), record["answer"], key, record["meta"])
-    except (KeyError, TypeError) as error:
-        raise Ssl4rlError(f"info lacks {error}; it is what ssl4rl.export.rows put beside the prompt") from None
+    record = _record(info)
+    example, style = example_of(record), record["style"]
     if style not in STYLES:
         raise Ssl4rlError(f"info has the style {style!r}; allowed: {', '.join(STYLES)}")
-    return _verifier(task, level, record.get("plugin")).score(reply, example, style=style, truncated=truncated)
+    verifier = _verifier(record["task"], record["level"], record.get("plugin"))
+    return verifier.score(reply, example, style=style, truncated=truncated)
+
+
+def example_of(info: Mapping[str, Any] | str) -> Example:
+    """The example that a row was made of, without its prompt. Raises Ssl4rlError for an `info` that is none of ours."""
+    record = _record(info)
+    return Example((), record["answer"], Key.from_json(record["key"]) if record["key"] else None, record["meta"])
+
+
+def _record(info: Mapping[str, Any] | str) -> Mapping[str, Any]:
+    try:
+        record = json.loads(info) if isinstance(info, str) else info
+    except ValueError:
+        record = None
+    if not isinstance(record, Mapping):
+        raise Ssl4rlError(f"info is {shortened(repr(info))}; it is what ssl4rl.export.rows put beside the prompt")
+    lacking = [name for name in ("task", "level", "style", "answer", "meta", "key") if name not in record]
+    if lacking:
+        raise Ssl4rlError(f"info lacks {lacking[0]!r}; it is what ssl4rl.export.rows put beside the prompt")
+    return record
 
 
 @lru_cache(maxsize=256)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from ssl4rl.core.types import Ssl4rlError, Unusable
+from ssl4rl.core.types import Ssl4rlError, Unusable, shortened
 from ssl4rl.graph import sampling, serialise
 from ssl4rl.graph.graph import Graph, Rooted
 
@@ -17,6 +19,9 @@ LETTERS = "ABCDEFGH"
 NUMBERS = "12345678"
 LABEL_COLUMNS = ("label", "section", "block", "community", "club", "class", "category", "type", "group")
 """Columns that say what kind of node a node is, in the order in which they are looked for."""
+
+_COMPARED = 100
+"""So many columns, and letters of one, are compared for the nearest name; a file may have any number."""
 
 _PLAIN = str.maketrans("<>[]{};", "()()(),")
 
@@ -177,12 +182,28 @@ def label_column(graph: Graph, asked: str) -> str:
     """
     if asked:
         if asked not in graph.columns:
-            raise Unusable(f"nodes carry no {asked!r}, but {', '.join(map(repr, graph.columns)) or 'nothing'}")
+            raise no_column(graph, asked, "column")
         return asked
     found = next((name for name in LABEL_COLUMNS if name in graph.columns), None)
     if found is None:
-        raise Unusable(f"nodes carry none of {', '.join(LABEL_COLUMNS)}; name the column, as in column=...")
+        raise no_column(graph, LABEL_COLUMNS, "column")
     return found
+
+
+def no_column(graph: Graph, asked: str | Sequence[str], option: str) -> Unusable:
+    """The error for a column, or several, that nodes do not carry: what they carry, and which of it may be meant.
+
+    Args:
+        asked: the name, or names any of which would do.
+        option: the level's parameter that names it.
+    """
+    wanted = [asked] if isinstance(asked, str) else list(asked)
+    carried = [name for name in islice(graph.columns, _COMPARED) if len(name) <= _COMPARED]
+    close = [found for name in wanted for found in difflib.get_close_matches(name, carried, n=1, cutoff=0.6)]
+    none = f"no {asked!r}" if isinstance(asked, str) else f"none of {', '.join(wanted)}"
+    there = shortened(", ".join(map(repr, carried[:12]))) or "nothing"
+    hint = f"did you mean {option}={close[0]}?" if close else f"name the column, as in {option}=..."
+    return Unusable(f"nodes carry {none}, but {there}{f'; {hint}' if carried else ''}")
 
 
 def plain(text: Any, most: int = 0) -> str:

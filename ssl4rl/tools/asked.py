@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 
@@ -21,6 +21,11 @@ def names(given: Place | Sequence[Place]) -> list[str]:
 def uri(data: Place | None) -> str | None:
     """A source's URI, which may be given as a path."""
     return None if data is None else os.fspath(data)
+
+
+def taken_lines(taken: Mapping[str, str]) -> list[str]:
+    """A line for each source: its URI, and what it read and how."""
+    return [f"{source}: {what}" for source, what in taken.items()]
 
 
 def at_least(least: float, **values: float | None) -> None:

@@ -14,6 +14,7 @@ from ssl4rl.core.grpo.record.files import parse, read_text, read_yaml, records
 from ssl4rl.core.types import Ssl4rlError, nearest
 
 EVALS = "evals.jsonl"
+BENCHES = "bench.jsonl"
 _FILES = ("recipe.yaml", "metrics.jsonl", "summary.json", "rollouts.jsonl")
 _STEP = re.compile(rb'\{"step": (\d{1,9}),')
 _MEASURED = ("accuracy", "chance", "unparsed", "truncated", "n")
@@ -46,7 +47,7 @@ class Row:
 class Run:
     """What a run's folder holds. `notes` says, a line each, what was missing or could not be read.
 
-    `evals`: what `ssl4rl eval --save` measured.
+    `evals`: what `ssl4rl eval --save` measured; `benches`: what `ssl4rl bench` did.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class Run:
     summary: Mapping[str, Any] | None
     notes: tuple[str, ...]
     evals: tuple[Mapping[str, Any], ...] = ()
+    benches: tuple[Mapping[str, Any], ...] = ()
 
     def setting(self, section: str, key: str, default: Any) -> Any:
         """A value of the recipe, whatever state the recipe is in."""
@@ -148,6 +150,8 @@ def read_run(folder: str | Path) -> Run:
         Ssl4rlError: there is no such folder, or it holds no run.
     """
     path = Path(folder)
+    if path.is_file():
+        raise Ssl4rlError(f"{str(folder)!r} is a file, no run directory")
     if not path.is_dir():
         near = nearest(path.name, sorted(p.name for p in path.parent.iterdir())) if path.parent.is_dir() else ""
         raise Ssl4rlError(f"run directory {str(folder)!r} does not exist{near if 'did you mean' in near else ''}")
@@ -167,11 +171,16 @@ def read_run(folder: str | Path) -> Run:
         notes.append("summary.json could not be read")
     changes = (summary or {}).get("changed_data")
     notes += [f"went on with changed data {change}" for change in (changes if isinstance(changes, list) else [])]
-    evals = [parse(line) for line in read_text(path / EVALS).split("\n") if line.strip()]
-    if lost := evals.count(None):
-        notes.append(f"{_lines(lost)} of {EVALS} could not be read")
-    saved = tuple(record for record in evals if record is not None)
-    return Run(path, recipe_text, recipe or {}, readable, summary, tuple(notes), saved)
+    saved = [_saved(path / name, notes) for name in (EVALS, BENCHES)]
+    return Run(path, recipe_text, recipe or {}, readable, summary, tuple(notes), *saved)
+
+
+def _saved(file: Path, notes: list[str]) -> tuple[Mapping[str, Any], ...]:
+    """The lines of a file that measurements were appended to; what could not be read is said in `notes`."""
+    found = [parse(line) for line in read_text(file).split("\n") if line.strip()]
+    if lost := found.count(None):
+        notes.append(f"{_lines(lost)} of {file.name} could not be read")
+    return tuple(record for record in found if record is not None)
 
 
 def _lines(n: int) -> str:

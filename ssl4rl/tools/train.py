@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -77,6 +77,21 @@ def beside_a_bar(line: str, out: TextIO | None = None) -> None:
     with suppress(OSError):
         tqdm.write(line, file=out)
         out.flush()
+
+
+@contextmanager
+def counting(unit: str, show: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar that is told how many are done, of how many; another total begins anew."""
+    from tqdm import tqdm
+
+    with tqdm(disable=not show, unit=unit, dynamic_ncols=True) as bar:
+
+        def done(count: int, of: int) -> None:
+            if (bar.total, bar.n) != (of, bar.n) or count < bar.n:
+                bar.reset(of)
+            bar.update(count - bar.n)
+
+        yield done
 
 
 def train(

@@ -21,6 +21,11 @@ class Weights:
     weights: str = ""
     note: str = ""
 
+    @property
+    def loading(self) -> dict[str, Any]:
+        """What `load_policy` is told of the model's code, as the run's recipe says it."""
+        return code_of(self.run)
+
 
 def find_weights(model: str, before: bool = False) -> Weights:
     """Finds the weights, and the run that they belong to. Of a run without a final model, or whose final model is
@@ -95,15 +100,32 @@ def of_a_run(model: str) -> tuple[str, dict[str, Any], str]:
     return place.path, as_asked(place.run), place.note
 
 
+def code_of(run: Run | None) -> dict[str, Any]:
+    """The `code` and `trust` that a run's model is loaded with."""
+    if run is None:
+        return {}
+    return {"code": run.setting("model", "code", ""), "trust": run.setting("model", "trust_remote_code", False)}
+
+
 def as_asked(run: Run | None) -> dict[str, Any]:
     """How a run puts its questions; the defaults where there is none."""
     if run is None:
-        return {"style": "think", "max_new_tokens": 256, "system": None, "held_out": 0.2, "max_tokens": 1024}
+        return {
+            "style": "think",
+            "max_new_tokens": 256,
+            "system": None,
+            "held_out": 0.2,
+            "split_by": None,
+            "max_tokens": 1024,
+            "loading": {},
+        }
     share = run.recipe.get("held_out")
     return {
         "style": run.setting("prompt", "style", "think"),
         "max_new_tokens": run.setting("sampling", "max_new_tokens", 256),
         "system": run.setting("prompt", "system", "") or None,
         "held_out": share if isinstance(share, float) else 0.2,
+        "split_by": run.recipe.get("split_by", "content"),  # what runs of before there was a choice were split by
         "max_tokens": run.setting("prompt", "max_tokens", 1024),
+        "loading": code_of(run),
     }

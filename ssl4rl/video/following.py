@@ -12,6 +12,7 @@ from ssl4rl.core.types import Example
 from ssl4rl.core.verify import Choice, Verifier
 from ssl4rl.video import clip
 from ssl4rl.video.clip import Clip
+from ssl4rl.vision import pixels
 
 LETTERS = "ABCD"
 EASY: Mapping[str, Any] = {"frames": 3, "options": 2, "span": 1.0, "motion": 4.0, "frame_px": 168}
@@ -58,7 +59,7 @@ class Next(Task[Clip]):
 
     def check_level(self, params: Mapping[str, Any]) -> None:
         clip.check_level(self.name, params, frames=(2, 6))
-        clip.pixels.check_between(self.name, params, "options", 2, len(LETTERS))
+        pixels.check_between(self.name, params, "options", 2, len(LETTERS))
 
     def make(self, items: Sequence[Clip], level: Mapping[str, Any], rng: np.random.Generator) -> Example:
         shown, options = level["frames"], level["options"]
@@ -75,5 +76,5 @@ class Next(Task[Clip]):
         parts = clip.numbered(frames[:shown])
         parts.append("\nWhich of these was filmed next?")
         for letter, at in zip(LETTERS, order, strict=False):
-            parts += [f"\n{letter}: ", clip.pixels.media(frames[shown + at])]
+            parts += [f"\n{letter}: ", pixels.media(frames[shown + at])]
         return Example(tuple(parts), LETTERS[order.index(0)])

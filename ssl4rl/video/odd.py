@@ -12,6 +12,7 @@ from ssl4rl.core.types import Example, Unusable
 from ssl4rl.core.verify import Integer, Verifier
 from ssl4rl.video import clip
 from ssl4rl.video.clip import Clip
+from ssl4rl.vision import pixels
 
 CLIP: Mapping[str, Any] = {"from": "clip", "frames": 4, "span": 0.5, "motion": 2.0, "frame_px": 168}
 
@@ -54,7 +55,7 @@ class Odd(Task[Clip]):
         return Integer(1, level["frames"])
 
     def check_level(self, params: Mapping[str, Any]) -> None:
-        clip.pixels.check_among(self.name, params, "from", ("clip", "time"))
+        pixels.check_among(self.name, params, "from", ("clip", "time"))
         clip.check_level(self.name, params, frames=(3, 8))
 
     def make(self, items: Sequence[Clip], level: Mapping[str, Any], rng: np.random.Generator) -> Example:

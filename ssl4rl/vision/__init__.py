@@ -18,3 +18,6 @@ SOURCES = {
     "sample": "ssl4rl.vision.sources:open_sample",
     "scenes": "ssl4rl.vision.scenes:open_scenes",
 }
+
+BENCHMARKS = {"tsv": "ssl4rl.vision.benchmark:open_benchmark"}
+CORRUPTIONS = {"image": "ssl4rl.vision.corruption:corruption"}

@@ -13,13 +13,14 @@ from ssl4rl.core.source import content_id
 from ssl4rl.core.types import Unusable
 from ssl4rl.vision import raster
 from ssl4rl.vision.decoding import BROKEN, decode, opened, quiet, why
+from ssl4rl.vision.look.thumb import DECODED_PX, look_of
 from ssl4rl.vision.streams import Metered, Part, open_below, regular
 
 MIN_SIDE_PX = 8
 """Sources leave out pictures with a shorter side than this: no task can ask anything about them."""
 
 THOROUGH_PIXELS = 4_000_000
-"""A thorough check decodes JPEGs of any size (at an eighth of their scale) and other formats up to this many pixels."""
+"""A thorough check decodes JPEGs of any size (at a reduced scale) and other formats up to this many pixels."""
 
 
 class Photo(ABC):
@@ -40,10 +41,15 @@ class Photo(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look at a picture's file told: its content id, and whether it is a raster of more than 8 bits."""
+    """What a look at a picture's file told.
+
+    `identity`: its content id; `deep`: whether it is a raster of more than 8 bits; `thumb`: how it looks
+    (`ssl4rl.vision.look`), None where it was not decoded.
+    """
 
     identity: str
     deep: bool
+    thumb: bytes | None = None
 
 
 class EncodedPhoto(Photo):
@@ -88,11 +94,18 @@ class EncodedPhoto(Photo):
                     cheap = image.format in ("JPEG", "MPO") or width * height <= THOROUGH_PIXELS
                 if min(width, height) < MIN_SIDE_PX:
                     raise Unusable(f"{width}x{height} px; needs at least {MIN_SIDE_PX}")
-                if thorough and cheap:
-                    decode(Metered(file), 1)
-                return Look(identity, deep)
+                thumb = look_of(decode(Metered(file), DECODED_PX)) if thorough and cheap else None
+                return Look(identity, deep, thumb)
         except (Unusable, *BROKEN) as error:
             raise self._unusable(error) from error
+
+    def thumb(self) -> bytes:
+        """How the picture looks (`ssl4rl.vision.look`), decoded for it.
+
+        Raises:
+            Unusable: as `decode`.
+        """
+        return look_of(self.decode(DECODED_PX))
 
     def _unusable(self, error: BaseException) -> Unusable:
         """The reason with the picture's name before it, once."""

@@ -99,7 +99,7 @@ class Position(Task[Photo]):
         if not all(len(free) for free in places):
             raise Unusable("a part of the picture holds nothing that is found there only")
         starts = _starts(len(thumb), side * grid)
-        found = places[int(_band(*rng.integers(starts, size=2), starts)) if whole else cell]
+        found = places[_drawn_band(starts, rng) if whole else cell]
         place = found[int(rng.integers(len(found)))]
         answer: Any = QUARTERS[cell] if grid == 2 else cell + 1
         if whole:
@@ -161,7 +161,14 @@ def _starts(pixels: int, share: float) -> int:
 
 def _band(top: Array, left: Array, starts: int) -> Array:
     """In which of BANDS x BANDS parts a place lies, row by row."""
-    return top * BANDS // starts * BANDS + left * BANDS // starts
+    parts: Array = top * BANDS // starts * BANDS + left * BANDS // starts
+    return parts
+
+
+def _drawn_band(starts: int, rng: np.random.Generator) -> int:
+    """The part in which a place lies that is drawn uniformly."""
+    top, left = rng.integers(starts, size=2)
+    return int(_band(top, left, starts))
 
 
 def _settle(place: float, side: float, grid: int, jitter: float) -> float:

@@ -14,7 +14,7 @@ import ssl4rl
 ROOT = Path(ssl4rl.__file__).parent
 
 ORDER = """
-types limits uri verify task source registry dataset prompt reward
+types limits uri verify task near source benchmark registry dataset prompt reward
 recipe strategies curriculum mixture |
 grpo.ranks grpo.workers grpo.model grpo.stream grpo.logps grpo.sampling grpo.update grpo.trainer grpo.preflight
 grpo.record grpo.opening grpo.native grpo.trl grpo.run
@@ -24,7 +24,7 @@ grpo.record grpo.opening grpo.native grpo.trl grpo.run
 CONTRACT = [f"core.{name}" for name in ORDER.partition("|")[0].split()]
 LOOP = [f"core.{name}" for name in ORDER.partition("|")[2].split()]
 TOOLS = ["asked", "catalogue", "run_log", "weights", "charts", "page", "shown"]
-TOOLS += ["preview", "check", "audit", "evaluate", "probe", "report", "train"]
+TOOLS += ["preview", "check", "audit", "evaluate", "probe", "bench", "report", "train", "push"]
 ROOMS = [
     *CONTRACT,
     *LOOP,
@@ -35,6 +35,7 @@ ROOMS = [
     "graph",
     "embedded",
     *(f"tools.{name}" for name in TOOLS),
+    "commands",
     "cli",
 ]
 

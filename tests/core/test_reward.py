@@ -173,3 +173,16 @@ def test_a_verifiers_own_part_needs_no_function() -> None:
         parts: Any = ("accuracy", "format", "neat")
 
     assert Rewards.of({"accuracy": 1.0, "neat": 0.5}, [Neat("AB")], max_new_tokens=10).functions == []
+
+
+def test_box_iou_grows_beyond_what_counts_as_right() -> None:
+    from ssl4rl.core.verify import Box
+    from ssl4rl.rewards.boxes import box_iou
+
+    example = Example(("Where?",), [0, 0, 50, 40], KEY, {"accepted": [[60, 60, 80, 80]]})
+    expected = {"0,0,50,40": 1.0, "0,0,50,32": 0.8, "25,0,75,40": 1 / 3, "60,60,80,70": 0.5, "90,90,99,99": 0.0}
+    for text, value in expected.items():
+        score = Box().score(f"<answer>{text}</answer>", example)
+        assert box_iou(text, score, example) == pytest.approx(value)
+    assert box_iou("?", Box().score("somewhere", example), example) == 0.0
+    assert load_reward("ssl4rl.rewards.boxes:box_iou").range == (0.0, 1.0)

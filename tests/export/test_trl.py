@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ssl4rl.core.types import Ssl4rlError
-from ssl4rl.export.trl import accuracy, dataset, format_, reward_functions
+from ssl4rl.export.trl import dataset, reward_functions
 from tests.tiny_models import build
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "trainers" / "trl_grpo.py"
@@ -39,6 +39,7 @@ def test_rows_and_rewards() -> None:
     assert [len(pictures) for pictures in found["images"]] == [2, 2, 2]
     right = [f"<answer>{json.loads(info)['answer']}</answer>" for info in found["info"]]
     talk: list[Any] = [[{"role": "assistant", "content": text}] for text in right]
+    accuracy, format_ = reward_functions()
     assert accuracy(completions=talk, info=found["info"], prompts=found["prompt"]) == [1.0, 1.0, 1.0]
     assert format_(completions=[*right[:2], "no"], info=found["info"]) == [1.0, 1.0, 0.0]
     assert [f.__name__ for f in reward_functions()] == ["accuracy", "format"]
@@ -52,4 +53,4 @@ def test_a_mixture_that_trl_would_die_of_is_refused() -> None:
     with pytest.raises(Ssl4rlError) as caught:
         dataset(["vision/rotation", "graph/hops"], size=4)
     assert str(caught.value).startswith("TRL cannot batch prompts with and without pictures: graph/hops@")
-    assert str(caught.value).endswith("shows none; make two datasets")
+    assert str(caught.value).endswith("shows none; make two datasets (export: --only pictures, --only text)")

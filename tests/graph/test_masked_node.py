@@ -123,13 +123,20 @@ def without(column: str) -> Graph:
     return Graph(STAR.indptr, STAR.indices, columns={k: v for k, v in STAR.columns.items() if k != column})
 
 
+def renamed(column: str, name: str) -> Graph:
+    kept = without(column)
+    return Graph(kept.indptr, kept.indices, columns={**kept.columns, name: STAR.columns[column]})
+
+
 @pytest.mark.parametrize(
     ("graph", "node", "level", "why"),
     [
         (Graph.from_edges(0, [], []), None, "text", "empty"),
         (without("section"), 0, "text", "nodes carry none of label"),
         (STAR, 0, "text,column=colour", "no 'colour', but 'text', 'section'"),
-        (without("text"), 0, "neighbours", "nodes carry no 'text'"),
+        (without("text"), 0, "neighbours", "nodes carry no 'text', but 'section'; name the column, as in text=..."),
+        (renamed("text", "txt"), 0, "neighbours", "no 'text', but 'section', 'txt'; did you mean text=txt"),
+        (renamed("section", "lable"), 0, "text", "none of .*, but 'text', 'lable'; did you mean column=lable"),
         (STAR, 0, "text", "2 values where 4 options"),
         (STAR, 0, "text,options=2,values=libs|fonts", "not one of `values`"),
         (LONELY, 0, "neighbours,options=2", "no neighbours"),

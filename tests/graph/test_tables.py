@@ -110,6 +110,24 @@ def test_an_unnamed_first_column_is_an_index(tmp_path: Path) -> None:
     assert error(matrix) == f"'{matrix}' is a matrix of nodes by nodes; allowed: a row for each edge, or npz:, mtx:"
 
 
+def test_a_first_row_that_is_nearly_a_header_is_said(tmp_path: Path) -> None:
+    """It is taken for an edge, since names stand below it."""
+    assert opened(write(tmp_path, "sorce,traget\na,b\nb,c\n")).taken.startswith(
+        "edges from column 1 to 2 of 2 (cut at commas, no header, row 1 (sorce, traget) is an edge; meant as 'source "
+        "target'?)"
+    )
+    assert opened(write(tmp_path, "anna,bert\nbert,cora\n")).taken.startswith(
+        "edges from column 1 to 2 of 2 (cut at commas, no header);"
+    )
+
+
+@pytest.mark.parametrize(("before", "ends"), [(9_998, ["x\ny", "z"]), (10_000, ['y"', "z"])])
+def test_after_very_many_quotes_that_open_nothing_none_is_looked_after(before: int, ends: list[str]) -> None:
+    """Else a small file takes minutes: each of them is sought in the lines below."""
+    lines = [*['a,"b\n'] * before, "a,b\n", '"x\n', 'y",z\n']
+    assert list(rows(lines, Dialect(",", "", 2)))[-1] == (before + 3, ends)
+
+
 def test_other_encodings(tmp_path: Path) -> None:
     (tmp_path / "e").write_text("J\u00fcrgen\tZo\u00eb\n", encoding="utf-16")
     assert edges(f"edges:{tmp_path / 'e'}") == [("J\u00fcrgen", "Zo\u00eb")]

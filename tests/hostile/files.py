@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import resource
 import select
@@ -20,7 +21,9 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +32,12 @@ from ssl4rl.core.source import content_id
 from ssl4rl.core.types import Ssl4rlError, Unusable
 from tests.hostile import containers, graphs, pictures
 from tests.hostile.corpus import SECRET_WORD, Case, Corpus, load, secret_picture
+from tests.hostile.results import keep
 
 HANG_S = 20.0
-"""Seconds of work; one that waits is ended after twice as many by the clock, so that a busy machine makes no faults."""
+"""Seconds of work, or of waiting for something else than a processor, so that a busy machine makes no faults."""
+_LONGEST_S = 600.0
+_LOOK_S = 0.25
 MEMORY_MB = 2000.0
 FAULTS = ("exception", "died", "hang", "memory", "escape")
 
@@ -84,41 +90,78 @@ def _columns(node: Any) -> str:
     return repr({name: list(values[:2]) for name, values in columns.items()})[:2000]
 
 
+def import_ahead() -> None:
+    """What readers import when they are first used: seconds that every child would take again."""
+    for plugin in registry.plugins().values():
+        for opener in plugin.sources.values():
+            registry.load(opener)
+    for name in ("torch", "pyarrow.parquet", "pyarrow.compute", "datasets"):
+        with suppress(ImportError):
+            import_module(name)
+
+
 def run(case: Case, address_space_gb: float = 9.0) -> Result:
     """Use a case in a forked child. The child may take `address_space_gb` at most, so that no machine is filled."""
     read_fd, write_fd = os.pipe()
-    start = time.monotonic()
     child = os.fork()
     if child == 0:
         os.close(read_fd)
         _in_child(case, write_fd, address_space_gb)
     os.close(write_fd)
-    received = b""
-    while select.select([read_fd], [], [], max(0.0, start + 2 * HANG_S - time.monotonic()))[0]:
-        piece = os.read(read_fd, 65536)
-        if not piece:
-            break
-        received += piece
-    else:
+    received, hangs = _answer(child, read_fd)
+    if hangs:
         os.kill(child, signal.SIGKILL)
     os.close(read_fd)
     _, _, usage = os.wait4(child, 0)
-    clock_s, seconds, peak_mb = time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
+    seconds, peak_mb = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
     try:
         outcome, text = json.loads(received)
     except ValueError:
         outcome, text = "died", "the child said nothing"
-    if seconds > HANG_S or clock_s > 2 * HANG_S:
+    if hangs or seconds > HANG_S:
         outcome = "hang"
     elif peak_mb > MEMORY_MB and outcome != "escape":
         outcome = "memory"
     return Result(case, outcome, text, seconds, peak_mb)
 
 
+def _answer(child: int, read_fd: int) -> tuple[bytes, bool]:
+    """What a child (not yet waited for) says, and whether it hangs: it works or waits for longer than HANG_S."""
+    received, waited_s, start = b"", 0.0, time.monotonic()
+    while waited_s < HANG_S and time.monotonic() - start < _LONGEST_S:
+        if select.select([read_fd], [], [], _LOOK_S)[0]:
+            piece = os.read(read_fd, 65536)
+            if not piece:
+                return received, False
+            received += piece
+        else:
+            busy, worked_s = _work(child)
+            waited_s += 0.0 if busy else _LOOK_S
+            if worked_s > HANG_S:
+                break
+    return received, True
+
+
+def _work(process: int) -> tuple[bool, float]:
+    """Whether a thread of a process has work (it runs, could, or waits for a disk), and the seconds it took so far."""
+    states, folder = [], Path(f"/proc/{process}")
+    for thread in (folder / "task").iterdir():
+        with suppress(OSError):  # it has just ended
+            states.append(_fields(thread / "stat")[0])
+    user, system = _fields(folder / "stat")[11:13]
+    return bool({"R", "D"} & {*states}), (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def _fields(stat: Path) -> list[str]:
+    """What follows a process's name in its line of /proc, which may hold blanks itself."""
+    return stat.read_text().rpartition(") ")[2].split()
+
+
 def _in_child(case: Case, write_fd: int, address_space_gb: float) -> None:
     limit = int(address_space_gb * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.alarm(int(2 * _LONGEST_S))  # should whoever waits for it be gone
     warnings.simplefilter("ignore")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
@@ -161,12 +204,15 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="where the files are made and stay; used again when it is there")
     parser.add_argument("--only", default="", help="cases whose family-name contains this")
     parser.add_argument("--out", type=Path, help="a JSON line for each case")
+    parser.add_argument("--json", type=Path, help="a file that keeps the figures of all hostile scripts")
     arguments = parser.parse_args()
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="hostile-"))
     if not (folder / "cases.json").exists():
-        make(folder.resolve(), arguments.seed)
+        made = multiprocessing.get_context("spawn").Process(target=make, args=(folder.resolve(), arguments.seed))
+        made.start()  # elsewhere: bombs of gigabytes are put together, and children have what their parent has
+        made.join()
     cases = [case for case in load(folder) if arguments.only in f"{case.family}-{case.name}"]
-    registry.plugins()
+    import_ahead()
     results = []
     for case in cases:
         result = run(case)
@@ -176,6 +222,10 @@ def main() -> int:
                 record = (case.family, case.name, result.outcome, result.text, result.seconds, result.peak_mb)
                 file.write(json.dumps(record) + "\n")
     faults = report(results)
+    outcomes = Counter(result.outcome for result in results)
+    largest, slowest = max(r.peak_mb for r in results), max(r.seconds for r in results)
+    counts = {outcome: outcomes[outcome] for outcome in ("opened", "refused", *FAULTS)}
+    keep(arguments.json, "files", {"cases": len(results), **counts, "largest_mb": largest, "slowest_s": slowest})
     if arguments.keep is None:
         shutil.rmtree(folder)
     return 1 if faults else 0

@@ -30,7 +30,7 @@ def make(corpus: Corpus, cuts: int = 7, flips: int = 8) -> None:
     _pipes(corpus)
     for name, scheme, file, data in (*_markup(), *_lines(corpus)):
         corpus.file("graph", name, scheme, file, data)
-    for name, scheme, file, data in _bombs():
+    for name, scheme, file, data in (*_bombs(), *_crowds()):
         corpus.file("graph", f"bomb_{name}", scheme, file, data, bomb=True)
     for scheme, file in [
         ("edges", "x.csv"),
@@ -175,6 +175,23 @@ def _zip(name: str, data: bytes, packed: bool = False) -> bytes:
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED) as archive:
         archive.writestr(name, data)
     return stream.getvalue()
+
+
+def _crowds() -> Iterator[tuple[str, str, str, bytes]]:
+    """Many of what is dear each: texts, keys, columns, dicts, quotes that open nothing."""
+    long = gzip.compress(b"word and " * 8_000_000, 1) * 7  # 500 MB
+    head = b'<graphml><key id="d" for="node" attr.name="t" attr.type="string"/><graph><node id="a"><data key="d">'
+    tail = b'</data></node><node id="b"/><edge source="a" target="b"/></graph></graphml>'
+    yield "text", "graphml", "x.graphml.gz", gzip.compress(head) + long + gzip.compress(tail)
+    keys = [b"node [ id %d %b ]\n" % (n, b"".join(b"k%d_%d 1 " % (n, i) for i in range(300))) for n in range(3000)]
+    yield "gml_keys", "gml", "x.gml", b"graph [\n" + b"".join(keys) + b"]\n"
+    nodes = b"".join(b"node [ id %d k%d 1 ]\n" % (n, n) for n in range(100_000))
+    yield "gml_columns", "gml", "x.gml", b"graph [\n" + nodes + b"]\n"
+    dicts = b"".join(b"%d %d {'weight': %d.5}\n" % (n, n + 1, n) for n in range(500_000))
+    yield "dicts", "edgelist", "x.txt.gz", gzip.compress(dicts, 1)
+    for mark in (b",", b"\t"):
+        quotes = gzip.compress((b"a" + mark + b'"b\n') * 1_000_000, 1) * 2
+        yield f"quotes_{'comma' if mark == b',' else 'tab'}", "edges", "x.csv.gz", quotes
 
 
 def _bombs() -> Iterator[tuple[str, str, str, bytes]]:

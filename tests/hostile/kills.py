@@ -14,10 +14,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.core.grpo.runs import same
+from tests.hostile.results import keep
 from tests.hostile.whole_runs import fork_command, import_ahead, orphans, recipe_file, wait
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -83,6 +84,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-n", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="a file that keeps the figures of all hostile scripts")
     options = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="kills"))
     (root / "straight").mkdir()
@@ -111,6 +113,14 @@ def main() -> int:
         f"bit-equal {sum(k.equal for k in found)}, tracebacks {sum(k.traceback for k in found)}, orphans "
         f"{sum(k.orphans for k in found)}; went on from step: {dict(sorted(steps.items(), key=str))}"
     )
+    counts = {
+        "kills": len(found),
+        "seed": options.seed,
+        "bit_equal": sum(one.equal for one in found),
+        "tracebacks": sum(one.traceback for one in found),
+        "orphans": sum(one.orphans for one in found),
+    }
+    keep(options.json, "kills", {**counts, "each": [{**asdict(one), "signal": one.signal.name} for one in found]})
     if bad:
         print(f"left for a look: {root}")
         return 1

@@ -13,16 +13,17 @@ Right replies that are left unread on purpose, `UNREAD` with the reason for each
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ssl4rl import EdgeSet, NodeSet, Text
 from tests.hostile.reply_cases import CASES, UNREAD
 from tests.hostile.reply_wrappers import CUT, INSIDE, ROUND, SPOILED, SPOILED_REPLIES
+from tests.hostile.results import keep
 
 _THE_OTHER = frozenset({"spoiled: other in a thought behind"})
 """Kinds that plainly give the other answer, which may earn what that earns."""
@@ -124,7 +125,7 @@ def run(replies: Iterator[Reply]) -> Count:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.hostile.replies", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--unread", action="store_true", help="list what was not read or wrongly paid")
-    parser.add_argument("--json", metavar="FILE", help="write the counts there")
+    parser.add_argument("--json", type=Path, help="a file that keeps the figures of all hostile scripts")
     asked = parser.parse_args(argv)
     right, spoiled = run(right_replies()), run(spoiled_replies())
     unread, paid = right.unread, spoiled.paid
@@ -139,9 +140,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"  {reply.case}, {reply.kind}: {reply.text!r} -> {what}{f' ({reply.why})' if reply.why else ''}")
     if asked.unread:
         print(Counter(reply.kind for reply, _ in unread if not reply.why).most_common(12))
-    if asked.json:
-        with open(asked.json, "w") as file:
-            json.dump(counts, file, indent=1)
+    keep(asked.json, "replies", counts)
     return int(bool(exceptions or paid or right.read_share < 0.95))
 
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from ssl4rl.core.grpo.record.files import SUMS, write_sums
 from ssl4rl.core.recipe.recipe import load_recipe
 from tests.core.grpo.runs import run_until, weights
 from tests.fakes import FAKES
+from tests.hostile.results import keep
 from tests.hostile.whole_runs import recipe_file
 
 UNFINISHED_AFTER = 7  # of nine steps; checkpoints of steps 4 and 6 are there
@@ -356,6 +357,7 @@ def full_disks(file: Path, root: Path) -> list[Outcome]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="damages whose name holds this")
+    parser.add_argument("--json", type=Path, help="a file that keeps the figures of all hostile scripts")
     options = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="hurt"))
     file, runs = prepared(root)
@@ -366,11 +368,16 @@ def main() -> int:
     if options.only in "disk full":
         found += _shown(full_disks(file, root))
     faults = [one for one in found if one.fault]
-    damages = len({one.damage for one in found})
+    counts = {
+        "damages": len({one.damage for one in found}),
+        "attempts": len(found),
+        "exceptions": sum("EXCEPTION" in one.fault for one in faults),
+        "other_faults": sum("EXCEPTION" not in one.fault for one in faults),
+    }
     print(
-        f"{damages} damages, {len(found)} attempts: exceptions {sum('EXCEPTION' in one.fault for one in faults)}, "
-        f"other faults {sum('EXCEPTION' not in one.fault for one in faults)}"
+        "{damages} damages, {attempts} attempts: exceptions {exceptions}, other faults {other_faults}".format(**counts)
     )
+    keep(options.json, "runs", {**counts, "outcomes": [asdict(one) for one in found]})
     shutil.rmtree(root)
     return 1 if faults else 0
 

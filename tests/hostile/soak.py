@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from tests.hostile.results import keep
 from tests.hostile.whole_runs import fork_command, import_ahead, of_session, orphans, recipe_file, status_of
 
 MOST_GROWTH = 1.10
@@ -80,6 +81,7 @@ def grows(parts: Sequence[tuple[float, float]]) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--json", type=Path, help="a file that keeps the figures of all hostile scripts")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="soak"))
     started = time.monotonic()
@@ -92,6 +94,8 @@ def main() -> int:
         f"{options.steps} steps in {time.monotonic() - started:.0f} s, {len(samples)} samples: status {status}, "
         f"{'GROWS' if grows(parts) else 'flat'}, orphans {left}"
     )
+    counts = {"steps": options.steps, "status": status, "grows": grows(parts), "orphans": left}
+    keep(options.json, "soak", {**counts, "tenths_mib_files": parts})
     if bad:
         print(f"left for a look: {folder}")
         return 1

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ssl4rl.core import registry
 from tests.hostile import containers, pictures
 from tests.hostile.corpus import Case, Corpus
-from tests.hostile.files import FAULTS, run
+from tests.hostile.files import FAULTS, import_ahead, run
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
@@ -27,7 +26,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     good = {f"{name}{suffix}": data for name, suffix, data in small[:2]}
     containers._tar(made, {"0.png": small[4][2], "1.jpeg": small[0][2]} | good, 2, 2)
     containers._braces(made)
-    registry.plugins()
+    import_ahead()
     return made
 
 

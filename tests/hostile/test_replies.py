@@ -45,7 +45,7 @@ def test_nothing_is_paid_wrongly() -> None:
 
 def test_the_counts_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--json", str(tmp_path / "counts.json")]) == 0
-    counts = json.loads((tmp_path / "counts.json").read_text())
+    counts = json.loads((tmp_path / "counts.json").read_text())["replies"]
     assert (counts["exceptions"], counts["paid_wrongly"]) == (0, 0)
     assert f"read_share             {counts['read_share']}" in capsys.readouterr().out
 

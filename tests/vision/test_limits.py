@@ -17,6 +17,7 @@ from ssl4rl.core.types import Ssl4rlError, Unusable
 from ssl4rl.vision.photo import BytesPhoto, FilePhoto
 from ssl4rl.vision.sources import open_folder, open_hf, open_parquet, open_tar, open_tsv
 from ssl4rl.vision.sources.base import expand_braces
+from ssl4rl.vision.sources.parquet import _read_group, require_small_groups, written_out
 from ssl4rl.vision.sources.tsv import parts_of, records
 from tests.hostile.containers import _member
 from tests.hostile.corpus import encode, noise
@@ -161,3 +162,39 @@ def test_quoted_cells_come_back_as_they_were_written(table: list[list[str]]) -> 
     quoted = "".join("\t".join('"' + cell.replace('"', '""') + '"' for cell in row) + "\n" for row in table)
     rows = list(records(io.BytesIO(quoted.encode())))
     assert [[cell.decode() for cell in row.fields] for row in rows] == table
+
+
+@pytest.mark.parametrize("kind", ["bytes", "struct", "list"])
+def test_dictionaries_are_counted_as_they_are_written_out(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred kilobytes that the datasets library would make 20 MB of; the same once with room for it."""
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pytest.importorskip("datasets")
+    picture = encode(noise(0, 200, 170), "PNG")  # 100 kB
+    cells = {"bytes": [picture], "struct": [{"bytes": picture, "path": "a"}], "list": [[picture] * 2]}[kind]
+    file = tmp_path / "train.parquet"
+    parquet.write_table(arrow.table({"image": cells * (100 if kind == "list" else 200)}), file)
+    assert file.stat().st_size < 250_000
+    inside = written_out(_read_group(str(file), 0, "image"))
+    assert 200 * len(picture) <= inside < 201 * len(picture)
+    monkeypatch.setenv("SSL4RL_ROW_GROUP_MIB", "18")
+    said = "a row group of train.parquet asks for more than allowed: 18 MiB of pictures"
+    assert said in error(open_hf, str(tmp_path))
+    monkeypatch.setenv("SSL4RL_ROW_GROUP_MIB", "20")
+    require_small_groups("hf:x", file)
+
+
+def test_archives_are_not_unpacked(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    (tmp_path / "images.zip").write_bytes(b"PK")
+    assert "images.zip is an archive, unpack it; allowed: parquet, pictures" in error(open_hf, str(tmp_path))
+
+
+def test_tables_of_pictures_say_their_column(tmp_path: Path, pictures: Pictures) -> None:
+    table = write_tsv(
+        tmp_path / "x.tsv", ["index", "image", "text"], ["0", b64(pictures["a.png"]), "a"], ["1", "", "b"]
+    )
+    assert open_tsv(table).taken == "column 'image' of 3, header, 1 pictures, 1 not usable"
+    write_parquet(tmp_path / "x.parquet", photo=[pictures["a.png"]], n=[1])
+    assert open_parquet(str(tmp_path / "x.parquet")).taken == "column 'photo' of 2, 1 pictures, 0 not usable"

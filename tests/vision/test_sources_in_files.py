@@ -238,7 +238,7 @@ def test_parquet_errors(tmp_path: Path, pictures: Pictures, monkeypatch: pytest.
         "'parquet:x.parquet' has several columns of pictures; add ?column=NAME, one of: left, right"
     )
     assert error(open_parquet, "x.parquet?column=rihgt").endswith("has no column 'rihgt'; did you mean 'right'?")
-    assert error(open_parquet, "x.parquet?colum=left").endswith("unknown option 'colum'; allowed: column")
+    assert error(open_parquet, "x.parquet?colum=left").endswith("unknown option 'colum'; did you mean 'column'?")
     assert error(open_parquet, "y.parquet") == (
         "'parquet:y.parquet' has no column of pictures (bytes or {bytes, path}); it has: question, answer"
     )

@@ -13,7 +13,7 @@ from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.record.checkpoint import read_state
 from ssl4rl.core.grpo.record.console import Progress, Say, Stopping, introduce, progress_bar, stop_after_step
 from ssl4rl.core.grpo.record.held_out import evaluate_if_due
-from ssl4rl.core.grpo.record.records import log_rollouts, summarise
+from ssl4rl.core.grpo.record.records import card, log_rollouts, show_rollouts, summarise
 from ssl4rl.core.grpo.record.run_dir import RunDir
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.recipe.recipe import Recipe
@@ -34,14 +34,14 @@ def train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dic
         closing(run),
         closing(trainer.stream),
         stop_after_step(ranks) as stopping,
-        progress_bar(trainer, bar) as progress,
+        progress_bar(trainer, bar, say) as progress,
     ):
         _loop(run, trainer, data, say, progress, stopping, started)
     run_seconds = time.perf_counter() - started
 
     def finish() -> dict[str, Any]:
-        run.save_final(policy)
         summary = summarise(run, trainer, data.unusable, run_seconds) | {"changed_data": data.changes}
+        run.save_final(policy, card(run, trainer, summary))
         run.write_summary(summary)
         return summary
 
@@ -114,6 +114,7 @@ def _step(run: RunDir, trainer: Trainer, data: Data, say: Say, progress: Progres
         if trainer.step == trainer.recipe.warmup.steps + 1:
             introduce(trainer, rollouts, say)
         log_rollouts(run, trainer, rollouts)
+        show_rollouts(run, trainer, rollouts)
         for line in trainer.rewards.news():
             say(f"WARNING {line}")
         if rollouts.used == []:

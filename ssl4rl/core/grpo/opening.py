@@ -158,12 +158,17 @@ def open_run(
     run = RunDir(recipe, writes=ranks.first)
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
+    check_loggers(recipe.train.log_to)
     data = open_data(recipe)
     rewards = rewards_of(recipe, data.train)
-    check_loggers(recipe.train.log_to)
     for source in data.sources:
         if source.taken:
             say(f"{source.uri}: {source.taken}")
+        if source.benchmark:
+            say(f"{source.uri}: trains on the items of the benchmark {source.benchmark}, as benchmark_data says")
+    for moved in dict.fromkeys(component.split.moved for component in data.held_out.components):
+        if moved:
+            say(moved)
     open_curriculum(recipe.curriculum, data.train, recipe.train.steps)  # the trainer's is made when the model is there
     checkpoint, state = (latest(run, ranks) if recipe.resume else None) or (None, None)
     if state is not None:
@@ -195,6 +200,8 @@ def prepare(recipe: Recipe, checkpoint: str | None) -> Prepared:
         system=recipe.prompt.system,
         options=recipe.model.processor,
         lora=_lora(recipe),
+        code=recipe.model.code,
+        trust=recipe.model.trust_remote_code,
     )
 
 

@@ -51,7 +51,11 @@ class LoraSection(_Section):
 
 
 class ModelSection(_Section):
-    """Which model, and what of it is trained. `processor`: what its processor is called with on pictures."""
+    """Which model, and what of it is trained. `processor`: what its processor is called with on pictures.
+
+    `code`: a Python file that registers classes of one's own with transformers' Auto classes. `trust_remote_code`: run
+    what the model's folder or repository brings as code; nothing else does.
+    """
 
     path: str
     lora: LoraSection | None = None
@@ -61,6 +65,8 @@ class ModelSection(_Section):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
     processor: dict[str, Any] = {}
+    code: str = ""
+    trust_remote_code: bool = False
 
 
 class TaskSection(_Section):
@@ -205,6 +211,8 @@ class TrainSection(_Section):
     "on" without a GPU takes the same steps, not replayed.
     `keep_start`: keep the policy as it is after the format warm-up, in `start/`.
     `log_to`: tensorboard, wandb, trackio, or a logger of one's own, "./my.py:Class" (`core/grpo/record/loggers.py`).
+    `log_table_every`: every so many steps loggers are shown rollouts with their pictures (0 is never).
+    `say_every`: every so many steps a line where there is no terminal for a bar (0 is never).
     `changed_data`: what a resumed run does whose pictures, graph, held-out items or tasks' versions are no longer those
     of its checkpoint: refuse, or go on and say so in summary.json and the report.
     `gradient_agreement_every`: every so many steps, how far the tasks' gradients point the same way (0 is never).
@@ -226,6 +234,8 @@ class TrainSection(_Section):
     keep_start: bool = False
     log_rollouts: int = Field(2, ge=0)
     log_to: list[str] = []
+    log_table_every: int = Field(25, ge=0)
+    say_every: int = Field(10, ge=0)
     changed_data: Literal["refuse", "go_on"] = "refuse"
     gradient_agreement_every: int = Field(0, ge=0)
 
@@ -245,14 +255,19 @@ class EvalSection(_Section):
 
 
 class Recipe(_Section):
-    """A whole run. `trl` holds further arguments of TRL's GRPOConfig for `engine: trl` (use_vllm, deepspeed, ...)."""
+    """A whole run. `trl` holds further arguments of TRL's GRPOConfig for `engine: trl` (use_vllm, deepspeed, ...).
+
+    `benchmark_data`: names of benchmarks whose items may be trained on; others' are refused.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     engine: Literal["native", "trl"] = "native"
     model: ModelSection
     tasks: list[TaskSection] = Field(min_length=1)
     data: str | None = None
+    benchmark_data: list[str] = []
     held_out: float = Field(0.2, gt=0, lt=1)
+    split_by: Literal["look", "content", "folder"] | None = None
     min_items: int = Field(8, ge=1)
     curriculum: CurriculumSection = CurriculumSection()
     prompt: PromptSection = PromptSection()

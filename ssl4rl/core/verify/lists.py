@@ -126,7 +126,7 @@ class Box(Verifier):
         return box if valid else None
 
     def grade(self, parsed: Any, example: Example) -> float:
-        best = max(_iou(parsed, box) for box in example.accepted)
+        best = max(iou(parsed, box) for box in example.accepted)
         return 1.0 if best >= self.correct_iou else max(0.0, (best - self.least_iou) / (1 - self.least_iou))
 
     def render(self, answer: Any) -> str:
@@ -203,7 +203,8 @@ def _box_in_json(text: str) -> str:
     return json.dumps(edges[0]) if edges else ""
 
 
-def _iou(a: Sequence[float], b: Sequence[float]) -> float:
+def iou(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two boxes x0, y0, x1, y1, each with an area, in [0, 1]."""
     width = max(0, min(a[2], b[2]) - max(a[0], b[0]))
     height = max(0, min(a[3], b[3]) - max(a[1], b[1]))
     union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height

@@ -83,6 +83,8 @@ class LinkPrediction(Task[Rooted]):
         if graph.num_nodes == 0:
             raise Unusable("the graph is empty")
         root = int(rng.integers(graph.num_nodes)) if root is None else root
+        if level["text"] not in graph.columns:
+            raise question.no_column(graph, level["text"], "text")
         own, row = masked_node.text_of(graph, root, level), graph.neighbours(root)
         if not own or not len(row):
             raise Unusable(f"the node has no neighbours or no {level['text']!r}")

@@ -170,7 +170,7 @@ def _check_evidence(graph: Graph, root: int, level: Mapping[str, Any]) -> tuple[
     """
     told = level["neighbour_labels"] and not (level["own_text"] and level["encoding"] == "short")
     if level["text"] not in graph.columns and not told:
-        raise Unusable(f"nodes carry no {level['text']!r}, and the level shows no neighbours' values instead")
+        raise question.no_column(graph, level["text"], "text")
     needs_text = level["text"] if level["own_text"] and level["text"] in graph.columns else ""
     if needs_text and values.known(graph.value(needs_text, root)) is None:
         raise Unusable(f"the node has no {needs_text}")
@@ -267,6 +267,8 @@ def star(graph: Graph, root: int, shown: Sequence[int], hidden: int | None = Non
 
 def _ask_text(graph: Graph, root: int, level: Mapping[str, Any], word: str, rng: np.random.Generator) -> Example:
     """Which text belongs to the node. Options are nodes drawn alike, of different texts, none shown as a neighbour."""
+    if level["text"] not in graph.columns:
+        raise question.no_column(graph, level["text"], "text")
     right = text_of(graph, root, level)
     if not right:
         raise Unusable(f"the node has no {level['text']}")

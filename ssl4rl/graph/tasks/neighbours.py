@@ -122,7 +122,7 @@ def _texts(place: Place, level: Mapping[str, Any]) -> list[str] | None:
     if not level["text"]:
         return None
     if level["text"] not in place.graph.columns:
-        raise Unusable(f"nodes carry no {level['text']!r}")
+        raise question.no_column(place.graph, level["text"], "text")
     return [masked_node.text_of(place.graph, node, level) for node in range(place.graph.num_nodes)]
 
 

@@ -153,7 +153,9 @@ def _check(views: Sequence[Graph], level: Mapping[str, Any]) -> None:
     if level["text"]:
         texts = [{masked_node.text_of(view, node, level) for node in range(view.num_nodes)} - {""} for view in views]
         if not all(texts):
-            raise Unusable(f"nodes carry no {level['text']!r}")
+            if level["text"] not in views[0].columns:
+                raise question.no_column(views[0], level["text"], "text")
+            raise Unusable(f"the nodes have no {level['text']}")
         if texts[2] & (texts[0] | texts[1]) or (level["apart"] and texts[0] & texts[1]):
             raise Unusable("both regions hold the same text")
     elif same_shape(views[2], views[0]) or same_shape(views[2], views[1]):

@@ -12,7 +12,7 @@ Beside the classifiers stand strategies (`strategies`): whole answers without un
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from ssl4rl.core.mixture import Sources
 from ssl4rl.core.source import Part, Split
 from ssl4rl.core.task import Task
 from ssl4rl.core.types import Ssl4rlError, Unusable
-from ssl4rl.tools.asked import Place, at_least, uri
+from ssl4rl.tools.asked import Place, at_least, taken_lines, uri
 from ssl4rl.tools.audit.twin import Twin, has_twin
 from ssl4rl.tools.page import template
 from ssl4rl.tools.shown import Shown
@@ -164,6 +164,13 @@ class Audited(Shown):
     """A task's audit, level by level."""
 
     levels: tuple[Audit, ...]
+    taken: Mapping[str, str] = field(default_factory=dict)
+    """What each source read and how, by URI; those with nothing to say are not there."""
+
+    @property
+    def tasks(self) -> list[str]:
+        """Each once: a plugin's file may have several."""
+        return list(dict.fromkeys(found.task for found in self.levels))
 
     @property
     def leaks(self) -> list[Row]:
@@ -176,10 +183,11 @@ class Audited(Shown):
         return any(found.undecided for found in self.levels)
 
     def to_json(self) -> dict[str, Any]:
-        return {"alpha": ALPHA, "audits": [found.to_json() for found in self.levels]}
+        return {"alpha": ALPHA, "taken": dict(self.taken), "audits": [found.to_json() for found in self.levels]}
 
     def __str__(self) -> str:
-        return "\n\n".join(_table(found) for found in self.levels)
+        taken = ["\n".join(taken_lines(self.taken))] if self.taken else []
+        return "\n\n".join([*taken, *(_table(found) for found in self.levels)])
 
     def page(self) -> str:
         return template("audit/audit.html.jinja").render(found=self, what=FAMILIES, explain=explain, alpha=ALPHA)
@@ -221,15 +229,16 @@ def audit(
     if find_spec("sklearn") is None:
         raise Ssl4rlError("scikit-learn is not installed; pip install 'ssl4rl[audit]'")
     found: list[Audit] = []
+    sources = Sources()
     for name in registry.expand(task):
         made, plugin = registry.resolve(name)
         place = uri(data) or made.data
         if not place:
             raise Ssl4rlError(f"{made.name} brings no data of its own; name a source, for instance a folder")
-        source = Sources().get(place, plugin)
+        source = sources.get(place, plugin)
         for one in [level] if level else list(made.levels):
             found.append(audit_task(made, one, Split(source, split), n, seed, twin))
-    return Audited(tuple(found))
+    return Audited(tuple(found), sources.taken)
 
 
 def audit_task(

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from ssl4rl.core import registry
 from ssl4rl.core.mixture import Sources, TaskSpec, open_mixture
 from ssl4rl.core.types import Key, Ssl4rlError
-from ssl4rl.tools.asked import Place, at_least, names, uri
+from ssl4rl.tools.asked import Place, at_least, names, taken_lines, uri
 from ssl4rl.tools.check.conformance import CHECKS, Check, Skip, Subject, Wrong, fingerprint
 from ssl4rl.tools.page import template
 from ssl4rl.tools.shown import Shown
@@ -107,7 +107,7 @@ class Checked(Shown):
         table = [["task", "level", *_COLUMNS]]
         table += [[row.task, row.level, *(row.outcomes.get(c, "-") for c in _COLUMNS)] for row in self.rows]
         widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-        lines = [f"{uri}: {taken}" for uri, taken in self.taken.items()]
+        lines = taken_lines(self.taken)
         lines += [str(failure) for failure in self.failures]
         lines += [
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table
@@ -170,7 +170,7 @@ def _subjects(
             report.failures.append(Failure(name, "all", "load", str(error)))
         else:
             subjects += found
-    report.taken.update({source.uri: source.taken for source in sources if source.taken})
+    report.taken.update(sources.taken)
     return subjects
 
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from ssl4rl.core import registry
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.mixture import create_dataset
-from ssl4rl.core.source import Part
+from ssl4rl.core.source import Part, Way
 from ssl4rl.core.types import Ssl4rlError
-from ssl4rl.tools.asked import Place, at_least, names, need, quiet
+from ssl4rl.tools.asked import Place, at_least, names, need, quiet, taken_lines
 from ssl4rl.tools.charts import COLOURS
 from ssl4rl.tools.page import blocks, drawings, template, visible
 from ssl4rl.tools.run_log import EVALS, Run
@@ -92,11 +92,17 @@ class Evaluated(Shown):
     results: tuple[Result, ...]
     saved: Path | None = None
 
+    @property
+    def taken(self) -> dict[str, str]:
+        """What each source read and how, by URI; those with nothing to say are not there."""
+        sources = [result.dataset.components[0].split.source for result in self.results]
+        return {source.uri: source.taken for source in sources if source.taken}
+
     def to_json(self) -> dict[str, Any]:
-        return {"model": self.model, "results": [result.to_json() for result in self.results]}
+        return {"model": self.model, "taken": self.taken, "results": [result.to_json() for result in self.results]}
 
     def __str__(self) -> str:
-        blocks = []
+        blocks = ["\n".join(taken_lines(self.taken))] if self.taken else []
         for result in self.results:
             r = result.to_json()
             low, high = r["ci95"]
@@ -148,6 +154,7 @@ def evaluate(
     n: int = 400,
     split: Part = "held_out",
     held_out: float | None = None,
+    split_by: Way | None = None,
     seed: int = 0,
     style: str | None = None,
     max_new_tokens: int | None = None,
@@ -166,8 +173,8 @@ def evaluate(
             is it.
         data: a folder or another source's URI; None is each task's own.
         split: "held_out", "train" or "all".
-        style, max_new_tokens, system, held_out: None is what the run's recipe says where the model is a run's, else
-            "think", 256, no system message and a share of 0.2.
+        style, max_new_tokens, system, held_out, split_by: None is what the run's recipe says where the model is a
+            run's, else "think", 256, no system message, a share of 0.2, and what the source is split by unasked.
         temperature: 0 is greedy.
         before: the run's model as it was before GRPO: its `start/`, else the model that the recipe names.
         save: append a line for each task to evals.jsonl in the run's folder, for the report's table of transfer.
@@ -188,9 +195,10 @@ def evaluate(
             f"{'before' if before else 'save'}: {model!r} is not in a run's folder, which has a recipe.yaml; "
             "allowed: runs/NAME, runs/NAME/final, runs/NAME/checkpoints/..."
         )
-    chosen = {"style": style, "max_new_tokens": max_new_tokens, "system": system, "held_out": held_out}
+    chosen: dict[str, Any] = {"style": style, "max_new_tokens": max_new_tokens, "system": system}
+    chosen |= {"held_out": held_out, "split_by": split_by}
     asked = as_asked(place.run) | {name: value for name, value in chosen.items() if value is not None}
-    how = {"size": n, "seed": seed, "split": split, "held_out": asked["held_out"], "style": asked["style"]}
+    how = {"size": n, "seed": seed, "split": split, **{word: asked[word] for word in ("held_out", "split_by", "style")}}
     opened = []
     for name, its_level in (_named(task, level) for task in names(tasks)):
         opened.append((create_dataset(name, data, level=its_level, **how), registry.resolve(name)[1]))
@@ -199,7 +207,9 @@ def evaluate(
         from ssl4rl.core.grpo.record.evaluate import evaluate as measure
 
         options = place.run.setting("model", "processor", {}) if place.run and place.weights == "model" else None
-        policy = load_policy(place.path, name=model, trainable=False, system=asked["system"], options=options)
+        policy = load_policy(
+            place.path, name=model, trainable=False, system=asked["system"], options=options, **place.loading
+        )
         results = []
         for dataset, plugin in opened:
             started = time.perf_counter()
@@ -236,7 +246,7 @@ def _save(run: Run, place: Weights, result: Result, asked: Mapping[str, Any]) ->
         "steps": steps if place.weights == "final" else None,
         **found,
         "answers": dict(list(found["answers"].items())[:_MOST_ANSWERS]),
-        **{name: asked[name] for name in ("max_new_tokens", "temperature", "system", "held_out")},
+        **{name: asked[name] for name in ("max_new_tokens", "temperature", "system", "held_out", "split_by")},
         "versions": {package: version(package) for package in _PACKAGES},
     }
     try:

@@ -31,7 +31,7 @@ def measure_all(
     asked: Mapping[str, Any],
 ) -> tuple[list[Row], int]:
     """Loads a model and measures what could be opened (the rest are rows already); the rows, and its parameters."""
-    policy = load_policy(path, name=model, trainable=False, system=asked["system"])
+    policy = load_policy(path, name=model, trainable=False, system=asked["system"], **asked["loading"])
     sampling = Sampling(temperature=temperature, max_new_tokens=asked["max_new_tokens"])
     rows = [
         one if isinstance(one, Row) else measure(policy, *one, n, group, sampling, asked["max_tokens"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ssl4rl.core import registry
@@ -13,7 +13,7 @@ from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.mixture import Sources, TaskSpec, level_names, open_mixture
 from ssl4rl.core.source import Part
 from ssl4rl.core.types import Ssl4rlError
-from ssl4rl.tools.asked import Place, at_least, names, need, quiet, uri
+from ssl4rl.tools.asked import Place, at_least, names, need, quiet, taken_lines, uri
 from ssl4rl.tools.charts import COLOURS
 from ssl4rl.tools.page import template
 from ssl4rl.tools.probe.advice import LEARNABLE, SOLVED, UNREAD, Advice, Row, advise, hints, recipe_lines
@@ -36,6 +36,8 @@ class Probe(Shown):
     temperature: float
     seconds: float
     rows: Sequence[Row]
+    taken: Mapping[str, str] = field(default_factory=dict)
+    """What each source read and how, by URI; those with nothing to say are not there."""
 
     @property
     def advice(self) -> list[Advice]:
@@ -53,6 +55,7 @@ class Probe(Shown):
         return {
             "model": self.model,
             "data": self.data,
+            "taken": dict(self.taken),
             "split": self.split,
             "style": self.style,
             "temperature": self.temperature,
@@ -67,7 +70,7 @@ class Probe(Shown):
         measured = [row for row in self.rows if not row.why]
         lines: list[Sequence[str]] = [_HEAD, *(_cells(row) for row in measured)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(_HEAD))]
-        blocks = []
+        blocks = ["\n".join(taken_lines(self.taken))] if self.taken else []
         if measured:
             blocks.append(
                 f"{self.model} on {self.data or 'default data'} ({self.split}): {measured[0].n} prompts a level, "
@@ -165,7 +168,7 @@ def probe(
         started = time.perf_counter()
         rows, parameters = measure_all(path, model, opened, n, group, temperature, asked)
     seconds = time.perf_counter() - started
-    return Probe(model, parameters, data, split, asked["style"], temperature, seconds, rows)
+    return Probe(model, parameters, data, split, asked["style"], temperature, seconds, rows, sources.taken)
 
 
 def served_tasks(data: str | None) -> list[str]:
@@ -217,6 +220,7 @@ def _open(
                 data=data,
                 split=split,
                 held_out=asked["held_out"],
+                split_by=asked["split_by"],
                 seed=seed,
                 style=asked["style"],
                 sources=sources,

@@ -15,6 +15,7 @@ from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.tools import charts
 from ssl4rl.tools.asked import Place, names
 from ssl4rl.tools.page import template
+from ssl4rl.tools.report.bench_view import benchmarks
 from ssl4rl.tools.report.mixture_view import Mixture, mixture
 from ssl4rl.tools.report.rollout_view import Stage, stages
 from ssl4rl.tools.report.transfer import transfer
@@ -114,6 +115,7 @@ def render(runs: Sequence[Run]) -> str:
         held_out=charts.held_out(runs),
         training=charts.training(runs),
         transfer=transfer(runs, labels(runs)),
+        benchmarks=benchmarks(runs, labels(runs)),
         differences=_differences(runs),
         when=when,
         clock=clock,

@@ -5,16 +5,20 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
+from typing import Any, ClassVar
 
 from ssl4rl.core.limits import exceeded, limit, require_regular
-from ssl4rl.core.source import Problem, Source
+from ssl4rl.core.source import Problem, Source, Way, content_id
 from ssl4rl.core.types import Ssl4rlError, Unusable
 from ssl4rl.core.uri import missing
+from ssl4rl.vision.look.index import Index, Stamp, progress
 from ssl4rl.vision.photo import EncodedPhoto, Look, Photo
 from ssl4rl.vision.raster import NOTE
+from ssl4rl.vision.sources.grouped import Grouped, grouped
 
 THOROUGH_ITEMS = 500
 """Sources of up to so many pictures have each decoded once when they are opened, so that truncated files are named
@@ -40,7 +44,11 @@ class PhotoSource(Source[Photo]):
         ids: the content id of each.
         problems: what was left out.
         notes: what was done to pictures that a reader should know of.
+        thumbs: content id -> how the picture looks, as far as it was told on the way.
+        index: where looks and groups are kept.
     """
+
+    ways: ClassVar[tuple[Way, ...]] = ("look", "content", "folder")
 
     def __init__(
         self,
@@ -49,9 +57,17 @@ class PhotoSource(Source[Photo]):
         ids: Sequence[str],
         problems: Sequence[Problem] = (),
         notes: Sequence[str] = (),
+        thumbs: Mapping[str, bytes] | None = None,
+        index: Index | None = None,
     ) -> None:
         self.uri = uri
         self._photos, self._ids, self._problems, self._notes = photos, ids, tuple(problems), tuple(notes)
+        self._thumbs, self._index = dict(thumbs or {}), index or Index(None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Looks that were told on the way stay behind: a process that is sent the source has its groups, or finds
+        them."""
+        return {**self.__dict__, "_thumbs": {}}
 
     def __len__(self) -> int:
         return len(self._photos)
@@ -62,6 +78,23 @@ class PhotoSource(Source[Photo]):
     def id(self, index: int) -> str:
         return self._ids[index]
 
+    def groups(self, way: Way) -> Sequence[str] | None:
+        """As `Source.groups`. A folder is the first one under the root: of a name, or of a dataset's row as it is told.
+
+        Groups by look are made when they are asked for first: every picture not yet known is decoded for it.
+        """
+        if way == "folder":
+            return [folder_group(photo.name, identity) for photo, identity in zip(self._photos, self._ids, strict=True)]
+        return [self._by_look.groups[identity] for identity in self._ids] if way == "look" else None
+
+    def moved(self, way: Way) -> Mapping[str, tuple[str, str]]:
+        return self._by_look.moved if way == "look" else {}
+
+    @cached_property
+    def _by_look(self) -> Grouped:
+        photo_of = dict(zip(reversed(self._ids), reversed(self._photos), strict=True))
+        return grouped(self.uri, photo_of, self._thumbs, self._index)
+
     @property
     def problems(self) -> Sequence[Problem]:
         return self._problems
@@ -71,47 +104,99 @@ class PhotoSource(Source[Photo]):
         return "; ".join(self._notes)
 
 
-def examine(uri: str, photos: Sequence[EncodedPhoto], problems: Sequence[Problem] = ()) -> PhotoSource:
+def folder_group(name: str, identity: str) -> str:
+    """The group of a picture by the first folder of its name; a picture in no folder is a group of its own."""
+    folder, _, rest = name.partition("/")
+    return content_id(f"folder:{folder}".encode("utf-8", "surrogateescape")) if rest else identity
+
+
+def examine(
+    uri: str,
+    photos: Sequence[EncodedPhoto],
+    problems: Sequence[Problem] = (),
+    column: str = "",
+    stamps: Sequence[Stamp] | None = None,
+    keep: bool = True,
+) -> PhotoSource:
     """The source of those `photos` that can be used, every one checked by its header (see THOROUGH_ITEMS).
 
     Args:
         uri: what was opened, for messages.
         photos: all pictures found.
         problems: what was found unusable before.
+        column: of a table: which column they come from, "column 'image' of 3".
+        stamps: what tells that a picture's file is the one that was looked at before; None where nothing does.
+        keep: whether to keep what is learned in the user's cache.
 
     Raises:
         Ssl4rlError: not one can be used; with the first reasons.
     """
     if len(photos) > limit("pictures"):
         raise exceeded(uri, "pictures")
+    root = getattr(photos[0], "root", None) if photos and stamps is not None else None
+    index = Index((f"folder:{root}" if root else f"{os.getcwd()}:{uri}") if keep else None)
+    if stamps is None:
+        return _examined(uri, photos, problems, column, None, index)
+    known = index.files()
+    if not all(stamp in known for stamp in stamps):  # else nothing has to be looked at, and nobody waited for
+        with index.turn():
+            return _examined(uri, photos, problems, column, stamps, index)
+    return _examined(uri, photos, problems, column, stamps, index, known)
+
+
+def _examined(
+    uri: str,
+    photos: Sequence[EncodedPhoto],
+    problems: Sequence[Problem],
+    column: str,
+    stamps: Sequence[Stamp] | None,
+    index: Index,
+    known: dict[Stamp, tuple[str, bool]] | None = None,
+) -> PhotoSource:
+    """`examine`, while no other process works at the same index."""
+    known = index.files() if known is None and stamps is not None else known or {}
+    before = [known.get(stamp) for stamp in stamps] if stamps is not None else [None] * len(photos)
     thorough = len(photos) <= THOROUGH_ITEMS
+    found = list(problems)
     usable: list[EncodedPhoto] = []
     ids: list[str] = []
-    found = list(problems)
     deep = 0
-    for photo, verdict in _looks(photos, thorough):
+    thumbs: dict[str, bytes] = {}
+    rows: dict[Stamp, tuple[str, bool]] = {}
+    fresh = _looks([photo for photo, kept in zip(photos, before, strict=True) if kept is None], thorough)
+    for number, (photo, kept) in enumerate(zip(photos, before, strict=True)):
+        verdict = Look(*kept) if kept else next(fresh)[1]
         if isinstance(verdict, Problem):
             found.append(verdict)
-        else:
-            usable.append(photo)
-            ids.append(verdict.identity)
-            deep += verdict.deep
+            continue
+        usable.append(photo)
+        ids.append(verdict.identity)
+        deep += verdict.deep
+        if verdict.thumb is not None:
+            thumbs[verdict.identity] = verdict.thumb
+        if stamps is not None:
+            rows[stamps[number]] = (verdict.identity, verdict.deep)
     if not usable:
         reasons = "; ".join(f"{problem.name}: {problem.why}" for problem in found[:3])
         raise Ssl4rlError(
             f"{uri}: none of its {len(found)} pictures can be used ({reasons}{'; ...' if len(found) > 3 else ''})"
         )
-    return PhotoSource(uri, usable, ids, found, [f"{deep} of {len(usable)} pictures: {NOTE}"] if deep else [])
+    if stamps is not None and rows != known:
+        index.keep_files(rows)
+    notes = [f"{column}, {len(usable)} pictures, {len(found)} not usable"] if column else []
+    notes += [f"{deep} of {len(usable)} pictures: {NOTE}"] if deep else []
+    return PhotoSource(uri, usable, ids, found, notes, thumbs, index)
 
 
 def _looks(photos: Sequence[EncodedPhoto], thorough: bool) -> Iterator[tuple[EncodedPhoto, Look | Problem]]:
     """Every picture with what its file tells, in order. One that comes often (rows refer to it) is looked at once."""
     known: dict[int, Look | Problem] = {}
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with progress("reading pictures", len(photos)) as told, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, len(photos), _BATCH):
             batch = photos[start : start + _BATCH]
             new = {id(photo): photo for photo in batch if id(photo) not in known}
             known.update(zip(new, pool.map(lambda photo: _look(photo, thorough), new.values()), strict=True))
+            told(len(batch))
             yield from ((photo, known[id(photo)]) for photo in batch)
 
 

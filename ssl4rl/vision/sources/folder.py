@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from ssl4rl.core.limits import require_regular
 from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.core.uri import missing
+from ssl4rl.vision.look.index import Stamp
 from ssl4rl.vision.photo import FilePhoto
 from ssl4rl.vision.sources.base import SCHEME_OF, PhotoSource, examine, named, one_line
 
@@ -21,7 +23,7 @@ EXTENSIONS = (
 _UNREADABLE = {".heic": "HEIC", ".heif": "HEIC", ".dng": "raw", ".cr2": "raw", ".nef": "raw", ".arw": "raw"}
 
 
-def open_folder(path: str) -> PhotoSource:
+def open_folder(path: str, keep: bool = True) -> PhotoSource:
     """All pictures under a folder, recursively, in the order of their names.
 
     Hidden files and folders are skipped. A symbolic link to a file inside the folder is followed; links that lead
@@ -29,6 +31,7 @@ def open_folder(path: str) -> PhotoSource:
 
     Args:
         path: the folder; "~" is the home folder.
+        keep: whether to keep what is learned of the pictures in the user's cache (`vision.look.index`).
 
     Raises:
         Ssl4rlError: no such folder, a file, an empty folder, or one without a usable picture.
@@ -41,12 +44,13 @@ def open_folder(path: str) -> PhotoSource:
     if not root.is_dir():
         require_regular(path, root)  # says what it is where it is no folder
         raise missing(path, root, "folder ")
-    names, problems, others = _walk(root.resolve())
-    if not names and not problems:
+    top = os.path.realpath(root)
+    files, problems, others = _walk(top)
+    if not files and not problems:
         raise Ssl4rlError(
             f"folder {path!r} holds no picture ({others} other files); allowed: {', '.join(EXTENSIONS[:12])}..."
         )
-    return examine(one_line(path), [FilePhoto(str(root.resolve()), name) for name in names], problems)
+    return examine(one_line(path), [FilePhoto(top, name) for name, _, _ in files], problems, stamps=files, keep=keep)
 
 
 def open_sample(rest: str = "") -> PhotoSource:
@@ -57,8 +61,9 @@ def open_sample(rest: str = "") -> PhotoSource:
     """
     if rest:
         raise Ssl4rlError(f"'sample:{rest}': nothing may follow the colon; for a folder give its path alone")
-    source = open_folder(str(Path(__file__).parents[2] / "embedded" / "photos"))
+    source = open_folder(str(Path(__file__).parents[2] / "embedded" / "photos"), keep=False)
     source.uri = "sample:"
+    source.licence = "public domain, CC0 or CC BY, each as ssl4rl/embedded/photos/LICENSES.md says"
     return source
 
 
@@ -72,41 +77,63 @@ def _not_a_folder(path: str, file: Path) -> str:
     return f"{path!r} is a file, not a folder; files are read by {schemes}"
 
 
-def _walk(root: Path) -> tuple[list[str], list[Problem], int]:
-    """Pictures relative to `root` (sorted), what cannot be read, and how many other files there are."""
-    names: list[str] = []
+def _walk(root: str) -> tuple[list[Stamp], list[Problem], int]:
+    """Pictures, named relative to `root` (sorted), what cannot be read, and how many other files there are.
+
+    The listing tells what an entry is; only pictures are asked for their size and time.
+    """
+    files: list[Stamp] = []
     problems: list[Problem] = []
     others = 0
-    for folder, folders, files in os.walk(root, onerror=lambda error: problems.append(_unreadable(root, error))):
-        for name in folders:
-            linked = Path(folder, name)
-            if not name.startswith(".") and linked.is_symlink() and _leads_outside(linked, root):
-                problems.append(Problem(str(linked.relative_to(root)), "a symbolic link that leads outside the folder"))
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            file, extension = Path(folder, name), os.path.splitext(name)[1].lower()
-            relative = str(file.relative_to(root))
-            if name.startswith("."):
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(os.path.join(root, folder)) as listing:
+                entries = [entry for entry in listing if not entry.name.startswith(".")]
+        except OSError as error:
+            problems.append(Problem(folder.rstrip("/") or ".", (error.strerror or str(error)).lower()))
+            continue
+        for entry in entries:
+            name = folder + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(name + "/")
                 continue
-            if extension in _UNREADABLE:
-                problems.append(Problem(relative, f"{_UNREADABLE[extension]} is not read; convert it to JPEG"))
+            extension = os.path.splitext(entry.name)[1].lower()
+            linked = entry.is_symlink()
+            if linked and (_is_folder(entry) or extension in EXTENSIONS) and _leads_outside(entry.path, root):
+                problems.append(Problem(name, "a symbolic link that leads outside the folder"))
+            elif _is_folder(entry):
+                continue
+            elif extension in _UNREADABLE:
+                problems.append(Problem(name, f"{_UNREADABLE[extension]} is not read; convert it to JPEG"))
             elif extension not in EXTENSIONS:
                 others += 1
-            elif file.is_symlink() and _leads_outside(file, root):
-                problems.append(Problem(relative, "a symbolic link that leads outside the folder"))
-            elif not file.is_file():
-                problems.append(Problem(relative, "no regular file"))
             else:
-                names.append(relative)
-    return sorted(names), sorted(problems, key=lambda problem: problem.name), others
+                stamp = _stamp(entry, name)
+                (files if isinstance(stamp, tuple) else problems).append(stamp)  # type: ignore[arg-type]
+    return sorted(files), sorted(problems, key=lambda problem: problem.name), others
 
 
-def _leads_outside(link: Path, root: Path) -> bool:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        return not link.resolve().is_relative_to(root)
-    except (OSError, RuntimeError):  # a loop of links
-        return True
+        return entry.is_dir()
+    except OSError:  # a loop of links
+        return False
 
 
-def _unreadable(root: Path, error: OSError) -> Problem:
-    return Problem(os.path.relpath(error.filename or root, root), (error.strerror or str(error)).lower())
+def _stamp(entry: os.DirEntry[str], name: str) -> Stamp | Problem:
+    """A file as it is listed."""
+    try:
+        found = entry.stat()
+    except OSError:
+        return Problem(name, "no regular file")
+    return (name, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else Problem(name, "no regular file")
+
+
+def _leads_outside(link: str, root: str) -> bool:
+    try:
+        path = os.path.realpath(link, strict=True)
+    except (OSError, RuntimeError):  # a loop of links, or to nothing
+        path = os.path.realpath(link)
+    return not f"{path}/".startswith(root.rstrip("/") + "/")

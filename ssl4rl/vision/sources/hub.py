@@ -16,8 +16,25 @@ from ssl4rl.core.types import Ssl4rlError, nearest
 from ssl4rl.core.uri import missing, split_options
 from ssl4rl.vision.photo import EncodedPhoto
 from ssl4rl.vision.sources.base import PhotoSource, examine, named, one_line
-from ssl4rl.vision.sources.parquet import cell_parts, choose_column, is_list, open_cell, pick
+from ssl4rl.vision.sources.parquet import cell_parts, choose_column, is_list, open_cell, pick, require_small_groups
 
+BENCHMARKS = {
+    "lmms-lab/mmbench": "MMBench",
+    "lmms-lab/mmbench_en": "MMBench",
+    "lmms-lab/seed-bench": "SEED-Bench",
+    "ailab-cvc/seed-bench": "SEED-Bench",
+    "lin-chen/mmstar": "MMStar",
+    "blink-benchmark/blink": "BLINK",
+    "xai-org/realworldqa": "RealWorldQA",
+    "lmms-lab/realworldqa": "RealWorldQA",
+    "mmmu/mmmu": "MMMU",
+    "lmms-lab/mme": "MME",
+    "mmvp/mmvp": "MMVP",
+    "nyu-visionx/cv-bench": "CV-Bench",
+}
+"""Hub ids, in lower case, of pictures that models are measured on."""
+
+_ARCHIVES = frozenset({".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".lz4", ".7z", ".rar", ".tar"})
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 
@@ -77,18 +94,28 @@ def open_hf(text: str) -> PhotoSource:
             photos.append(HubPhoto(table, chosen, row, part, roots, label))
     if not photos and not problems:
         raise Ssl4rlError(f"{uri!r} has no rows")
-    return examine(uri, photos, problems)
+    source = examine(uri, photos, problems, f"column {chosen!r} of {len(schema.names)}")
+    source.benchmark = BENCHMARKS.get(name.lower(), "")
+    info = getattr(dataset, "info", None)
+    source.licence = str(getattr(info, "license", "") or "")
+    return source
 
 
 def _require_files(uri: str, folder: Path) -> None:
-    """The datasets library opens whatever has the right name.
+    """The datasets library opens whatever has the right name, unpacks archives and writes dictionaries out.
 
     Raises:
-        Ssl4rlError: the folder holds something else than regular files: a pipe would be waited for.
+        Ssl4rlError: the folder holds something else than regular files (a pipe would be waited for), an archive, or a
+            parquet file with a row group that is too large.
     """
     for place, _, names in os.walk(folder):
-        for name in names:
-            require_regular(uri, Path(place, name))
+        for name in sorted(names):
+            file = Path(place, name)
+            require_regular(uri, file)
+            if file.suffix.lower() in _ARCHIVES:
+                raise Ssl4rlError(f"{uri!r}: {one_line(name)} is an archive, unpack it; allowed: parquet, pictures")
+            if file.suffix.lower() == ".parquet":
+                require_small_groups(uri, file)
 
 
 def parse(text: str) -> tuple[str, str | None, str | None, str | None]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -53,20 +55,25 @@ def open_parquet(text: str) -> PhotoSource:
     name, options = split_options("parquet", text, ["column"])
     files, problems = find_files("parquet", name, ".parquet")
     photos: list[ParquetPhoto] = []
+    columns: dict[str, None] = {}
     for file in files:
         try:
-            photos += _pictures(file, options.get("column"), problems)
+            photos += _pictures(file, options.get("column"), problems, columns)
         except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's own errors are kinds of these
             problems.append(Problem(str(file), f"no parquet file ({str(error).splitlines()[0]})"))
     if not photos and not problems:
         raise Ssl4rlError(f"{uri!r} has no rows")
-    return examine(uri, photos, problems)
+    return examine(uri, photos, problems, " or ".join(columns))
 
 
-def _pictures(file: Path, column: str | None, problems: list[Problem]) -> list[ParquetPhoto]:
-    """The pictures of one file in order. Rows without go to `problems`, and so do row groups that are too large."""
+def _pictures(file: Path, column: str | None, problems: list[Problem], columns: dict[str, None]) -> list[ParquetPhoto]:
+    """The pictures of one file in order. Rows without go to `problems`, and so do row groups that are too large.
+
+    `columns` is told which one they come from.
+    """
     with open_regular(f"parquet:{file}", file) as stream, _parquet().ParquetFile(stream) as opened:
         chosen = choose_column(f"parquet:{one_line(str(file))}", opened.schema_arrow, column)
+        columns[f"column {chosen!r} of {len(opened.schema_arrow.names)}"] = None
         several = is_list(opened.schema_arrow.field(chosen).type)
         groups = [opened.metadata.row_group(group) for group in range(opened.num_row_groups)]
         sizes = [
@@ -145,18 +152,25 @@ def _size(kept: Any) -> int:
 def _read_group(file: str, group: int, column: str) -> Any:
     parquet, allowed = _parquet(), limit("row_group_mib") * MIB
     with regular(file) as stream:
-        metadata = parquet.read_metadata(stream)
+        state = os.fstat(stream.fileno())
+        metadata = _metadata(file, state.st_mtime_ns, state.st_size)
         chunks = _chunks(metadata.row_group(group), column)
         size = sum(chunk.total_uncompressed_size for chunk in chunks)
         if size > allowed:
             raise too_much(f"one row group of {size // MIB} MiB", "row_group_mib")
-        stream.seek(0)
         if any("DELTA_BYTE_ARRAY" in chunk.encodings for chunk in chunks):
             with parquet.ParquetFile(stream, metadata=metadata, buffer_size=MIB) as opened:
                 return _counted(opened, group, column, max(1, allowed // max(1, size)), allowed)
         leaves = [chunk.path_in_schema for chunk in chunks if chunk.physical_type == "BYTE_ARRAY"]
         with parquet.ParquetFile(stream, metadata=metadata, read_dictionary=leaves, buffer_size=MIB) as opened:
             return opened.read_row_group(group, columns=[column], use_threads=False).column(column)
+
+
+@lru_cache(maxsize=2)
+def _metadata(file: str, changed_ns: int, size: int) -> Any:
+    """What a file says of its row groups; of thousands of them it takes longer to read than one of them."""
+    with regular(file) as stream:
+        return _parquet().read_metadata(stream)
 
 
 def _counted(opened: Any, group: int, column: str, rows: int, allowed: int) -> Any:
@@ -168,6 +182,55 @@ def _counted(opened: Any, group: int, column: str, rows: int, allowed: int) -> A
         if size > allowed:
             raise too_much(f"one row group of more than {size // MIB} MiB", "row_group_mib")
     return import_module("pyarrow").chunked_array(batches)
+
+
+def require_small_groups(uri: str, file: Path) -> None:
+    """Refuses a parquet file with a row group past "row_group_mib" once its dictionaries are written out.
+
+    For readers that do so, a group at a time: a picture that a million rows repeat then takes a million times its room.
+
+    Raises:
+        Ssl4rlError: there is one; the file is broken.
+    """
+    allowed, where = limit("row_group_mib") * MIB, f"a row group of {one_line(file.name)}"
+    try:
+        with open_regular(uri, file) as stream:
+            metadata = _parquet().read_metadata(stream)
+            for number in range(metadata.num_row_groups):
+                group = metadata.row_group(number)
+                chunks = [group.column(index) for index in range(group.num_columns)]
+                if sum(chunk.total_uncompressed_size for chunk in chunks) > allowed:
+                    raise exceeded(uri, "row_group_mib", where)
+                if sum(map(_most_bytes, chunks)) > allowed:
+                    columns = dict.fromkeys(chunk.path_in_schema.split(".")[0] for chunk in chunks)
+                    if sum(written_out(_read_group(str(file), number, column)) for column in columns) > allowed:
+                        raise exceeded(uri, "row_group_mib", where)
+    except TooMuch:
+        raise exceeded(uri, "row_group_mib", where) from None
+    except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's own errors are kinds of these
+        raise Ssl4rlError(f"{uri!r}: {file.name} is no parquet file ({str(error).splitlines()[0]})") from None
+
+
+def _most_bytes(chunk: Any) -> int:
+    """What a column's values of one row group may take, by its metadata: each as large as all that is stored."""
+    stored = int(chunk.total_uncompressed_size)
+    plain = {"PLAIN", "RLE", "BIT_PACKED"} >= {*chunk.encodings}
+    return stored if plain else int(chunk.num_values) * stored
+
+
+def written_out(array: Any) -> int:
+    """The bytes of a pyarrow array or its chunks with every value in its place, those of dictionaries too."""
+    compute, types = import_module("pyarrow.compute"), import_module("pyarrow.types")
+    if hasattr(array, "chunks"):
+        return sum(map(written_out, array.chunks))
+    if types.is_struct(array.type):
+        return sum(map(written_out, array.flatten()))
+    if is_list(array.type):
+        return written_out(array.flatten()) + 8 * len(array)
+    if types.is_dictionary(array.type):
+        sizes = compute.fill_null(compute.binary_length(array.dictionary), 0)
+        return int(compute.sum(compute.take(sizes, array.indices)).as_py() or 0) + 8 * len(array)
+    return int(array.nbytes)
 
 
 def open_cell(cell: Any, part: int, roots: Sequence[str], label: str) -> BinaryIO:

@@ -92,7 +92,7 @@ def open_tsv(text: str) -> PhotoSource:
     Column `image` holds base64, a list of base64, or the `index` of the row that holds the picture; column
     `image_path` a path (or a list of paths) relative to the TSV, used where `image` is missing or empty. Every row
     gives its pictures, so a picture referred to by four rows comes four times under one content id. Only byte offsets
-    are kept; a row is read again when its picture is drawn.
+    are kept; a row is read again when its picture is drawn. A file that asks questions with options is a benchmark.
 
     Raises:
         Ssl4rlError: no such file, neither column in it, or no usable picture.
@@ -107,7 +107,7 @@ def open_tsv(text: str) -> PhotoSource:
         with open_regular(uri, path) as file:
             rows = records(file, uri)
             header = next(rows, Record(0, 0, 0, [])).fields
-            columns = [name.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").strip() for name in header]
+            columns = header_of(header)
             if "image" not in columns and "image_path" not in columns:
                 shown = ", ".join(columns[:12]) or "nothing"
                 raise Ssl4rlError(f"{uri!r} has no column 'image' or 'image_path'; it has: {shown[:200]}")
@@ -116,59 +116,85 @@ def open_tsv(text: str) -> PhotoSource:
         raise Ssl4rlError(f"{uri!r} cannot be read: {(error.strerror or str(error)).lower()}") from None
     if not photos and not problems:
         raise Ssl4rlError(f"{uri!r} has no rows")
-    return examine(uri, photos, problems)
+    used = " and ".join(repr(name) for name in ("image", "image_path") if name in columns)
+    source = examine(uri, photos, problems, f"column {used} of {len(columns)}, header")
+    source.benchmark = path.stem if {"question", "answer", "A", "B"} <= set(columns) else ""
+    return source
 
 
 def _photos(path: Path, rows: Iterator[Record], columns: list[str]) -> tuple[list[EncodedPhoto], list[Problem]]:
-    """The pictures of all rows in order, references resolved, and the rows without."""
+    """The pictures of all rows in order, and the rows without."""
+    by_row, problems = pictures_of(path, rows, columns)
+    photos: list[EncodedPhoto] = []
+    for here in by_row:
+        photos += here
+        if len(photos) > limit("pictures"):
+            raise exceeded(f"tsv:{path}", "pictures")
+    return photos, [problem for _, problem in problems]
+
+
+def header_of(fields: list[bytes]) -> list[str]:
+    """The columns' names in a header row."""
+    return [name.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").strip() for name in fields]
+
+
+def pictures_of(
+    path: Path, rows: Iterator[Record], columns: list[str]
+) -> tuple[list[list[EncodedPhoto]], list[tuple[int, Problem]]]:
+    """Of each row its pictures, references resolved; and what is wrong with rows, by their numbers."""
     at = {name: number for number, name in enumerate(columns)}
     found: list[list[EncodedPhoto] | bytes] = []  # of each row: its pictures, or the index of the row that has them
     by_index: dict[bytes, list[EncodedPhoto]] = {}
-    problems: list[Problem] = []
+    problems: list[tuple[int, Problem]] = []
     for row in rows:
         name = f"{one_line(path.name)} row {row.number}"
         if len(problems) > _MOST_PROBLEMS:
+            first = problems[0][1]
             raise Ssl4rlError(
-                f"tsv:{path}: more than {_MOST_PROBLEMS} of its rows cannot be used; "
-                f"first {problems[0].name}: {problems[0].why}"
+                f"tsv:{path}: more than {_MOST_PROBLEMS} of its rows cannot be used; first {first.name}: {first.why}"
             )
+        here: list[EncodedPhoto] | bytes = []
+        wrong: list[Problem] = []
         if len(row.fields) != len(columns):
-            problems.append(Problem(name, f"has {len(row.fields)} columns, the header {len(columns)}"))
+            problems.append((row.number, Problem(name, f"has {len(row.fields)} columns, the header {len(columns)}")))
             found.append([])
             continue
-        cell = row.fields[at["image"]].strip() if "image" in at else b""
-        paths = row.fields[at["image_path"]].strip() if "image_path" in at else b""
-        here: list[EncodedPhoto] | bytes = []
         try:
-            if len(cell) > _REFERENCE:
-                at_row, column = (str(path), row.offset, row.size), at["image"]
-                here = [TsvPhoto(*at_row, column, part, _name(name, part)) for part in range(len(parts_of(cell)))]
-            elif paths:
-                here = _files(path, name, parts_of(paths), problems)
-            elif cell:
-                here = cell
-            else:
-                problems.append(Problem(name, "no picture"))
+            here = _pictures_in(path, row, at, name, wrong)
         except Unusable as unusable:
-            problems.append(Problem(name, str(unusable)))
+            wrong.append(Problem(name, str(unusable)))
+        problems += [(row.number, problem) for problem in wrong]
         found.append(here)
         if "index" in at and isinstance(here, list):
             by_index.setdefault(row.fields[at["index"]].strip(), here)
-    photos: list[EncodedPhoto] = []
+    by_row: list[list[EncodedPhoto]] = []
     for number, here in enumerate(found, 1):
         if isinstance(here, bytes):
             target = by_index.get(here)
             if target is None:
                 shown = here.decode("utf-8", "replace")
-                problems.append(
-                    Problem(f"{one_line(path.name)} row {number}", f"refers to row {shown!r}, which has no picture")
-                )
-            photos += target or []
-        else:
-            photos += here
-        if len(photos) > limit("pictures"):
-            raise exceeded(f"tsv:{path}", "pictures")
-    return photos, problems
+                why = f"refers to row {shown!r}, which has no picture"
+                problems.append((number, Problem(f"{one_line(path.name)} row {number}", why)))
+            here = target or []
+        by_row.append(here)
+    return by_row, problems
+
+
+def _pictures_in(
+    path: Path, row: Record, at: dict[str, int], name: str, problems: list[Problem]
+) -> list[EncodedPhoto] | bytes:
+    """One row's pictures, or the index of the row that has them. Raises Unusable."""
+    cell = row.fields[at["image"]].strip() if "image" in at else b""
+    paths = row.fields[at["image_path"]].strip() if "image_path" in at else b""
+    if len(cell) > _REFERENCE:
+        at_row, column = (str(path), row.offset, row.size), at["image"]
+        return [TsvPhoto(*at_row, column, part, _name(name, part)) for part in range(len(parts_of(cell)))]
+    if paths:
+        return _files(path, name, parts_of(paths), problems)
+    if cell:
+        return cell
+    problems.append(Problem(name, "no picture"))
+    return []
 
 
 def _name(row: str, part: int) -> str:

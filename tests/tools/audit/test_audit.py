@@ -226,6 +226,18 @@ def test_the_command_as_json_exits_3_without_a_leak_and_without_a_twin(capsys: p
     assert found["families"][0]["data"]["chance"] == 0.25
 
 
+def test_all_tasks_of_a_file_are_audited_and_its_page_names_them(capsys: pytest.CaptureFixture[str]) -> None:
+    """One of them leaks, so the command exits 1."""
+    file = Path(LEAKY).with_name("two_tasks.py")
+    assert cli.run(["audit", f"{file}:TASKS", "--level", "leaky", "-n", "100"]) == 1
+    tables = capsys.readouterr().out.split("\n\n")
+    assert [table.split("  ")[0] for table in tables] == ["leaky/skewed@1[leaky]", "leaky/long_prompt@1[leaky]"]
+    found = audits.audit(f"{file}:TASKS", level="honest", n=100)
+    assert found.tasks == ["leaky/skewed@1", "leaky/long_prompt@1"]
+    assert "<h1>leaky/skewed@1, leaky/long_prompt@1</h1>" in found.page()
+    assert "<h2>leaky/long_prompt@1 honest</h2>" in found.page()
+
+
 def test_scikit_learn_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(audits, "find_spec", lambda name: None)
     assert cli.run(["audit", "vision/rotation"]) == 2

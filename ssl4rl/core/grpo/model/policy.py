@@ -265,10 +265,17 @@ class Prepared:
     adapter: Mapping[str, Any] | None = None
     revision: str | None = None
     built: Any = None
+    trust: bool = False
 
 
 def prepare_encoder(
-    path: str, *, system: str | None = None, options: Mapping[str, Any] | None = None, lora: Lora | None = None
+    path: str,
+    *,
+    system: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    lora: Lora | None = None,
+    code: str = "",
+    trust: bool = False,
 ) -> Prepared:
     """Reads configs and the processor, and tries the chat template, before any weights are loaded.
 
@@ -276,11 +283,15 @@ def prepare_encoder(
         path, lora: as `load_policy` takes them.
         system: a system message for every prompt.
         options: what the processor is called with on pictures.
+        code: a Python file that registers classes with transformers' Auto classes, run first.
+        trust: run the code that the model's own folder or repository brings (transformers' trust_remote_code).
 
     Raises:
         Ssl4rlError: nothing loads from there, an adapter is not what `lora` says, an option that the processor does not
             read, or a template that refuses a question.
     """
+    if code:
+        registry.load_file(code)
     adapter = adapter_config(path)
     if adapter is not None and lora is not None:
         check_adapter(path, adapter, lora)
@@ -288,17 +299,18 @@ def prepare_encoder(
     revision = adapter.get("revision") if adapter else None
     build = registry.model_builder(source)
     built, processor = build() if build is not None else (None, None)
-    vision = hasattr(processor, "image_processor") if built is not None else takes_pictures(source, revision)
+    vision = hasattr(processor, "image_processor") if built is not None else takes_pictures(source, revision, trust)
     origin = path if adapter is not None and has_processor(path, vision) else source
     if processor is None or origin != source:
-        processor = load_processor(origin, vision=vision, revision=revision if origin == source else None)
+        processor = load_processor(origin, vision=vision, revision=revision if origin == source else None, trust=trust)
     try:
         check_options(processor, options or {})
         encoder = Encoder(processor, text_only=not vision, system=system, options=dict(options or {}))
         check_template(encoder)
     except Ssl4rlError as error:
         raise Ssl4rlError(f"{path}: {error}") from error
-    return Prepared(path, encoder, source, None if registry.model_builder(origin) else origin, adapter, revision, built)
+    published = None if registry.model_builder(origin) else origin
+    return Prepared(path, encoder, source, published, adapter, revision, built, trust)
 
 
 def load_policy(
@@ -314,6 +326,8 @@ def load_policy(
     system: str | None = None,
     options: Mapping[str, Any] | None = None,
     trainable: bool = True,
+    code: str = "",
+    trust: bool = False,
     prepared: Prepared | None = None,
 ) -> Policy:
     """Loads a policy from `embedded:NAME`, a local folder or a hub id.
@@ -325,13 +339,14 @@ def load_policy(
     Args:
         attention: of transformers; a family without "sdpa" gets what transformers gives it.
         options: what the processor is called with on pictures, for instance `{"do_image_splitting": False}`.
+        code, trust: as `prepare_encoder` takes them.
         prepared: what `prepare_encoder` made of the same arguments already.
 
     Raises:
         Ssl4rlError: nothing loads from there, in one line with the reason; or what `prepare_encoder` refuses.
     """
     where = device_named(device)
-    ready = prepared or prepare_encoder(path, system=system, options=options, lora=lora)
+    ready = prepared or prepare_encoder(path, system=system, options=options, lora=lora, code=code, trust=trust)
     full = trainable and lora is None and ready.adapter is None
     if dtype == "auto":
         weights = torch.float32 if full or where.type == "cpu" else torch.bfloat16
@@ -340,7 +355,7 @@ def load_policy(
     if ready.built is not None:
         model = ready.built.to(weights)
     else:
-        model = load_model(ready.source, weights, attention, not ready.encoder.text_only, ready.revision)
+        model = load_model(ready.source, weights, attention, not ready.encoder.text_only, ready.revision, ready.trust)
     if ready.adapter is not None:
         model = with_adapter(model, path, trainable)
         if lora is not None:

@@ -44,33 +44,39 @@ def device_named(name: str) -> torch.device:
     return device
 
 
-def takes_pictures(path: str, revision: str | None = None) -> bool:
+def takes_pictures(path: str, revision: str | None = None, trust: bool = False) -> bool:
     """Whether a folder's or hub id's model is one that sees, by its config alone.
 
     Raises:
         Ssl4rlError: there is no config that transformers knows.
     """
-    from transformers import AutoConfig
+    from transformers import AutoConfig, AutoModelForImageTextToText
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
     _check_folder(path)
     with _load_errors(path):
-        config = AutoConfig.from_pretrained(path, revision=revision or "main")
-    return config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+        config = AutoConfig.from_pretrained(path, revision=revision or "main", trust_remote_code=trust)
+    brought = type(config) in AutoModelForImageTextToText._model_mapping or (
+        trust and "AutoModelForImageTextToText" in (getattr(config, "auto_map", None) or {})
+    )
+    return brought or config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 
-def load_model(path: str, weights: torch.dtype, attention: str, vision: bool, revision: str | None = None) -> Any:
+def load_model(
+    path: str, weights: torch.dtype, attention: str, vision: bool, revision: str | None = None, trust: bool = False
+) -> Any:
     """A folder's or hub id's model, without an adapter.
 
     Args:
         vision: `takes_pictures`.
         revision: of a hub id; None is its newest.
+        trust: run the code that the folder or repository brings (transformers' trust_remote_code).
 
     Raises:
         Ssl4rlError: it does not load, or lacks weights.
     """
     with _load_errors(path):
-        model, info = _from_pretrained(path, weights, attention, vision, revision or "main")
+        model, info = _from_pretrained(path, weights, attention, vision, revision or "main", trust)
     unfit = [*sorted(info["missing_keys"]), *sorted(str(key[0]) for key in info["mismatched_keys"])]
     if unfit:  # transformers would draw them at random and go on
         raise Ssl4rlError(f"model {path!r} lacks {len(unfit)} weights that its config asks for, {unfit[0]} among them")
@@ -88,13 +94,14 @@ def _check_folder(path: str) -> None:
 
 
 def _from_pretrained(
-    path: str, weights: torch.dtype, attention: str, vision: bool, revision: str
+    path: str, weights: torch.dtype, attention: str, vision: bool, revision: str, trust: bool
 ) -> tuple[Any, dict[str, Any]]:
     """The model, and what transformers says about the weights it found."""
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
     auto = AutoModelForImageTextToText if vision else AutoModelForCausalLM
     common = {"dtype": weights, "output_loading_info": True, "ignore_mismatched_sizes": True, "revision": revision}
+    common["trust_remote_code"] = trust
     try:
         found = auto.from_pretrained(path, attn_implementation=attention, **common)
     except ValueError as error:
@@ -132,6 +139,8 @@ def _load_errors(path: str) -> Iterator[None]:
     except expected as error:
         local = os.path.exists(path)
         what = f"model folder {path!r} does not load" if local else f"model {path!r} is no folder here, and as a hub id"
+        if "trust_remote_code" in str(error):
+            raise Ssl4rlError(f"{what}: it brings code of its own; model.trust_remote_code=true runs it") from error
         raise Ssl4rlError(f"{what}: {one_line(error)}") from error
 
 

@@ -61,7 +61,7 @@ def _read_options(images: Any) -> set[str]:
     return read - set(_NOT_OURS)
 
 
-def load_processor(path: str, *, vision: bool, revision: str | None = None) -> Any:
+def load_processor(path: str, *, vision: bool, revision: str | None = None, trust: bool = False) -> Any:
     """The processor of a vision-language model, the tokenizer of a text model.
 
     Args:
@@ -77,8 +77,8 @@ def load_processor(path: str, *, vision: bool, revision: str | None = None) -> A
     what = "processor" if vision else "tokenizer"
     try:
         if not vision:
-            return AutoTokenizer.from_pretrained(path, revision=revision or "main")
-        found = AutoProcessor.from_pretrained(path, revision=revision or "main")
+            return AutoTokenizer.from_pretrained(path, revision=revision or "main", trust_remote_code=trust)
+        found = AutoProcessor.from_pretrained(path, revision=revision or "main", trust_remote_code=trust)
     except (ImportError, ValueError, AttributeError) as error:
         if not vision or importlib.util.find_spec("torchvision") is not None:
             raise Ssl4rlError(f"{path}: its {what} does not load: {one_line(error)}") from error

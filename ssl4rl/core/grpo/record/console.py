@@ -104,31 +104,39 @@ def stop_after_step(ranks: Ranks) -> Iterator[Stopping]:
 
 
 @contextmanager
-def progress_bar(trainer: Trainer, show: bool) -> Iterator[Progress]:
-    """A bar over the run's steps, from the one that the run is resumed at."""
+def progress_bar(trainer: Trainer, show: bool, say: Say = silent) -> Iterator[Progress]:
+    """A bar over the run's steps, from the one that the run is resumed at; else a line every `train.say_every`."""
     from tqdm import tqdm
 
+    every, started, first = trainer.recipe.train.say_every, time.perf_counter(), trainer.step
     with tqdm(
         total=trainer.total_steps, initial=trainer.step, disable=not show, unit="step", dynamic_ncols=True
     ) as bar:
 
         def update(metrics: dict[str, Any]) -> None:
-            if metrics["phase"] == "warmup":
-                bar.set_description_str("format warm-up")
-                loss = metrics["loss"]
-                bar.set_postfix_str(f"loss {'nan' if loss is None else f'{loss:.3f}'}", refresh=False)
-            else:
-                bar.set_description_str("GRPO")
-                bar.set_postfix_str(
-                    f"reward {metrics['reward']:.2f} acc {metrics['accuracy']:.2f} (chance {metrics['chance']:.2f}) "
-                    f"format {metrics['format']:.2f} zero-var {metrics['zero_variance']:.2f} "
-                    f"{_refill_text(metrics)}"
-                    f"{metrics['tokens_per_s']:.0f} tok/s",
-                    refresh=False,
-                )
+            phase, told = _told(metrics)
+            bar.set_description_str(phase)
+            bar.set_postfix_str(told, refresh=False)
             bar.update()
+            step = trainer.step
+            if not show and every and (step % every == 0 or step == trainer.total_steps):
+                a_step = (time.perf_counter() - started) / max(1, step - first)
+                left = a_step * (trainer.total_steps - step)
+                say(f"{phase} step {step} of {trainer.total_steps}: {told}, {a_step:.2g} s a step, {left:.0f} s to go")
 
         yield update
+
+
+def _told(metrics: dict[str, Any]) -> tuple[str, str]:
+    """The phase and the figures of a step, as a bar shows them."""
+    if metrics["phase"] == "warmup":
+        loss = metrics["loss"]
+        return "format warm-up", f"loss {'nan' if loss is None else f'{loss:.3f}'}"
+    return "GRPO", (
+        f"reward {metrics['reward']:.2f} acc {metrics['accuracy']:.2f} (chance {metrics['chance']:.2f}) "
+        f"format {metrics['format']:.2f} zero-var {metrics['zero_variance']:.2f} "
+        f"{_refill_text(metrics)}{metrics['tokens_per_s']:.0f} tok/s"
+    )
 
 
 def _refill_text(metrics: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from ssl4rl.core.grpo.record.card import model_card
 from ssl4rl.core.grpo.record.run_dir import RunDir
 from ssl4rl.core.grpo.sampling.sampled import Rollouts
 from ssl4rl.core.grpo.trainer import Trainer
@@ -39,6 +40,22 @@ class Unusable:
     def restore(self, record: dict[str, Any]) -> None:
         """Goes on counting from what `to_json` said."""
         self.reasons, self.named = Counter(record["reasons"]), list(record["named"])
+
+
+def show_rollouts(run: RunDir, trainer: Trainer, rollouts: Rollouts) -> None:
+    """The same groups to the loggers, with prompts and pictures, at the first step and then when a table is due."""
+    every, step = trainer.recipe.train.log_table_every, trainer.step
+    if not run.loggers or not every or (step - trainer.recipe.warmup.steps - 1) % every:
+        return
+    rows = []
+    for p in range(min(trainer.recipe.train.log_rollouts, len(rollouts.prompts))):
+        example = rollouts.prompts[p].example
+        pictures = [medium.data for medium in example.media if medium.kind == "image"]
+        about = {"step": step, "prompt": example.text(), "pictures": pictures, "answer": str(example.answer)}
+        for g, (completion, score) in enumerate(zip(rollouts.completions[p], rollouts.scores[p], strict=True)):
+            reward = round(float(rollouts.reward_PG[p, g]), 6)
+            rows.append({**about, "completion": completion.text, "verdict": score.verdict, "reward": reward})
+    run.show_rollouts(step, rows)
 
 
 def log_rollouts(run: RunDir, trainer: Trainer, rollouts: Rollouts) -> None:
@@ -83,6 +100,13 @@ def summarise(run: RunDir, trainer: Trainer, unusable: Unusable, seconds: float)
         "too_long": trainer.stream.too_long,
         "versions": _versions(),
     }
+
+
+def card(run: RunDir, trainer: Trainer, summary: dict[str, Any]) -> str:
+    """The text for README.md in final/."""
+    licences = {c.split.source.uri: c.split.source.licence for c in trainer.dataset.components}
+    adapter = hasattr(trainer.policy.model, "peft_config")
+    return model_card(summary, trainer.recipe.dump(), licences, adapter)
 
 
 def _versions() -> dict[str, str]:

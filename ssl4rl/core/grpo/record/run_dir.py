@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ _KEPT_ON_RESUME = (
         "train.shared",
         "train.cuda_graphs",
         "train.log_to",
+        "train.log_table_every",
+        "train.say_every",
         "train.changed_data",
     ),
 )
@@ -171,6 +173,13 @@ class RunDir:
         """Appends one line to rollouts.jsonl."""
         self._append(self.rollouts, record)
 
+    def show_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Shows rollouts with their pictures to the loggers that take them."""
+        for logger in self.loggers:
+            show = getattr(logger, "log_rollouts", None)
+            if show is not None:
+                show(step, rows)
+
     def _append(self, log: Path, record: Mapping[str, Any]) -> None:
         if self.writes:
             with writing(log), log.open("a") as file:
@@ -207,11 +216,13 @@ class RunDir:
             with whole_folder(self.start) as partial:
                 policy.save(partial)
 
-    def save_final(self, policy: Any) -> None:
-        """Writes final/, the policy at the end, whole or not at all."""
+    def save_final(self, policy: Any, card: str = "") -> None:
+        """Writes final/, the policy at the end and its card, whole or not at all."""
         if self.writes:
             with whole_folder(self.final) as partial:
                 policy.save(partial)
+                if card:
+                    (partial / "README.md").write_text(card, encoding="utf-8")
 
     def last_good(self, read: Callable[[Path], dict[str, Any]] = read_state) -> tuple[Path, dict[str, Any]] | None:
         """The newest checkpoint that is as it was written, None if there are none; the logs are cut back to its step.

@@ -14,51 +14,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from ssl4rl.core.grpo.model.processors import one_line
+from ssl4rl.core.grpo.trl.arguments import refuse_arguments, shown
 from ssl4rl.core.recipe.recipe import Recipe
-from ssl4rl.core.types import Ssl4rlError, nearest, shortened
-
-_OWNED = {
-    argument: field
-    for field, arguments in {
-        "optim.lr": ("learning_rate",),
-        "optim.betas": ("adam_beta1", "adam_beta2"),
-        "optim.weight_decay": ("weight_decay",),
-        "optim.max_grad_norm": ("max_grad_norm",),
-        "optim.schedule": ("lr_scheduler_type",),
-        "optim.warmup_steps": ("warmup_steps",),
-        "grpo.group_size": ("num_generations",),
-        "grpo.prompts_per_step": ("generation_batch_size",),
-        "grpo.updates_per_step": ("steps_per_generation", "gradient_accumulation_steps"),
-        "grpo.loss": ("loss_type", "importance_sampling_level"),
-        "grpo.clip_low": ("epsilon",),
-        "grpo.clip_high": ("epsilon_high",),
-        "grpo.advantage_scale": ("scale_rewards",),
-        "grpo.beta": ("beta",),
-        "reward": ("reward_weights",),
-        "sampling.temperature": ("temperature",),
-        "sampling.top_p": ("top_p",),
-        "sampling.top_k": ("top_k",),
-        "sampling.min_p": ("min_p",),
-        "sampling.max_new_tokens": ("max_completion_length",),
-        "train.steps": ("max_steps", "num_train_epochs"),
-        "train.seed": ("seed", "data_seed", "shuffle_dataset"),
-        "train.workers": ("dataloader_num_workers",),
-        "train.checkpoint_every": ("save_steps", "save_strategy"),
-        "train.keep_checkpoints": ("save_total_limit",),
-        "eval.every": ("eval_steps", "eval_strategy", "do_eval"),
-        "model.gradient_checkpointing": ("gradient_checkpointing", "activation_checkpointing"),
-        "model.dtype": ("bf16", "fp16"),
-        "model.device": ("use_cpu",),
-        "name": ("run_name",),
-        "out": ("output_dir",),
-        "resume": ("resume_from_checkpoint",),
-    }.items()
-    for argument in arguments
-}
-"""Arguments that the recipe itself sets, and the field that does it."""
-
-_FIXED = ("logging_steps", "logging_strategy", "ignore_data_skip", "remove_unused_columns")
-"""Arguments that the engine needs as they are."""
+from ssl4rl.core.types import Ssl4rlError
 
 _UNABLE: dict[str, tuple[tuple[Any, ...], str]] = {
     "warmup.rehearsal": ((0,), "cannot add a loss of ours to TRL's steps (warmup.steps works)"),
@@ -86,11 +44,9 @@ def refuse(recipe: Recipe) -> None:
     """Stops a recipe that TRL cannot do as it is written.
 
     Raises:
-        Ssl4rlError: a field that TRL cannot follow (rehearsal, refill, a moving curriculum, a numbered GPU), or a key
-            in `trl` that GRPOConfig lacks or that the recipe owns, a value that it refuses, or a missing package.
+        Ssl4rlError: a field that TRL cannot follow (rehearsal, refill, a moving curriculum, a numbered GPU), what
+            `refuse_arguments` refuses in the section `trl`, or a missing package.
     """
-    from trl import GRPOConfig
-
     flat = {f"{name}.{key}": value for name, part in recipe if isinstance(part, BaseModel) for key, value in part}
     for name, (able, why) in _UNABLE.items():
         if flat[name] not in able:
@@ -101,14 +57,9 @@ def refuse(recipe: Recipe) -> None:
             f"model.device={recipe.model.device!r}: engine trl runs on the devices its launcher gives it; allowed: "
             "auto, cpu, cuda (choose one with CUDA_VISIBLE_DEVICES)"
         )
-    known = [f.name for f in fields(GRPOConfig) if f.init]
-    for key in recipe.trl:
-        if key in _OWNED:
-            raise Ssl4rlError(f"trl.{key}: the recipe's {_OWNED[key]} sets it")
-        if key in _FIXED:
-            raise Ssl4rlError(f"trl.{key}: the engine sets it, for its own log and data")
-        if key not in known:
-            raise Ssl4rlError(f"trl.{key}: TRL's GRPOConfig has no such argument{nearest(key, known)}")
+    refuse_arguments(recipe.trl)
+    if "lr_scheduler_kwargs" in recipe.trl and recipe.optim.schedule != "cosine":
+        raise Ssl4rlError("trl.lr_scheduler_kwargs: nothing reads it without optim.schedule=cosine")
     _refuse_what_lacks_a_package(recipe)
 
 
@@ -128,26 +79,27 @@ def _refuse_what_lacks_a_package(recipe: Recipe) -> None:
     given = recipe.trl
     for key, module in _NEEDS.items():
         if given.get(key) and find_spec(module) is None:
-            raise Ssl4rlError(f"trl.{key}={_shown(given[key])} needs {module}, which is not installed")
+            raise Ssl4rlError(f"trl.{key}={shown(given[key])} needs {module}, which is not installed")
     loggers = given.get("report_to") or []
     for name in loggers if isinstance(loggers, list) else [loggers]:
         try:
             for logger in get_reporting_integration_callbacks(name):
                 logger()
         except REFUSALS as error:
-            raise Ssl4rlError(f"trl.report_to={_shown(name)}: {one_line(error)}") from error
+            raise Ssl4rlError(f"trl.report_to={shown(name)}: {one_line(error)}") from error
 
 
 def refuse_values(recipe: Recipe, *, on_cpu: bool, processes: int) -> None:
-    """Makes TRL's configuration and looks its optimiser up, before a model is loaded for it.
+    """Makes TRL's configuration, and looks its optimiser and schedule up, before a model is loaded for it.
 
     Raises:
         Ssl4rlError: TRL or transformers refuse a value, or lack a package for it.
     """
-    from transformers import Trainer
+    import torch
+    from transformers import Trainer, get_scheduler
     from trl import GRPOConfig
 
-    settings = ", ".join(f"trl.{key}={_shown(value)}" for key, value in recipe.trl.items()) or "the recipe"
+    settings = ", ".join(f"trl.{key}={shown(value)}" for key, value in recipe.trl.items()) or "the recipe"
     where = recipe.folder
     try:
         with warnings.catch_warnings():
@@ -157,12 +109,15 @@ def refuse_values(recipe: Recipe, *, on_cpu: bool, processes: int) -> None:
             )
             if not any(name in str(recipe.trl.get("optim")) and find_spec(of) for name, of in _OF_LAYERS.items()):
                 Trainer.get_optimizer_cls_and_kwargs(made)
+            get_scheduler(
+                made.lr_scheduler_type,
+                torch.optim.SGD([torch.zeros(1, requires_grad=True)]),
+                num_warmup_steps=1,
+                num_training_steps=2,
+                scheduler_specific_kwargs=made.lr_scheduler_kwargs,
+            )
     except REFUSALS as error:
         raise Ssl4rlError(f"engine trl: TRL refuses {settings}: {one_line(error)}") from error
-
-
-def _shown(value: Any) -> str:
-    return shortened(str(value))
 
 
 def rows_per_device(recipe: Recipe, prompt_tokens: int, processes: int) -> int:

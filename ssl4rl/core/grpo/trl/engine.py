@@ -28,7 +28,7 @@ from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.record.console import Progress, Say, Stopping, introduce, progress_bar, stop_after_step
 from ssl4rl.core.grpo.record.files import is_step, parse, read_text, write_sums, writing
 from ssl4rl.core.grpo.record.held_out import evaluate_if_due
-from ssl4rl.core.grpo.record.records import log_rollouts, summarise
+from ssl4rl.core.grpo.record.records import card, log_rollouts, summarise
 from ssl4rl.core.grpo.record.run_dir import RunDir
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.grpo.trl.config import REFUSALS, grpo_arguments, refuse, refuse_values, rows_per_device
@@ -58,7 +58,7 @@ def train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dic
         trainer.step, trainer.stream.too_long = state["step"], state["too_long"]
     started = time.perf_counter() - ranks.by_first(run.seconds_so_far)
     session = _Session(run, trainer, opened.data, say, device, started)
-    with closing(run), stop_after_step(ranks) as stopping, progress_bar(trainer, bar) as progress:
+    with closing(run), stop_after_step(ranks) as stopping, progress_bar(trainer, bar, say) as progress:
         if state is None:
             first = session.warm_up(stopping, progress)
         rows = Rows(
@@ -205,13 +205,13 @@ class _Session:
         seconds = self.clock()
 
         def write() -> dict[str, Any]:
-            if not self.sharded:
-                if is_adapter(self.policy.model) and "ref" in self.policy.model.peft_config:
-                    self.policy.model.delete_adapter("ref")
-                run.save_final(self.policy)
+            if not self.sharded and is_adapter(self.policy.model) and "ref" in self.policy.model.peft_config:
+                self.policy.model.delete_adapter("ref")
             shutil.rmtree(run.folder / "reference", ignore_errors=True)
             summary = summarise(run, self.trainer, self.data.unusable, seconds)
             summary |= {"shared_prompts": False, "changed_data": self.data.changes}
+            if not self.sharded:
+                run.save_final(self.policy, card(run, self.trainer, summary))
             run.write_summary(summary)
             return summary
 

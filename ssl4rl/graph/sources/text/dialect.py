@@ -20,9 +20,10 @@ _MOSTLY = 0.8
 _CELL = 80
 """Bytes that a short cell takes as a Python string, its place in a list included."""
 
-_LOOKAHEAD_LINES, _LOOKAHEAD_CHARACTERS, _FAILURES = 10_000, 1 << 22, 100
-"""How far a quote's end is looked for in the lines below, and how many quotes without one are looked after: then a
-quote that its line does not close is a letter. Else a file of such quotes takes quadratic time."""
+_LOOKAHEAD_LINES, _LOOKAHEAD_CHARACTERS, _FAILURES, _NEAR_FAILURES = 10_000, 1 << 22, 100, 10_000
+"""How far a quote's end is looked for in the lines below, and how many quotes without one are looked after (or with
+one that soon proves to be none): then a quote that its line does not close is a letter. Else a file of such quotes
+takes quadratic time."""
 
 _INSIDE = re.compile(r'(?:[^"]++|"")*+')
 _WORD = re.compile(r'"((?:[^"]++|"")*+)"(?=\s|\Z)|\S+')
@@ -60,6 +61,12 @@ class _Lines:
     number: int = 0
     back: deque[str] = field(default_factory=deque)
     failures: int = 0
+    near_failures: int = 0
+
+    @property
+    def given_up(self) -> bool:
+        """Whether a quote that its line does not close is a letter from now on."""
+        return self.failures >= _FAILURES or self.near_failures >= _NEAR_FAILURES
 
     def next(self) -> str | None:
         line = self.back.popleft() if self.back else next(self.source, None)
@@ -91,7 +98,8 @@ def rows(
     skipped = skipped if skipped is not None else Skipped()
     delimiter, marks = dialect.delimiter, tuple(dialect.comments)
     while (line := source.next()) is not None:
-        if '"' not in line and line[:1].isalnum() and len(line) < _SAMPLE_CHARACTERS:  # nearly all lines, in short
+        plain = '"' not in line or (source.given_up and delimiter != " " and line.count('"') % 2 == 1)
+        if plain and line[:1].isalnum() and len(line) < _SAMPLE_CHARACTERS:  # nearly all lines, in short
             yield source.number, line.split() if delimiter == " " else line.rstrip("\r\n").split(delimiter)
         elif not line.strip():
             skipped.blank += 1
@@ -120,8 +128,10 @@ def _row(line: str, source: _Lines, dialect: Dialect) -> list[str]:
         return [_unquoted(match[0]) for match in _WORD.finditer(text)]
     if '"' not in text:
         return text.split(dialect.delimiter)
-    if source.failures >= _FAILURES and text.count('"') % 2:
+    if source.given_up and text.count('"') % 2:
         return text.split(dialect.delimiter)
+    if (simple := _simple(text.split(dialect.delimiter))) is not None:
+        return simple
     literal = [_unquoted(cell) for cell in text.split(dialect.delimiter)]
     bare = dialect.delimiter in "\t|"
     columns = dialect.columns or (len(literal) if bare else 0)
@@ -133,6 +143,16 @@ def _row(line: str, source: _Lines, dialect: Dialect) -> list[str]:
         source.give_back(taken)
         return literal
     return quoted
+
+
+def _simple(cells: list[str]) -> list[str] | None:
+    """Cells of which each has no quote or two, its first and its last character: without them. None: not so plain."""
+    for at, cell in enumerate(cells):
+        if '"' in cell:
+            if len(cell) < 2 or cell[0] != '"' or cell[-1] != '"' or cell.count('"') != 2:
+                return None
+            cells[at] = cell[1:-1]
+    return cells
 
 
 def _unquoted(cell: str) -> str:
@@ -188,11 +208,12 @@ def _closing(text: str, start: int, source: _Lines, delimiter: str, taken: list[
             if text[after : after + 1] in (delimiter, "\r", "\n", ""):
                 parts.append(text[start:end])
                 return "".join(parts).replace('""', '"'), text, after
+            source.near_failures += len(taken) > before
             break
         parts.append(text[start:])
         looked += len(text)
         far = len(taken) - before >= _LOOKAHEAD_LINES or looked > _LOOKAHEAD_CHARACTERS
-        following = None if far or source.failures >= _FAILURES else source.next()
+        following = None if far or source.given_up else source.next()
         if following is None:
             source.failures += 1
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ _IDS = ("id", "node", "node_id", "nodeid", "name", "key")
 _INDEX = re.compile(r"|unnamed: 0", re.IGNORECASE)
 _NUMBER = re.compile(r"-?\d+(\.\d*)?")
 _START = 50
+_LONGEST_NAME = 20
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,19 @@ class Table:
     @property
     def form(self) -> str:
         """How it was read, in a few words."""
-        parts = [f"cut at {NAMES[self.dialect.delimiter]}", "header" if self.header else "no header"]
+        parts = [f"cut at {NAMES[self.dialect.delimiter]}", "header" if self.header else f"no header{self._misspelt}"]
         parts += ["first column taken for an index"] if self.index else []
         parts += [f"{self.skipped.comments} comment lines skipped"] if self.skipped.comments else []
         return ", ".join(parts)
+
+    @property
+    def _misspelt(self) -> str:
+        """What a first row that was taken for data may have meant: it is nearly a header."""
+        start = [cell.lower() for cell in self.first[:2]]
+        if len(start) < 2 or max(map(len, start)) > _LONGEST_NAME:
+            return ""
+        alike = difflib.get_close_matches(" ".join(start), [" ".join(pair) for pair in _ENDS], n=1, cutoff=0.8)
+        return f", row 1 ({', '.join(self.first[:2])}) is an edge; meant as {alike[0]!r}?" if alike else ""
 
     def name(self, column: int) -> str:
         """A column's name in its header, or its number from 1."""

@@ -24,7 +24,8 @@ from ssl4rl.core.grpo.opening import open_data
 from ssl4rl.core.grpo.preflight import gradient_difference
 from ssl4rl.core.grpo.run import train
 from ssl4rl.core.grpo.stream import encode
-from ssl4rl.core.grpo.trl.config import _OWNED, grpo_arguments, refuse, rows_per_device
+from ssl4rl.core.grpo.trl.arguments import OWNED
+from ssl4rl.core.grpo.trl.config import grpo_arguments, refuse, rows_per_device
 from ssl4rl.core.grpo.trl.data import Rows
 from ssl4rl.core.grpo.update.advantage import group_advantages
 from ssl4rl.core.grpo.update.update import Batch, accumulate
@@ -46,12 +47,12 @@ def arguments(made: Recipe, **more: Any) -> dict[str, Any]:
 
 def test_every_owned_argument_exists_and_is_set_by_its_field() -> None:
     known = {f.name for f in fields(trl.GRPOConfig)}
-    assert set(_OWNED) <= known
+    assert set(OWNED) <= known
     flat = set()
     for name, section in Recipe.model_fields.items():
         flat.add(name)
         flat |= {f"{name}.{key}" for key in getattr(section.annotation, "model_fields", {})}
-    assert set(_OWNED.values()) <= flat
+    assert set(OWNED.values()) <= flat
 
 
 def test_settings_in_the_words_of_trl(tmp_path: Path) -> None:
@@ -135,9 +136,13 @@ def test_micro_batches_divide_an_update(tmp_path: Path) -> None:
         ({"train": {"cuda_graphs": True}}, r"train\.cuda_graphs='on': engine trl samples with .*; allowed: off"),
         ({"trl": {"use_vlm": True}}, r"trl\.use_vlm: .* did you mean 'use_vllm'\?"),
         ({"trl": {"learning_rate": 1.0}}, r"trl\.learning_rate: the recipe's optim\.lr sets it"),
+        (
+            {"trl": {"lr_scheduler_kwargs": {}}},
+            r"trl\.lr_scheduler_kwargs: nothing reads it without optim\.schedule=cosine",
+        ),
         ({"model": {"device": "cuda:1"}}, r"model\.device='cuda:1': .*CUDA_VISIBLE_DEVICES"),
         (
-            {"trl": {"delta": "x", "max_tool_calling_iterations": 3, "loss_type": "sapo"}},
+            {"trl": {"delta": "x", "num_iterations": 3, "loss_type": "sapo"}},
             r"trl\.loss_type: .*grpo\.loss",
         ),
     ],
@@ -413,7 +418,7 @@ def test_prompts_too_long_give_their_place_to_later_ones(tmp_path: Path) -> None
             {"report_to": ["wandb"]},
             "trl.report_to=wandb: WandbCallback requires wandb to be installed. Run `pip install wandb`.",
         ),
-        ({"report_to": 3}, "trl.report_to=3: 'int' object is not iterable"),
+        ({"report_to": 3}, "trl.report_to=3; allowed: null or a text or a list of texts"),
         ({"use_vllm": True}, "trl.use_vllm=True needs vllm, which is not installed"),
         ({"deepspeed": "ds.json"}, "trl.deepspeed=ds.json needs deepspeed, which is not installed"),
         (
@@ -425,10 +430,7 @@ def test_prompts_too_long_give_their_place_to_later_ones(tmp_path: Path) -> None
             {"optim": "grokadamw"},
             "engine trl: TRL refuses trl.optim=grokadamw: Please install grokadamw with `pip install grokadamw`",
         ),
-        (
-            {"generation_kwargs": 5},
-            "engine trl: TRL refuses trl.generation_kwargs=5: 'int' object is not a mapping",
-        ),
+        ({"generation_kwargs": 5}, "trl.generation_kwargs=5; allowed: a mapping or null"),
     ],
 )
 def test_what_lacks_a_package_is_said_before_the_model_loads(tmp_path: Path, given: dict[str, Any], line: str) -> None:
