@@ -6,6 +6,7 @@ page of the site, so that the site needs no repository beside it.
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ SOURCE = "source"  # where the repository's files stand on the site
 LONGEST = 60_000  # characters of a file that are shown
 _LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 _FENCE = re.compile(r"^ {0,3}(```|~~~)")
+_MADE = re.compile(r"^(\.|__pycache__)|\.egg-info$")  # what no repository holds
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".json": "json", ".toml": "toml", ".css": "css"}
 
 
@@ -42,8 +44,10 @@ def on_files(files: Any, config: Any) -> Any:
         page = waiting.pop()
         for target in links(page.content_string):
             path = repository_path(page.src_uri, target)
-            name = None if path is None else source_page(path)
-            if path and name and files.get_file_from_path(name) is None:
+            if path is None or path.startswith("docs/"):
+                continue
+            name = source_page(path)
+            if files.get_file_from_path(name) is None:
                 added = File.generated(config, name, content=source_text(path))
                 files.append(added)
                 waiting.append(added)
@@ -107,13 +111,24 @@ def source_text(path: str) -> str:
     """A page with a file's text: Markdown as it is, the rest as code; of a folder the files in it."""
     file = ROOT / path
     if file.is_dir():
-        names = sorted(child.name for child in file.iterdir() if not child.name.startswith(("__", ".")))
+        names = sorted(child.name for child in file.iterdir() if not _MADE.search(child.name))
         return f"# {path}/\n\n" + "\n".join(f"- [{name}]({posixpath.basename(path)}/{name})" for name in names)
-    text = file.read_text(encoding="utf-8")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return f"# {path}\n\nA binary file of {file.stat().st_size:,} bytes, in the repository."
     if file.suffix == ".md":
         return text
+    if file.suffix == ".ipynb":
+        return notebook_text(text)
     cut = "" if len(text) <= LONGEST else f"\n(The first {LONGEST:,} of {len(text):,} characters.)\n"
     return f"# {path}\n{cut}\n~~~~~~{_LANGUAGES.get(file.suffix, 'text')}\n{text[:LONGEST].rstrip()}\n~~~~~~\n"
+
+
+def notebook_text(text: str) -> str:
+    """A notebook's cells: its prose as it is, its code as code."""
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(text)["cells"]]
+    return "\n\n".join(f"~~~~~~python\n{body}\n~~~~~~" if kind == "code" else body for kind, body in cells)
 
 
 def commands() -> str:
