@@ -32,7 +32,8 @@ EXAMPLES = 2
 LONGEST_PX = 168  # of a picture as it is stored
 SHOWN_PX = {1: 168, 2: 126, 4: 96}  # by how many stand in a row, at most; 64 beyond
 DARK = "@media (prefers-color-scheme: dark)"  # of a drawing; the site has a switch of its own
-MODALITIES = {"vision": "Pictures", "graph": "Graphs", "video": "Clips", "text": "Plain texts"}
+MODALITIES = {"vision": "Pictures", "graph": "Graphs", "video": "Clips", "text": "Plain texts", "ssl4rl_table": "Tables"}
+"""Titles, in the order of the navigation; a plugin without one comes after them under its name."""
 
 
 def make(out: Path, named: Sequence[str] = ()) -> dict[str, list[Entry]]:
@@ -49,7 +50,9 @@ def make(out: Path, named: Sequence[str] = ()) -> dict[str, list[Entry]]:
     if broken:
         raise Ssl4rlError(f"no gallery of a part: {broken[0]}")
     by_plugin: dict[str, list[Entry]] = {}
-    for entry in [*entries, *(catalogue(named)[0] if named else ())]:
+    place = {plugin: number for number, plugin in enumerate(MODALITIES)}
+    every = [*entries, *(catalogue(named)[0] if named else ())]
+    for entry in sorted(every, key=lambda entry: place.get(entry.plugin, len(place))):
         by_plugin.setdefault(entry.plugin, []).append(entry)
     if out.exists():
         shutil.rmtree(out)
@@ -79,7 +82,8 @@ def write_page(out: Path, plugin: str, entries: Sequence[Entry]) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    lead = f"Each level with {EXAMPLES} examples as a model is asked them, shown small; made by `scripts/make_gallery.py`."
+    lead = f"Each level with {EXAMPLES} examples as a model is asked them, shown small; made by `scripts/make_gallery.py`. "
+    lead += "Answers and keys stand below each; `ssl4rl preview` shows as many as you like, on your own data."
     page = environment.get_template("gallery.md.jinja").render(title=title(plugin), lead=lead, tasks=tasks)
     (out / f"{plugin}.md").write_text(page, encoding="utf-8")
 

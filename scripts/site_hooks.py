@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import click
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +23,7 @@ SOURCE = "source"  # where the repository's files stand on the site
 LONGEST = 60_000  # characters of a file that are shown
 _LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 _FENCE = re.compile(r"^ {0,3}(```|~~~)")
+_INCLUDE = re.compile(r"The table stands in [^\n]*\n\n<!-- include: README\.md, ([^\n]+) -->\n")
 _MADE = re.compile(r"^(\.|__pycache__)|\.egg-info$")  # what no repository holds
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".json": "json", ".toml": "toml", ".css": "css"}
 
@@ -29,10 +31,10 @@ _LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".json": "json",
 def on_config(config: Any) -> Any:
     """Adds the gallery, made before by scripts/make_gallery.py, to the navigation."""
     folder = Path(config["docs_dir"]) / "gallery"
-    pages = [f"gallery/{page.name}" for page in sorted(folder.glob("*.md")) if page.name != "index.md"]
-    if pages:
+    if folder.exists():
+        pages = re.findall(r"^## \[[^]]*\]\((.+)\)$", (folder / "index.md").read_text(encoding="utf-8"), re.M)
         first = next(number for number, entry in enumerate(config["nav"]) if "Your trainer" in entry)
-        config["nav"].insert(first, {"Gallery": ["gallery/index.md", *pages]})
+        config["nav"].insert(first, {"Gallery": ["gallery/index.md", *(f"gallery/{page}" for page in pages)]})
     return config
 
 
@@ -42,7 +44,7 @@ def on_files(files: Any, config: Any) -> Any:
     waiting = [page for page in files if page.src_uri.endswith(".md")]
     while waiting:
         page = waiting.pop()
-        for target in links(page.content_string):
+        for target in links(with_readme(page.content_string)):
             path = repository_path(page.src_uri, target)
             if path is None or path.startswith("docs/"):
                 continue
@@ -57,6 +59,7 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Turns links to the repository's files into links to their pages."""
     here = page.file.src_uri
+    markdown = with_readme(markdown)
 
     def turned(match: re.Match[str]) -> str:
         path = repository_path(here, match[2])
@@ -69,6 +72,18 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         return f"{match[1]}{relative}{'#' + fragment if fragment else ''}{match[3]}"
 
     return "".join(_LINK.sub(turned, text) if prose else text for text, prose in pieces(markdown))
+
+
+def with_readme(markdown: str) -> str:
+    """A page of docs/ with the README's sections that it only points to, for whoever reads it as a file."""
+
+    def section(match: re.Match[str]) -> str:
+        text = (ROOT / "README.md").read_text(encoding="utf-8").partition(f"\n## {match[1]}\n")[2].partition("\n## ")[0]
+        if not text:
+            raise PluginError(f"README.md has no section {match[1]!r}")
+        return re.sub(r"\]\((?![a-z]+:|#)(docs/)?", lambda found: "](" if found[1] else "](../", text)
+
+    return _INCLUDE.sub(section, markdown)
 
 
 def pieces(markdown: str) -> Iterator[tuple[str, bool]]:
