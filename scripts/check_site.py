@@ -46,7 +46,9 @@ def requests(folder: Path) -> list[str]:
             page = _Page()
             text = file.read_text(encoding="utf-8")
             page.feed(text)
-            styles = [url for block in re.findall(r"<style[^>]*>(.*?)</style>", text, re.S) for url in _STYLE.findall(block)]
+            styles = [
+                url for block in re.findall(r"<style[^>]*>(.*?)</style>", text, re.S) for url in _STYLE.findall(block)
+            ]
             found += [f"{name}: {load}" for load in [*page.loads, *styles] if _ELSEWHERE.match(load)]
             found += [f"{name}: a mermaid diagram"] if page.mermaid else []
         elif file.suffix == ".css":

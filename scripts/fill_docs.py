@@ -3,7 +3,8 @@
 python scripts/fill_docs.py
 
 - a fence that begins with ```python title="FILE" holds that file;
-- between `<!-- launch lines: begin -->` and `<!-- launch lines: end -->` stands what `ssl4rl export` tells of each consumer.
+- between `<!-- launch lines: begin -->` and `<!-- launch lines: end -->` stands what `ssl4rl export` tells of each
+  consumer.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ _NAMES = {
 
 def filled(text: str) -> str:
     """A page with the code as it is now."""
-    text = _FILE.sub(lambda match: f"{match[1]}{(ROOT / match[2]).read_text(encoding='utf-8').rstrip()}{match[3]}", text)
+    text = _FILE.sub(
+        lambda match: f"{match[1]}{(ROOT / match[2]).read_text(encoding='utf-8').rstrip()}{match[3]}", text
+    )
     return _LAUNCH.sub(lambda match: f"{match[1]}{launch_lines()}{match[2]}", text) if _LAUNCH.search(text) else text
 
 
@@ -42,7 +45,9 @@ def launch_lines() -> str:
         plan = open_plan(Asked(task, name, n=1000, data=data))
         launch = plan.launch({split: f"{split}/*.{to.suffix}" for split in plan.parts})
         given = f"ssl4rl export {task} --data {'sbm:' if data == 'sbm:' else 'photos/'} --format {name} --out rows/"
-        found.append(f"### {_NAMES.get(name, name)}\n\n```bash\n{given}\n```\n\n```bash\n{to.launch(launch).strip()}\n```\n\n")
+        found.append(
+            f"### {_NAMES.get(name, name)}\n\n```bash\n{given}\n```\n\n```bash\n{to.launch(launch).strip()}\n```\n\n"
+        )
     return "".join(found)
 
 

@@ -23,7 +23,6 @@ from PIL import Image
 
 import ssl4rl
 from ssl4rl import Example, Ssl4rlError
-from ssl4rl.core import registry
 from ssl4rl.tools.catalogue import Entry, card, catalogue, paragraphs, show_chance, summary
 from ssl4rl.tools.page import blocks, drawings
 from ssl4rl.tools.preview.preview import Preview
@@ -32,7 +31,13 @@ EXAMPLES = 2
 LONGEST_PX = 168  # of a picture as it is stored
 SHOWN_PX = {1: 168, 2: 126, 4: 96}  # by how many stand in a row, at most; 64 beyond
 DARK = "@media (prefers-color-scheme: dark)"  # of a drawing; the site has a switch of its own
-MODALITIES = {"vision": "Pictures", "graph": "Graphs", "video": "Clips", "text": "Plain texts", "ssl4rl_table": "Tables"}
+MODALITIES = {
+    "vision": "Pictures",
+    "graph": "Graphs",
+    "video": "Clips",
+    "text": "Plain texts",
+    "ssl4rl_table": "Tables",
+}
 """Titles, in the order of the navigation; a plugin without one comes after them under its name."""
 
 
@@ -82,8 +87,10 @@ def write_page(out: Path, plugin: str, entries: Sequence[Entry]) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    lead = f"Each level with {EXAMPLES} examples as a model is asked them, shown small; made by `scripts/make_gallery.py`. "
-    lead += "Answers and keys stand below each; `ssl4rl preview` shows as many as you like, on your own data."
+    lead = (
+        f"Each level with {EXAMPLES} examples as a model is asked them, shown small, with answer and key below. "
+        "`ssl4rl preview` shows as many as you like, on your own data."
+    )
     page = environment.get_template("gallery.md.jinja").render(title=title(plugin), lead=lead, tasks=tasks)
     (out / f"{plugin}.md").write_text(page, encoding="utf-8")
 

@@ -1,7 +1,7 @@
-"""What mkdocs is told beyond docs/: the gallery's pages, the commands' help, and the repository's files that pages link to.
+"""What mkdocs is told beyond docs/: the gallery, the commands' help, and the repository's files that pages link to.
 
-A page in docs/ says `[reward.py](../ssl4rl/core/reward.py)`, which any file viewer follows. Here each such file becomes a
-page of the site, so that the site needs no repository beside it.
+A page in docs/ says `[reward.py](../ssl4rl/core/reward.py)`, which any file viewer follows. Here each such file becomes
+a page of the site, so that the site needs no repository beside it.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def repository_path(page: str, target: str) -> str | None:
         page: the page's place on the site, "engine.md" or "source/CONTRIBUTING.md.md".
     """
     target = unquote(target.partition("#")[0])
-    if not target or target.startswith(("/", "data:")) or "://" in target or target.startswith("mailto:"):
+    if not target or target.startswith(("/", "data:", "mailto:")) or "://" in target:
         return None
     own = page.startswith(f"{SOURCE}/")
     at = page.removeprefix(f"{SOURCE}/").removesuffix(".md") if own else f"docs/{page}"
@@ -150,7 +150,11 @@ def commands() -> str:
     """Every command's own help."""
     from ssl4rl.cli import cli
 
-    found = ["# Commands", "", "What `ssl4rl COMMAND --help` prints. Every command exits 2 with one line where you can mend it."]
+    found = [
+        "# Commands",
+        "",
+        "What `ssl4rl COMMAND --help` prints. Every command exits 2 with one line where you can mend it.",
+    ]
     for name, command in cli.commands.items():
         with click.Context(command, info_name=f"ssl4rl {name}", terminal_width=100, max_content_width=100) as context:
             found += ["", f"## {name}", "", "```text", command.get_help(context).strip(), "```"]

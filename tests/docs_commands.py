@@ -1,4 +1,4 @@
-"""The commands that README, docs/ and the examples' READMEs show: found, parsed, checked by name, and told how each is run."""
+"""The commands that README, docs/ and the examples' READMEs show: found, parsed, and checked by name."""
 
 from __future__ import annotations
 

@@ -126,5 +126,7 @@ def test_pages_hold_the_code_as_it_is() -> None:
     """`python scripts/fill_docs.py` writes it."""
     fill = load_script("fill_docs")
     pages = [page for page in PAGES if page.is_relative_to(ROOT / "docs")]
-    assert [page.name for page in pages if fill.filled(page.read_text(encoding="utf-8")) != page.read_text(encoding="utf-8")] == []
+    assert [
+        page.name for page in pages if fill.filled(page.read_text(encoding="utf-8")) != page.read_text(encoding="utf-8")
+    ] == []
     assert sum(len(fill._FILE.findall(page.read_text(encoding="utf-8"))) for page in pages) == 4

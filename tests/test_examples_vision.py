@@ -1,4 +1,4 @@
-"""The scripts in examples/vision, examples/extending and the notebooks, as a user would run them; right values stated."""
+"""The scripts in examples/vision and examples/extending, and the notebooks, as a user would run them."""
 
 from __future__ import annotations
 

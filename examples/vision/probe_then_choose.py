@@ -3,9 +3,9 @@
     python examples/vision/probe_then_choose.py Qwen/Qwen2.5-VL-3B-Instruct photos/
     python examples/vision/probe_then_choose.py runs/quickstart_vision scenes: --task vision/rotation
 
-The model may be a run. The default, made on the spot and never trained, writes no answer at all: every level of rotation
-says "truncated", success 0.00 (chance 0.50 to 0.04), and the hint is a format warm-up. A few seconds a level on a
-CPU core. A run of quickstart_vision gets .90 of its own level right (held out), so "learnable" or "solved" there.
+The model may be a run. The default, made on the spot and never trained, writes no answer at all: every level of
+rotation says "truncated", success 0.00 (chance 0.50 to 0.04), and the hint is a format warm-up. A few seconds a level
+on a CPU core. A run of quickstart_vision gets .90 of its own level right (held out), so "learnable" or "solved" there.
 """
 
 import argparse

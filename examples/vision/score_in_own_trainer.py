@@ -39,7 +39,9 @@ def main(arguments=None):
         "constant": lambda row: "<think>Always this.</think><answer>90</answer>",
         "no answer": lambda row: "It looks turned to me.",
     }
-    means = {name: fmean(ssl4rl.score(reply(row), row["info"]).value for row in rows) for name, reply in replies.items()}
+    means = {
+        name: fmean(ssl4rl.score(reply(row), row["info"]).value for row in rows) for name, reply in replies.items()
+    }
     for name, mean in means.items():
         print(f"{name}: {mean:.2f}")
     return means

@@ -116,7 +116,7 @@ def test_sources() -> None:
 
 
 def test_a_plain_path_is_read_by_the_modality_of_the_tasks_own_data(tmp_path: Path) -> None:
-    """A file of tasks without sources: photos/ is pictures where the task stands on pictures, whatever else is installed."""
+    """A file of tasks without sources: photos/ is pictures where the task stands on pictures."""
     for name in ("cat", "coffee"):
         shutil.copy(PHOTOS / f"{name}.jpg", tmp_path)
     bare = registry.Plugin("bare")
