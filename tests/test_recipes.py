@@ -37,7 +37,7 @@ ON_SITE = [name for name, path in RECIPES.items() if "embedded:" in path.read_te
 REAL = [name for name in RECIPES if name not in ON_SITE]
 PAPER = [name for name in REAL if name.startswith("paper_")]
 FAMILY = {"paper": "qwen2_5_vl", "qwen2_5_vl": "qwen2_5_vl", "qwen3_vl": "qwen3_vl", "smolvlm": "smolvlm"}
-SLOW = ("qwen2_5_vl_7b_lora", "smolvlm_full", *PAPER)  # their architectures are run by others, once LoRA and once full
+SLOW = ("qwen2_5_vl_7b_lora", "qwen2_5_vl_3b_8gpu", "smolvlm_full", *PAPER)  # their architectures are run by others
 
 
 @pytest.fixture(scope="module")

@@ -331,11 +331,11 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 
-def build(kind: str, folder: Path, *, seed: int = 0, layers: int = 2) -> Path:
+def build(kind: str, folder: Path, *, seed: int = 0, layers: int = 2, head_width: int = 16) -> Path:
     """Write a model of ``kind``, one of ``KINDS``, into ``folder`` and return it.
 
-    ``layers``: of the text model. The weights depend on ``kind``, ``seed`` and ``layers`` only. Raises ValueError on an
-    unknown kind.
+    ``layers``: of the text model. ``head_width``: of its attention, 16 times a power of 2. The weights depend on
+    ``kind``, ``seed``, ``layers`` and ``head_width`` only. Raises ValueError on an unknown kind.
     """
     if kind not in FAMILIES:
         raise ValueError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
@@ -348,6 +348,12 @@ def build(kind: str, folder: Path, *, seed: int = 0, layers: int = 2) -> Path:
     entries = family.entries(Ids(tokenizer))
     if layers != 2:
         entries.get("text_config", entries)["num_hidden_layers"] = layers
+    if head_width != 16:
+        text = entries.get("text_config", entries)
+        heads = HIDDEN // head_width  # Qwen2.5-VL takes no other width
+        text |= {"head_dim": head_width, "num_attention_heads": heads, "num_key_value_heads": max(1, heads // 2)}
+        if "mrope_section" in text.get("rope_parameters", {}):
+            text["rope_parameters"]["mrope_section"] = [n * head_width // 16 for n in (2, 3, 3)]
     config: PreTrainedConfig = getattr(transformers, family.config)(**entries)
     auto = AutoModelForImageTextToText if kind in VISION else AutoModelForCausalLM
     with torch.random.fork_rng():

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from ssl4rl.tools.shown import Shown
 
 
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+data_option = click.option("--data", metavar="SRC", help="A folder or another source; default: the task's own.")
+
+
 def show(found: Shown, as_json: bool) -> None:
     """Prints a result."""
     click.echo(json_text(found.to_json()) if as_json else str(found))

@@ -9,8 +9,9 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import IO, cast
+from typing import IO, Any, cast
 
+import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageCms, UnidentifiedImageError
 from PIL.Image import Image, Transpose
@@ -93,6 +94,23 @@ def decode(stream: Metered, min_side_px: int) -> Image:
             rgb = rgb if turned is None else rgb.transpose(turned)
     rgb.info = {}  # a file's comments, profiles and densities are no part of its picture
     return rgb
+
+
+def decode_values(stream: Metered) -> np.ndarray[Any, np.dtype[Any]]:
+    """A picture of one channel as its file holds it, [height, width], neither scaled nor turned: measured values.
+
+    Raises:
+        Unusable: it asks for more than is allowed, or has several channels.
+        BROKEN: whatever Pillow raises on broken data.
+    """
+    with opened(stream) as image:
+        if image.mode != "L" and not raster.is_deep(image.mode):
+            raise Unusable(f"its pixels are of mode {image.mode}; allowed: one channel of 8, 16 or 32 bits")
+        stream.allow("picture_file_mib", limit("picture_file_mib") * MIB, BODY_READS)
+        with _room.taken(require_light(image, stream, image.size)):
+            stream.allow("picture_file_mib", limit("picture_file_mib") * MIB, BODY_READS)
+            stream.lend_fd = image.format == "TIFF"
+            return np.array(image)
 
 
 @contextmanager

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
+import numpy as np
 from PIL.Image import Image
 
 from ssl4rl.core.source import content_id
@@ -15,6 +16,8 @@ from ssl4rl.vision import raster
 from ssl4rl.vision.decoding import BROKEN, decode, opened, quiet, why
 from ssl4rl.vision.look.thumb import DECODED_PX, look_of
 from ssl4rl.vision.streams import Metered, Part, open_below, regular
+
+Depth = np.ndarray[Any, np.dtype[np.float32]]
 
 MIN_SIDE_PX = 8
 """Sources leave out pictures with a shorter side than this: no task can ask anything about them."""
@@ -37,6 +40,17 @@ class Photo(ABC):
         Raises:
             Unusable: the file is broken, too large or no picture.
         """
+
+    def depth(self) -> Depth:
+        """How far away what the picture shows is, where its source knows: larger is farther, NaN is not known.
+
+        Returns:
+            float32 of shape (height, width), of the whole upright picture, at any resolution.
+
+        Raises:
+            Unusable: nothing is known about it, or its file is broken.
+        """
+        raise Unusable("no depth is known of the picture")
 
 
 @dataclass(frozen=True, slots=True)

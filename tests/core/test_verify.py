@@ -1,5 +1,6 @@
 """What each verifier reads, refuses and gives; expectations are literal."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -487,3 +488,13 @@ def test_a_list_of_doubly_spaced_numbers_is_refused_at_once() -> None:
     """It once took time exponential in the number of numbers."""
     with within(2):
         assert Permutation(3).score(tagged("1  " * 1000 + "x"), Example((), [1, 2, 3])).verdict == "unparsed"
+
+
+def test_places_of_an_incomplete_order_may_count_less() -> None:
+    verifier, example = Permutation(4, partial=0.2), Example((), [3, 1, 2, 4])
+    orders = [[3, 1, 2, 4], [3, 1, 4, 2], [4, 3, 1, 2]]
+    assert [verifier.grade(order, example) for order in orders] == pytest.approx([1.0, 0.1, 0.0])
+    assert verifier.expected(example) == pytest.approx(0.2 / 4 + 0.8 / 24)
+    assert Permutation(4).expected(example) == pytest.approx(1 / 4)
+    every = [list(order) for order in itertools.permutations(range(1, 5))]
+    assert np.mean([verifier.grade(order, example) for order in every]) == pytest.approx(verifier.expected(example))

@@ -13,7 +13,7 @@ from PIL import Image
 from ssl4rl.core.source import Source, content_id
 from ssl4rl.core.task import Task, keyed_rng
 from ssl4rl.core.types import Example, Unusable
-from ssl4rl.vision.photo import Photo
+from ssl4rl.vision.photo import Depth, Photo
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -28,10 +28,21 @@ class ArrayPhoto(Photo):
         return Image.fromarray(self.array)
 
 
+class DeepPhoto(ArrayPhoto):
+    """An array with the depth it was made for."""
+
+    def __init__(self, array: Array, depth: Array) -> None:
+        super().__init__(array)
+        self.far = depth.astype(np.float32)
+
+    def depth(self) -> Depth:
+        return self.far
+
+
 class ArraySource(Source[ArrayPhoto]):
     def __init__(self, arrays: Sequence[Array]) -> None:
         self.uri = "arrays:"
-        self.photos = [ArrayPhoto(array) for array in arrays]
+        self.photos: list[ArrayPhoto] = [ArrayPhoto(array) for array in arrays]
 
     def __len__(self) -> int:
         return len(self.photos)

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from ssl4rl.core.types import Ssl4rlError, Unusable
-from ssl4rl.vision.contrastive import Contrastive, draw_views
+from ssl4rl.vision.tasks.contrastive import Contrastive
+from ssl4rl.vision.views import draw_views
 from tests.vision.helpers import (
     Array,
     ArrayPhoto,

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ssl4rl.core.types import Example, Ssl4rlError, Unusable
 from ssl4rl.vision import pixels
-from ssl4rl.vision.jigsaw import Jigsaw, cut_tiles, join_tiles, same_orders, shuffle_tiles
+from ssl4rl.vision.tasks.jigsaw import Jigsaw, cut_tiles, join_tiles, same_orders, shuffle_tiles
 from tests.vision.helpers import (
     Array,
     ArrayPhoto,

@@ -27,7 +27,7 @@ from ssl4rl.core.verify import Angle
 from ssl4rl.tools.audit.features import example_features
 from ssl4rl.vision import pixels
 from ssl4rl.vision.photo import Photo
-from ssl4rl.vision.rotation import Rotation
+from ssl4rl.vision.tasks.rotation import Rotation
 from tests.vision.helpers import Array, ArrayPhoto, spectral_photo
 
 N, PX = 240, 48

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ssl4rl.core.types import Ssl4rlError, Unusable
-from ssl4rl.vision.masked_patch import MaskedPatch
 from ssl4rl.vision.photo import Photo
+from ssl4rl.vision.tasks.masked_patch import MaskedPatch
 from tests.vision.helpers import (
     Array,
     ArrayPhoto,

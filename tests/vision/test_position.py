@@ -5,7 +5,7 @@ import pytest
 
 from ssl4rl.core.types import Ssl4rlError, Unusable
 from ssl4rl.vision.pixels import thumbnail
-from ssl4rl.vision.position import Position, distinct_places
+from ssl4rl.vision.tasks.position import Position, distinct_places
 from tests.vision.helpers import (
     Array,
     ArrayPhoto,

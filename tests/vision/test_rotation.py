@@ -5,7 +5,7 @@ import pytest
 
 from ssl4rl.core.types import Ssl4rlError, Unusable
 from ssl4rl.vision.pixels import Turntable, Window
-from ssl4rl.vision.rotation import Rotation
+from ssl4rl.vision.tasks.rotation import Rotation
 from tests.vision.helpers import Array, ArrayPhoto, assert_uniform, make_all, make_many, noise_photo, pictures
 
 TASK = Rotation()

@@ -15,6 +15,7 @@ from ssl4rl.core.grpo.record.console import Progress, Say, Stopping, introduce, 
 from ssl4rl.core.grpo.record.held_out import evaluate_if_due
 from ssl4rl.core.grpo.record.records import card, log_rollouts, show_rollouts, summarise
 from ssl4rl.core.grpo.record.run_dir import RunDir
+from ssl4rl.core.grpo.room import OutOfRoom, Shortage
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.recipe.recipe import Recipe
 
@@ -33,6 +34,7 @@ def train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dic
     with (
         closing(run),
         closing(trainer.stream),
+        closing(trainer.backend),
         stop_after_step(ranks) as stopping,
         progress_bar(trainer, bar, say) as progress,
     ):
@@ -77,6 +79,17 @@ def _loop(
     def clock() -> float:
         return round(time.perf_counter() - started, 3)
 
+    def checkpoint() -> None:
+        if trainer.untouched:
+            state = {**trainer.state(), **data.state()}
+            run.save(trainer.step, trainer.policy, state, recipe.train.keep_checkpoints)
+
+    def short(shortage: Shortage) -> None:
+        checkpoint()
+        say(str(shortage))
+
+    trainer.on_shortage = short
+
     def too_late() -> bool:
         limit = recipe.train.max_seconds
         return limit is not None and ranks.any(ranks.first and clock() > limit)
@@ -91,12 +104,15 @@ def _loop(
         if last and whole:
             break
         if not stopping():  # else it was asked for during the evaluation
-            _step(run, trainer, data, say, progress, clock)
+            try:
+                _step(run, trainer, data, say, progress, clock)
+            except OutOfRoom:
+                checkpoint()
+                raise
         stop = stopping()
         bad = trainer.bad_steps >= recipe.optim.max_bad_steps
         if stop or bad or trainer.step % recipe.train.checkpoint_every == 0:
-            state = {**trainer.state(), **data.state()}
-            run.save(trainer.step, trainer.policy, state, recipe.train.keep_checkpoints)
+            checkpoint()
         trainer.check_bad_steps()
         if stop:
             raise stopping.interrupted(f"stopped after step {trainer.step} of {trainer.total_steps}")

@@ -20,7 +20,7 @@ from ssl4rl.core.grpo.logps.attention import install
 from ssl4rl.core.grpo.logps.prefix import inner_model
 from ssl4rl.core.grpo.model.policy import Policy, Prepared, load_policy, prepare_encoder
 from ssl4rl.core.grpo.model.pretrained import Lora
-from ssl4rl.core.grpo.preflight import fast_ways
+from ssl4rl.core.grpo.preflight import Ways, fast_ways
 from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.record.console import Say
 from ssl4rl.core.grpo.record.data_seen import data_seen, differences
@@ -28,7 +28,8 @@ from ssl4rl.core.grpo.record.lock import locked
 from ssl4rl.core.grpo.record.loggers import check_loggers
 from ssl4rl.core.grpo.record.records import Unusable
 from ssl4rl.core.grpo.record.run_dir import RunDir, finished_summary
-from ssl4rl.core.grpo.sampling.backend import Native
+from ssl4rl.core.grpo.sampling.backend import Backend, Native
+from ssl4rl.core.grpo.sampling.vllm import opened as vllm
 from ssl4rl.core.grpo.stream import check_lengths
 from ssl4rl.core.grpo.trainer import Trainer, rewards_of
 from ssl4rl.core.mixture import Sources, open_recipe
@@ -156,6 +157,7 @@ def open_run(
         Ssl4rlError: anything the user can mend, before the folder is made.
     """
     run = RunDir(recipe, writes=ranks.first)
+    vllm.check(recipe, ranks.size)
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     check_loggers(recipe.train.log_to)
@@ -163,7 +165,7 @@ def open_run(
     rewards = rewards_of(recipe, data.train)
     for source in data.sources:
         if source.taken:
-            say(f"{source.uri}: {source.taken}")
+            say(f"{source.uri.removesuffix(':')}: {source.taken}")
         if source.benchmark:
             say(f"{source.uri}: trains on the items of the benchmark {source.benchmark}, as benchmark_data says")
     for moved in dict.fromkeys(component.split.moved for component in data.held_out.components):
@@ -177,11 +179,16 @@ def open_run(
     prepared = prepare(recipe, str(checkpoint) if checkpoint else None)
     longest = check_lengths(data.train, prepared.encoder, recipe.prompt.max_tokens)
     policy = load(recipe, prepared, device)
-    ways = ranks.by_first(lambda: fast_ways(policy, data.train, recipe.train, say))
+    if recipe.engine == "trl" and not recipe.warmup.steps:
+        ways = Ways(None, False, {"shared": "off", "ok": False, "reason": "TRL trains, and nothing is warmed up"})
+    else:
+        ways = ranks.by_first(lambda: fast_ways(policy, data.train, recipe.train, say))
     shared = ways.attention is not None
     if ways.attention is not None:
         install(inner_model(policy.model), ways.attention)  # the first rank alone has found it out
-    backend = Native(policy, recipe.train.rollout_rows, shared, ways.static)
+    backend: Backend = Native(policy, recipe.train.rollout_rows, shared, ways.static)
+    if recipe.sampling.backend == "vllm":
+        backend = vllm.open_vllm(recipe, policy, ranks, recipe.folder)
     trainer = Trainer(recipe, policy, data.train, shared=shared, backend=backend, rewards=rewards, ranks=ranks)
     trainer.preflight = ways.report
     ranks.share_weights(trainer.learner.parameters)
@@ -214,7 +221,8 @@ def load(recipe: Recipe, prepared: Prepared, device: str | None = None) -> Polic
         lora=_lora(recipe),
         freeze_vision=model.freeze_vision,
         gradient_checkpointing=model.gradient_checkpointing,
-        attention=model.attention,
+        attention=model.attention if isinstance(model.attention, str) else model.attention.model_dump(),
+        quantize=model.quantize,
         dtype=model.dtype,
         device=device or model.device,
         prepared=prepared,

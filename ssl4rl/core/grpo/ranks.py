@@ -87,7 +87,7 @@ class Ranks:
         if self.size == 1:
             return
         for owner in range(self.size):
-            for bucket in _buckets([x for x, rank in zip(tensors, owners, strict=True) if rank == owner]):
+            for bucket in buckets([x for x, rank in zip(tensors, owners, strict=True) if rank == owner]):
                 flat = torch.cat([x.flatten() for x in bucket])
                 dist.broadcast(flat, owner)
                 if owner != self.rank:
@@ -105,7 +105,7 @@ class Ranks:
             return
         found = self.sums([float(p.grad is not None) for p in parameters])
         used = [p for p, n in zip(parameters, found, strict=True) if n]
-        for bucket in _buckets(used):
+        for bucket in buckets(used):
             grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in bucket]
             flat = torch.cat([grad.flatten() for grad in grads])
             dist.all_reduce(flat)
@@ -138,7 +138,7 @@ class Ranks:
 ALONE = Ranks()
 
 
-def _buckets(parameters: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+def buckets(parameters: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     """Runs of parameters of one kind and at most `_BUCKET` elements, or of a single larger one."""
     for _, run in groupby(parameters, key=lambda p: (p.device, p.dtype)):
         bucket: list[Tensor] = []

@@ -131,7 +131,8 @@ class PromptStream:
         for chunk in chunks:
             for prompt in chunk:
                 tensors = {name: torch.from_numpy(array) for name, array in prompt.encoded.media.items()}
-                yield replace(prompt, encoded=Encoded(torch.from_numpy(prompt.encoded.prompt_ids), tensors))
+                ids = torch.from_numpy(prompt.encoded.prompt_ids)
+                yield replace(prompt, encoded=Encoded(ids, tensors, prompt.encoded.asked))
 
 
 def _as_is(chunk: Any) -> Any:
@@ -152,7 +153,7 @@ def _packed(prompt: Prompt) -> Any:
     """Arrays instead of tensors: they cross a pipe as bytes, without a shared-memory file each."""
     arrays: Any = {name: tensor.numpy() for name, tensor in prompt.encoded.media.items()}
     ids: Any = prompt.encoded.prompt_ids.numpy()
-    return replace(prompt, encoded=Encoded(ids, arrays))
+    return replace(prompt, encoded=Encoded(ids, arrays, prompt.encoded.asked))
 
 
 def check_lengths(dataset: TaskDataset, encoder: Encoder, max_tokens: int, n: int = 64) -> int:
@@ -161,9 +162,8 @@ def check_lengths(dataset: TaskDataset, encoder: Encoder, max_tokens: int, n: in
     Raises:
         Ssl4rlError: some are longer than `max_tokens`; they are counted, and none is ever cut.
     """
-    n = n if dataset.size is None else min(n, dataset.size)
-    parts = len(dataset.components)  # in turn, those that weigh nothing yet too
-    lengths = [len(encode(dataset, encoder, index, index % parts).encoded.prompt_ids) for index in range(n)]
+    prompts = first_prompts(dataset, encoder, n)
+    n, lengths = len(prompts), [len(prompt.encoded.prompt_ids) for prompt in prompts]
     over = sum(length > max_tokens for length in lengths)
     if over:
         raise Ssl4rlError(
@@ -171,3 +171,10 @@ def check_lengths(dataset: TaskDataset, encoder: Encoder, max_tokens: int, n: in
             f"{max(lengths)} tokens); raise it, or make the pictures smaller with the level's image_px"
         )
     return max(lengths)
+
+
+def first_prompts(dataset: TaskDataset, encoder: Encoder, n: int) -> list[Prompt]:
+    """The first `n` prompts, each of the dataset's components in turn, those that weigh nothing yet too."""
+    n = n if dataset.size is None else min(n, dataset.size)
+    parts = len(dataset.components)
+    return [encode(dataset, encoder, index, index % parts) for index in range(n)]

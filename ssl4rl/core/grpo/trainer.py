@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,8 +23,18 @@ from ssl4rl.core.grpo.logps.features import ImageFeatures
 from ssl4rl.core.grpo.logps.prefix import Group, fixed_features, has_dropout
 from ssl4rl.core.grpo.model.policy import Policy
 from ssl4rl.core.grpo.ranks import ALONE, Ranks
+from ssl4rl.core.grpo.room import Shortage, in_smaller_pieces, nothing_left
 from ssl4rl.core.grpo.sampling.backend import Backend, Native
-from ssl4rl.core.grpo.sampling.sampled import Rollouts, gathered, has_variance, keyed_uniforms, sample_until, scored
+from ssl4rl.core.grpo.sampling.rollout import Completion
+from ssl4rl.core.grpo.sampling.sampled import (
+    Rollouts,
+    gathered,
+    has_variance,
+    keyed_uniforms,
+    sample_until,
+    sampler_logps,
+    scored,
+)
 from ssl4rl.core.grpo.sampling.sampler import Sampling
 from ssl4rl.core.grpo.stream import Prompt, PromptStream, encode
 from ssl4rl.core.grpo.update.advantage import group_advantages
@@ -74,13 +86,18 @@ class Trainer:
             recipe.train.tokens_per_microbatch,
             shared=shared,
             shard=recipe.train.shard,
+            keep=recipe.model.reference,
             ranks=ranks,
         )
         self.rewards = rewards or rewards_of(recipe, dataset)
         self.backend = backend or Native(policy, recipe.train.rollout_rows, shared)
         self.preflight: dict[str, Any] = {}  # why prompts are shared or not, where that was found out
         self.bad_steps = 0  # in a row, up to now
+        self.shortages: list[Shortage] = []
+        self.on_shortage: Callable[[Shortage], None] = lambda shortage: None
+        self.learner.on_shortage = partial(self._short, "train.tokens_per_microbatch")
         self.curriculum = open_curriculum(recipe.curriculum, dataset, recipe.train.steps)
+        self._began: dict[str, Any] | None = None  # where the step in progress began
         self._fixed_features = fixed_features(policy.model)
         self._apart = has_dropout(policy.model)
         self.open_stream(0)
@@ -112,7 +129,13 @@ class Trainer:
         return self.step < self.recipe.warmup.steps
 
     def run_step(self) -> tuple[dict[str, Any], Rollouts | None]:
-        """One warm-up or GRPO step: its metrics, and what was sampled."""
+        """One warm-up or GRPO step: its metrics, and what was sampled.
+
+        Raises:
+            OutOfRoom: memory ran out, and there is nothing left to halve.
+        """
+        self._began, self.learner.step = self._place(), self.step + 1
+        short = len(self.shortages)
         place = (self.ranks.rank,) * (self.ranks.rank > 0)  # dropout differs between ranks
         torch.manual_seed(int(keyed_rng("step", self.recipe.train.seed, self.step, *place).integers(2**62)))
         self.policy.model.train()
@@ -123,6 +146,9 @@ class Trainer:
         else:
             metrics, rollouts = self._grpo()
         self.step += 1
+        self._began = None
+        if len(self.shortages) > short:
+            metrics["out_of_memory"] = [one.to_json() for one in self.shortages[short:]]
         if self.learner.skipped > skipped:
             self.bad_steps += 1
             keys = [str(prompt.example.key) for prompt in (rollouts.prompts if rollouts else ())]
@@ -156,12 +182,12 @@ class Trainer:
         if not self._fixed_features:
             return [None] * len(prompts)
         groups = [self._group(p, [p.encoded.prompt_ids], None) for p in prompts]
-        return frozen_features(
-            self.policy, groups, max(1, self.recipe.train.rollout_rows // self.recipe.grpo.group_size)
-        )
+        rows = getattr(self.backend, "max_rows", self.recipe.train.rollout_rows)
+        return frozen_features(self.policy, groups, max(1, rows // self.recipe.grpo.group_size))
 
     def _warm_up(self) -> dict[str, Any]:
         settings = self.recipe.warmup
+        self.backend.release()
         prompts = self.stream.take(settings.prompts_per_step)
         groups = [self._group(p, [self._random_answer(p)], None) for p in prompts]
         loss = self.learner.supervise(groups, 1.0)
@@ -181,10 +207,7 @@ class Trainer:
             "phase": "train",
             **rollouts.metrics(self.dataset),
             **rollouts.refill_metrics(self.recipe.grpo.prompts_per_step),
-            "loss": round(stats.loss, 8),
-            "rehearsal": round(stats.rehearsal, 6),
-            "kl": round(stats.kl, 8),
-            "clipped": round(stats.clipped, 6),
+            **stats.metrics(),
             "grad_norm": round(norm, 6),
             "lr": lr,
             "completion_tokens": rollouts.tokens,
@@ -212,11 +235,15 @@ class Trainer:
     def sample(self, prompts: list[Prompt]) -> Rollouts:
         """A group of completions for each prompt, scored. `prompts` may be none, on a rank that got none."""
         recipe, G = self.recipe, self.recipe.grpo.group_size
-        sampling = Sampling(**recipe.sampling.model_dump())
-        features = self._image_features(prompts)
+        sampling = Sampling(**recipe.sampling.model_dump(exclude={"backend"}))
         uniforms = keyed_uniforms(recipe.train.seed, self.step, prompts, G, sampling.max_new_tokens)
         encoded = [prompt.encoded for prompt in prompts]
-        completions = self.backend.complete(encoded, G, sampling, uniforms, features)
+
+        def complete() -> tuple[list[ImageFeatures | None], list[list[Completion]]]:
+            features = self._image_features(prompts)
+            return features, self.backend.complete(encoded, G, sampling, uniforms, features)
+
+        features, completions = in_smaller_pieces(self.ranks, complete, self.policy.model.train, self._fewer_rows)
         weights = recipe.reward.model_dump()
         pairs = zip(prompts, completions, strict=True)
         scores = [scored(self.dataset, prompt, row, self.rewards) for prompt, row in pairs]
@@ -224,9 +251,37 @@ class Trainer:
         reward_PG = torch.tensor(rewards).reshape(len(rewards), G)
         return Rollouts(prompts, completions, scores, reward_PG, features)
 
+    def _fewer_rows(self, failed: bool) -> None:
+        """Half the completions at a time from now on, on every rank."""
+        halve = getattr(self.backend, "halve", None)
+        if halve is None:
+            raise nothing_left(self.step + 1, "sampling", "its backend takes all completions by itself")
+        halved = halve(self.recipe.grpo.group_size)
+        if halved is None:
+            raise nothing_left(self.step + 1, "sampling", "a single prompt's completions are sampled at a time already")
+        self._short("train.rollout_rows", "sampling", *halved)
+
+    def _short(self, key: str, phase: str, was: int, now: int) -> None:
+        shortage = Shortage(self.step + 1, phase, key, was, now)
+        self.shortages.append(shortage)
+        self.on_shortage(shortage)
+
+    @property
+    def untouched(self) -> bool:
+        """Whether weights and moments are those of the last step done, so that `state` can be kept."""
+        return self._began is None or self._began["updates"] == self.learner.updates
+
+    def _place(self) -> dict[str, Any]:
+        return {
+            "next_index": self.stream.next_index,
+            "too_long": self.stream.too_long,
+            "updates": self.learner.updates,
+        }
+
     def _learn(self, rollouts: Rollouts, lr: float) -> tuple[Stats, float]:
         """The step's optimiser updates. Returns their mean statistics and the last gradient norm."""
         settings, chosen = self.recipe.grpo, rollouts.chosen()
+        self.backend.release()
         useful = has_variance(chosen.reward_PG)
         tasks = [self.dataset.components[p.component].task.id for p in chosen.prompts]
         # exactly 0 where only rounding tells the rewards apart
@@ -257,8 +312,7 @@ class Trainer:
             else:
                 continue
             norm = self.learner.update(lr)
-            for name in vars(stats):
-                setattr(stats, name, getattr(stats, name) + getattr(part, name) / updates)
+            stats.add(part, updates)
         return stats, norm
 
     def _share(self, chosen: Rollouts, positions: list[int]) -> list[int]:
@@ -276,7 +330,9 @@ class Trainer:
             rehearsed = [self._random_answer(prompt)] if self.recipe.warmup.rehearsal else []
             ids = [*(c.ids for c in chosen.completions[p]), *rehearsed]
             groups.append(self._group(prompt, ids, chosen.features[p]))
-        return Batch(groups, advantage_PG[torch.tensor(positions, dtype=torch.long)])
+        sampler_PGT = sampler_logps([chosen.completions[p] for p in positions])
+        advantage_PG = advantage_PG[torch.tensor(positions, dtype=torch.long)]
+        return Batch(groups, advantage_PG, sampler_PGT=sampler_PGT)
 
     def _rehearse(self, rollouts: Rollouts) -> Stats:
         """Every group alike, perhaps all unparsed: a quarter of an update's prompts rehearse the format alone."""
@@ -290,11 +346,16 @@ class Trainer:
         return Stats(rehearsal=self.learner.supervise(groups, self.recipe.warmup.rehearsal))
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint needs beside the policy's weights; to be called on every rank, and whole on the first."""
+        """What a checkpoint needs beside the policy's weights; to be called on every rank, and whole on the first.
+
+        Within a step that is `untouched` it is the state before it.
+        """
+        place = self._began or self._place()
         return {
             "step": self.step,
-            "next_index": self.stream.next_index,
-            "too_long": self.stream.too_long,
+            "next_index": place["next_index"],
+            "too_long": place["too_long"],
+            "shortages": [one.to_json() for one in self.shortages],
             "curriculum": self.curriculum.state(),
             **self.learner.state(),
         }
@@ -306,6 +367,12 @@ class Trainer:
         self.learner.restore(state)
         self.open_stream(state["next_index"])
         self.stream.too_long = state["too_long"]
+        self.shortages = [Shortage(**one) for one in state.get("shortages", ())]
+        for one in self.shortages:  # or a resumed run would round in other places than the straight one
+            if one.key == "train.rollout_rows" and hasattr(self.backend, "max_rows"):
+                self.backend.max_rows = one.now
+            elif one.key == "train.tokens_per_microbatch":
+                self.learner.row_tokens = one.now
 
 
 def _finite(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ssl4rl.core.recipe.files import Overrides, override, plain, read_tree
+from ssl4rl.core.recipe.vllm import VllmSection
 from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -50,23 +51,47 @@ class LoraSection(_Section):
         return target
 
 
+class AttentionSection(_Section):
+    """Transformers' attention by part."""
+
+    vision: str = "sdpa"
+    text: str = "sdpa"
+
+
+class ReferenceSection(_Section):
+    """How the KL term's reference is kept between its passes: "same" is as the policy's weights are."""
+
+    dtype: Literal["same", "bfloat16"] = "same"
+    device: Literal["same", "cpu"] = "same"
+
+
 class ModelSection(_Section):
     """Which model, and what of it is trained. `processor`: what its processor is called with on pictures.
 
     `code`: a Python file that registers classes of one's own with transformers' Auto classes. `trust_remote_code`: run
     what the model's folder or repository brings as code; nothing else does.
+    `attention`: of transformers, for the whole model or by part: {vision: flash_attention_2, text: sdpa}. `quantize`:
+    the base model under an adapter in 4 bits (NF4, by bitsandbytes).
     """
 
     path: str
     lora: LoraSection | None = None
     freeze_vision: bool = False
     gradient_checkpointing: bool = False
-    attention: str = "sdpa"
+    attention: str | AttentionSection = "sdpa"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
     processor: dict[str, Any] = {}
     code: str = ""
     trust_remote_code: bool = False
+    reference: ReferenceSection = ReferenceSection()
+    quantize: Literal["4bit"] | None = None
+
+    @model_validator(mode="after")
+    def _adapted(self) -> ModelSection:
+        if self.quantize and self.lora is None:
+            raise ValueError("quantize keeps the base model in 4 bits, which are not trained; it needs model.lora")
+        return self
 
 
 class TaskSection(_Section):
@@ -145,8 +170,9 @@ class RewardSection(_Section):
 
 
 class SamplingSection(_Section):
-    """How completions are sampled in training."""
+    """How completions are sampled in training, and by whom: the policy itself, or vLLM (section `vllm`)."""
 
+    backend: Literal["native", "vllm"] = "native"
     temperature: float = Field(1.0, gt=0)
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: int = Field(0, ge=0)
@@ -160,6 +186,7 @@ class GrpoSection(_Section):
     The step's groups are cut into `updates_per_step` optimiser updates; from the second on the policy has moved, and
     the clip acts. `beta` > 0 adds the KL to the reference policy (k3 estimator). `refill` > 0: groups whose completions
     all earned the same are dropped and others sampled in their place, up to so many times `prompts_per_step` more.
+    `importance_cap`: where another engine sampled, a token counts by the ratio of its probabilities, at most so much.
     """
 
     loss: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo"] = "grpo"
@@ -171,6 +198,7 @@ class GrpoSection(_Section):
     clip_low: float = Field(0.2, gt=0, lt=1)
     clip_high: float = Field(0.2, gt=0)
     beta: float = Field(0.0, ge=0)
+    importance_cap: float = Field(2.0, gt=0)
 
 
 class WarmupSection(_Section):
@@ -273,6 +301,7 @@ class Recipe(_Section):
     prompt: PromptSection = PromptSection()
     reward: RewardSection = RewardSection()
     sampling: SamplingSection = SamplingSection()
+    vllm: VllmSection = VllmSection()
     grpo: GrpoSection = GrpoSection()
     warmup: WarmupSection = WarmupSection()
     optim: OptimSection = OptimSection()
@@ -294,6 +323,8 @@ class Recipe(_Section):
             raise ValueError("the weights of all tasks are 0")
         if self.trl and self.engine != "trl":
             raise ValueError(f"the section trl ({', '.join(self.trl)}) is read by engine=trl, not by {self.engine!r}")
+        if self.vllm != VllmSection() and self.sampling.backend != "vllm":
+            raise ValueError("the section vllm is read with sampling.backend=vllm, which this recipe has not")
         return self
 
     @property
@@ -340,8 +371,11 @@ def make_recipe(tree: Mapping[str, Any], where: str = "recipe") -> Recipe:
 
 def _explain(error: ValidationError) -> str:
     """The first problem in one line: where, what, allowed, nearest."""
-    first = error.errors()[0]
-    place = ".".join(shortened(str(part)) for part in first["loc"])
+    found = error.errors()
+    # of a value that may be a text or a section, what is wrong in the section
+    alike = [one for one in found if one["loc"][:2] == found[0]["loc"][:2]]
+    first = next((one for one in alike if one["type"] == "extra_forbidden"), found[0])
+    place = ".".join(shortened(str(part)) for part in first["loc"] if not str(part).endswith("Section"))
     if first["type"] == "extra_forbidden":
         return f"unknown key {place!r}{nearest(str(first['loc'][-1]), _keys(first['loc'][:-1]))}"
     if first["type"] == "missing":

@@ -42,11 +42,12 @@ def _loose(text: str) -> str:
 class Permutation(Verifier):
     """An order of 1 to `n`: "3,1,2,4", with spaces, arrows or brackets, in rows, one a line; below 10 also "3124".
 
-    Reward: the fraction of positions that agree with the best accepted order, 1 only when all do. What is no
-    permutation (a number twice, missing or too large) is unparsed. Chance: accepted orders / n!.
+    Reward: the fraction of positions that agree with the best accepted order, times `partial` where not all do. What is
+    no permutation (a number twice, missing or too large) is unparsed. Chance: accepted orders / n!.
     """
 
     n: int
+    partial: float = 1.0
 
     @property
     def instruction(self) -> str:
@@ -65,8 +66,8 @@ class Permutation(Verifier):
         return numbers if sorted(numbers) == list(range(1, self.n + 1)) else None
 
     def grade(self, parsed: Any, example: Example) -> float:
-        right: list[int] = [sum(map(operator.eq, parsed, order)) for order in example.accepted]
-        return max(right) / self.n
+        right = max(sum(map(operator.eq, parsed, order)) for order in example.accepted)
+        return 1.0 if right == self.n else self.partial * right / self.n
 
     def render(self, answer: Any) -> str:
         return ",".join(str(number) for number in answer)
@@ -78,9 +79,10 @@ class Permutation(Verifier):
         return len({tuple(order) for order in example.accepted}) / math.factorial(self.n)
 
     def expected(self, example: Example) -> float:
-        """1/n with one accepted order; with several, the mean over 2,000 orders of a fixed generator (error < 0.01)."""
+        """With one accepted order 1/n of the places are right; with several, the mean over 2,000 orders of a fixed
+        generator (error < 0.01)."""
         if len(example.accepted) == 1:
-            return 1 / self.n
+            return self.partial / self.n + (1 - self.partial) * self.chance(example)
         import numpy as np
 
         rng = np.random.default_rng(0)

@@ -45,7 +45,7 @@ def open_folder(path: str, keep: bool = True) -> PhotoSource:
         require_regular(path, root)  # says what it is where it is no folder
         raise missing(path, root, "folder ")
     top = os.path.realpath(root)
-    files, problems, others = _walk(top)
+    files, problems, others = walk(top)
     if not files and not problems:
         raise Ssl4rlError(
             f"folder {path!r} holds no picture ({others} other files); allowed: {', '.join(EXTENSIONS[:12])}..."
@@ -77,7 +77,7 @@ def _not_a_folder(path: str, file: Path) -> str:
     return f"{path!r} is a file, not a folder; files are read by {schemes}"
 
 
-def _walk(root: str) -> tuple[list[Stamp], list[Problem], int]:
+def walk(root: str) -> tuple[list[Stamp], list[Problem], int]:
     """Pictures, named relative to `root` (sorted), what cannot be read, and how many other files there are.
 
     The listing tells what an entry is; only pictures are asked for their size and time.

@@ -147,11 +147,13 @@ def unshared_logps(
     temperature: float = 1.0,
     entropy: bool = False,
     image_features: Sequence[ImageFeatures | None] | None = None,
+    chunked: bool = False,
 ) -> TokenLogps:
     """The slow twin of ``shared_logps``: one right-padded row a completion through the model's own forward.
 
     Right for every causal language model of transformers. The vision tower still runs once a prompt where the model
-    takes ``mm_encoder_outputs``; else once a completion.
+    takes ``mm_encoder_outputs``; else once a completion. ``chunked``: logits in chunks from the base model's hidden
+    states, as ``shared_logps`` does it, for a model whose head is all that comes after them (``structure.bare_head``).
     """
     inner = inner_model(model)
     reusable = takes_features(inner)
@@ -159,6 +161,16 @@ def unshared_logps(
     logps, entropies = [], []
     for p, group in enumerate(groups):
         inputs, C = _padded_rows(inner, group, features[p] if reusable else None)
+        if chunked:
+            hidden_GSD = inner.base_model(**inputs, use_cache=False).last_hidden_state
+            at_GC = hidden_GSD[:, hidden_GSD.shape[1] - C - 1 : -1]
+            seen = [at_GC[g, : len(ids)] for g, ids in enumerate(group.distinct[0])]
+            label_N = torch.cat(group.distinct[0]).to(hidden_GSD.device)
+            head: Any = inner.get_output_embeddings()
+            logp_N, entropy_N = head_logps(head, torch.cat(seen), label_N, temperature=temperature, entropy=entropy)
+            logps.append(logp_N)
+            entropies += [] if entropy_N is None else [entropy_N]
+            continue
         keeps = "logits_to_keep" in inspect.signature(inner.forward).parameters
         logits = inner(**inputs, use_cache=False, **({"logits_to_keep": C + 1} if keeps else {})).logits
         for g, ids in enumerate(group.distinct[0]):

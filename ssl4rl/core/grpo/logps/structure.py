@@ -15,6 +15,9 @@ from ssl4rl.core.grpo.logps.attention import ATTENTION, COPYING
 from ssl4rl.core.grpo.logps.features import takes_features
 from ssl4rl.core.grpo.logps.prefix import inner_model
 
+_CAPS = ("attn_logit_softcapping", "final_logit_softcapping")
+_SCALES = ("logits_scaling", "logit_scale", "lm_head_multiplier", "output_multiplier")
+
 
 def why_unshareable(model: nn.Module) -> str | None:
     """Why completions of this model cannot share their prompt, in a line, or None if nothing speaks against it."""
@@ -26,6 +29,20 @@ def why_unshareable(model: nn.Module) -> str | None:
     if inner.config.is_encoder_decoder:
         return "it is an encoder-decoder"
     return _layers(inner, text) or _attention(inner, text) or _forward(inner, text)
+
+
+def bare_head(model: nn.Module) -> bool:
+    """Whether logits are the head of the base model's hidden states, neither scaled nor capped after it."""
+    inner = inner_model(model)
+    text = inner.config.get_text_config(decoder=True)
+    changed = [name for name in (*_CAPS, *_SCALES) if getattr(text, name, None) not in (None, 0, 1)]
+    named = inspect.signature(inner.forward).parameters
+    return (
+        inner.base_model is not inner
+        and inner.get_output_embeddings() is not None
+        and not changed
+        and "labels" in named
+    )
 
 
 def _layers(inner: PreTrainedModel, text: Any) -> str | None:
@@ -46,11 +63,10 @@ def _attention(inner: PreTrainedModel, text: Any) -> str | None:
         return "its attention cannot be replaced (no attention-backend API)"
     if text._attn_implementation not in ("sdpa", "eager", ATTENTION, COPYING):
         return f"it was loaded with {text._attn_implementation}; load it with attn_implementation='sdpa'"
-    capped = [name for name in ("attn_logit_softcapping", "final_logit_softcapping") if getattr(text, name, None)]
+    capped = [name for name in _CAPS if getattr(text, name, None)]
     if capped:
         return f"it caps logits ({' and '.join(capped)})"
-    scales = ("logits_scaling", "logit_scale", "lm_head_multiplier", "output_multiplier")
-    scaled = [name for name in scales if getattr(text, name, None) not in (None, 1)]
+    scaled = [name for name in _SCALES if getattr(text, name, None) not in (None, 1)]
     if scaled:
         return f"it scales logits after its head ({scaled[0]})"
     if getattr(text, "use_bidirectional_attention", None) or not getattr(text, "is_causal", True):

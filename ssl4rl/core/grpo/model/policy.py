@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -57,14 +57,29 @@ _REFUSALS = (
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A prompt with media before the processor, for an engine that has its own.
+
+    `text`: as the chat template wrote it, placeholders not expanded. `talk`: the messages, in which each medium is a
+    part without data. `media`: (kind, data) in order.
+    """
+
+    text: str
+    talk: list[dict[str, Any]]
+    media: Sequence[tuple[str, Any]]
+
+
+@dataclass(frozen=True)
 class Encoded:
     """One prompt as tensors, without batch padding.
 
-    `prompt_ids`: long [L]. `media`: the processor's other tensors for this prompt alone, as it returned them.
+    `prompt_ids`: long [L]. `media`: the processor's other tensors for this prompt alone, as it returned them. `asked`:
+    what they were made of; None for text alone.
     """
 
     prompt_ids: Tensor
     media: Mapping[str, Tensor] = field(default_factory=dict)
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True)
@@ -143,7 +158,10 @@ class Encoder:
         ids = tensors.pop("input_ids")[0]
         for unused in ("attention_mask", "labels"):
             tensors.pop(unused, None)
-        return Encoded(ids, tensors if example.media else {})
+        if not example.media:
+            return Encoded(ids)
+        pictures = [(medium.kind, medium.data) for medium in example.media]
+        return Encoded(ids, tensors, Asked(text, messages(example, ask, self.system), pictures))
 
     def _asked(self, example: Example) -> str:
         """What a processor refused, as an error says it."""
@@ -177,6 +195,7 @@ class Policy:
     def __init__(self, model: Any, encoder: Encoder, name: str, origin: str | None, device: torch.device) -> None:
         self.model = model.to(device)
         self.encoder, self.name, self.origin, self.device = encoder, name, origin, device
+        self.half = device.type == "cuda"  # arithmetic in bfloat16
         self._originals = original_files(origin)  # now: a checkpoint that is resumed may be gone when the next is saved
         self.eos_ids = _eos_ids(model, encoder.tokenizer)
         self.banned_ids = sorted(placeholder_ids(model.config, encoder) - set(self.eos_ids))
@@ -206,14 +225,16 @@ class Policy:
         """Writes weights (or the adapter) and processor so that `from_pretrained(folder)` loads them."""
         # PEFT would ask the hub whether the vocabulary was resized; it never is
         self.model.save_pretrained(folder, **({"save_embedding_layers": False} if is_adapter(self.model) else {}))
+        self.save_processor(folder)
+
+    def save_processor(self, folder: Path) -> None:
+        """Writes the processor alone."""
         save_processor(self.encoder.processor, self._originals, self.encoder.options, folder)
 
 
 def autocast(policy: Policy) -> AbstractContextManager[Any]:
     """bfloat16 arithmetic on a GPU, float32 on the CPU."""
-    if policy.device.type == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return nullcontext()
+    return torch.autocast(policy.device.type, dtype=torch.bfloat16) if policy.half else nullcontext()
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> list[int]:
@@ -320,7 +341,7 @@ def load_policy(
     lora: Lora | None = None,
     freeze_vision: bool = False,
     gradient_checkpointing: bool = False,
-    attention: str = "sdpa",
+    attention: str | Mapping[str, str] = "sdpa",
     dtype: Literal["auto", "float32", "bfloat16"] = "auto",
     device: str = "auto",
     system: str | None = None,
@@ -329,6 +350,7 @@ def load_policy(
     code: str = "",
     trust: bool = False,
     prepared: Prepared | None = None,
+    quantize: str | None = None,
 ) -> Policy:
     """Loads a policy from `embedded:NAME`, a local folder or a hub id.
 
@@ -337,7 +359,9 @@ def load_policy(
     bfloat16's 8 bits); those of a base model under an adapter are bfloat16 on a GPU.
 
     Args:
-        attention: of transformers; a family without "sdpa" gets what transformers gives it.
+        attention: of transformers, for the whole model or by part ("vision", "text"); a family without "sdpa" gets what
+            transformers gives it.
+        quantize: "4bit" keeps the base model under an adapter so.
         options: what the processor is called with on pictures, for instance `{"do_image_splitting": False}`.
         code, trust: as `prepare_encoder` takes them.
         prepared: what `prepare_encoder` made of the same arguments already.
@@ -353,9 +377,16 @@ def load_policy(
     else:
         weights = getattr(torch, dtype)
     if ready.built is not None:
+        if quantize:
+            raise Ssl4rlError(
+                f"model.quantize={quantize!r}: {path} is made in memory; a folder or a hub id can be quantized"
+            )
         model = ready.built.to(weights)
     else:
-        model = load_model(ready.source, weights, attention, not ready.encoder.text_only, ready.revision, ready.trust)
+        vision = not ready.encoder.text_only
+        model = load_model(
+            ready.source, weights, attention, vision, ready.revision, trust=ready.trust, quantize=quantize
+        )
     if ready.adapter is not None:
         model = with_adapter(model, path, trainable)
         if lora is not None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -62,12 +63,25 @@ def takes_pictures(path: str, revision: str | None = None, trust: bool = False) 
     return brought or config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 
+Attention = str | Mapping[str, str]
+"""Of transformers: one for the whole model, or by part, "vision" and "text"."""
+
+
 def load_model(
-    path: str, weights: torch.dtype, attention: str, vision: bool, revision: str | None = None, trust: bool = False
+    path: str,
+    weights: torch.dtype,
+    attention: Attention,
+    vision: bool,
+    revision: str | None = None,
+    *,
+    trust: bool = False,
+    quantize: str | None = None,
 ) -> Any:
     """A folder's or hub id's model, without an adapter.
 
     Args:
+        quantize: "4bit" keeps its linear layers so (NF4 with quantized constants, as QLoRA, arXiv 2305.14314), and
+            `weights` is what is computed in.
         vision: `takes_pictures`.
         revision: of a hub id; None is its newest.
         trust: run the code that the folder or repository brings (transformers' trust_remote_code).
@@ -76,11 +90,33 @@ def load_model(
         Ssl4rlError: it does not load, or lacks weights.
     """
     with _load_errors(path):
-        model, info = _from_pretrained(path, weights, attention, vision, revision or "main", trust)
+        more = {"quantization_config": _four_bits(weights)} if quantize else {}
+        model, info = _from_pretrained(path, weights, attention, vision, revision or "main", trust, **more)
+    for layer in model.modules():
+        if hasattr(layer, "support_avx512bf16_for_cpu"):  # else bitsandbytes packs weights in the first pass without
+            layer.support_avx512bf16_for_cpu = False  # gradient, in a form that passes none on from then on
     unfit = [*sorted(info["missing_keys"]), *sorted(str(key[0]) for key in info["mismatched_keys"])]
     if unfit:  # transformers would draw them at random and go on
         raise Ssl4rlError(f"model {path!r} lacks {len(unfit)} weights that its config asks for, {unfit[0]} among them")
     return model
+
+
+def empty_model(path: str, dtype: torch.dtype, attention: Attention, vision: bool, revision: str | None = None) -> Any:
+    """The same without weights, of its config alone: its parameters are on the device meta.
+
+    Raises:
+        Ssl4rlError: there is no config that transformers knows.
+    """
+    from accelerate import init_empty_weights
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+
+    auto = AutoModelForImageTextToText if vision else AutoModelForCausalLM
+    with _load_errors(path):
+        config = AutoConfig.from_pretrained(path, revision=revision or "main")
+        with init_empty_weights():
+            model = with_attention(auto.from_config, _by_part(config, attention), config, dtype=dtype)
+        model.tie_weights()  # what was tied was put on meta twice
+        return model
 
 
 def _check_folder(path: str) -> None:
@@ -93,23 +129,52 @@ def _check_folder(path: str) -> None:
         raise Ssl4rlError(f"model path {path!r} does not exist")
 
 
+def _four_bits(arithmetic: torch.dtype) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    if find_spec("bitsandbytes") is None:
+        raise Ssl4rlError("model.quantize='4bit': bitsandbytes is not installed; pip install bitsandbytes")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=arithmetic,
+    )
+
+
 def _from_pretrained(
-    path: str, weights: torch.dtype, attention: str, vision: bool, revision: str, trust: bool
+    path: str, weights: torch.dtype, attention: Attention, vision: bool, revision: str, trust: bool, **more: Any
 ) -> tuple[Any, dict[str, Any]]:
     """The model, and what transformers says about the weights it found."""
-    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
     auto = AutoModelForImageTextToText if vision else AutoModelForCausalLM
     common = {"dtype": weights, "output_loading_info": True, "ignore_mismatched_sizes": True, "revision": revision}
     common["trust_remote_code"] = trust
+    by_part = _by_part(AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=trust), attention)
+    model, info = with_attention(auto.from_pretrained, by_part, path, **common, **more)
+    return model, info
+
+
+def _by_part(config: Any, attention: Attention) -> str | dict[str, str]:
+    """`attention` in transformers' words: by the names of the config's sections."""
+    if isinstance(attention, str):
+        return attention
+    text = config.get_text_config(decoder=True)
+    sections = [name for name in config.sub_configs if getattr(config, name, None) is not None]
+    if not sections:
+        return attention["text"]
+    return {name: attention["text" if getattr(config, name) is text else "vision"] for name in sections}
+
+
+def with_attention(make: Callable[..., Any], attention: Any, *args: Any, **common: Any) -> Any:
+    """What `make` makes with that attention; a family without "sdpa" gets what transformers gives it."""
     try:
-        found = auto.from_pretrained(path, attn_implementation=attention, **common)
+        return make(*args, attn_implementation=attention, **common)
     except ValueError as error:
         if attention != "sdpa" or "does not support an attention implementation" not in str(error):
             raise
-        found = auto.from_pretrained(path, **common)
-    model, info = found
-    return model, info
+        return make(*args, **common)
 
 
 def with_adapter(model: Any, path: str, trainable: bool) -> Any:
@@ -131,9 +196,13 @@ def no_deprecations() -> Iterator[None]:
 @contextmanager
 def _load_errors(path: str) -> Iterator[None]:
     """What transformers, PEFT and safetensors raise on files they cannot use, as one line."""
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
-    expected = (OSError, ValueError, LookupError, ImportError, RuntimeError, TypeError, AttributeError, SafetensorError)
+    expected = (
+        *(OSError, ValueError, LookupError, ImportError, RuntimeError, TypeError, AttributeError),
+        *(SafetensorError, StrictDataclassError),
+    )
     try:
         yield
     except expected as error:

@@ -98,6 +98,7 @@ def summarise(run: RunDir, trainer: Trainer, unusable: Unusable, seconds: float)
         "tasks": {name: {"before": before["tasks"].get(name), "after": after["tasks"][name]} for name in names},
         "unusable": unusable.to_json(),
         "too_long": trainer.stream.too_long,
+        "out_of_memory": [one.to_json() for one in trainer.shortages],
         "versions": _versions(),
     }
 

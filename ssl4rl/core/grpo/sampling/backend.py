@@ -25,6 +25,12 @@ class Backend(Protocol):
     ) -> list[list[Completion]]:
         """`group_size` completions of each prompt; the arguments are `rollout.generate`'s."""
 
+    def release(self) -> None:
+        """Told before the policy's weights change: memory may be given back, and the next `complete` begins anew."""
+
+    def close(self) -> None:
+        """Told at the end."""
+
 
 @dataclass
 class Native:
@@ -34,6 +40,14 @@ class Native:
     max_rows: int = 512
     shared: bool = False
     static: bool = False
+
+    def halve(self, group_size: int) -> tuple[int, int] | None:
+        """Fewer rows at a time, but a whole group: how many it took and takes. None where there is nothing to halve."""
+        was = self.max_rows
+        if was < 2 * group_size:
+            return None
+        self.max_rows = was // 2
+        return was, self.max_rows
 
     def complete(
         self,
@@ -56,3 +70,9 @@ class Native:
                 static=self.static,
                 features=features,
             )
+
+    def release(self) -> None:
+        """Nothing: the policy is always as it is now."""
+
+    def close(self) -> None:
+        """Nothing."""

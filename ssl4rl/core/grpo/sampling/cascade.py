@@ -51,6 +51,14 @@ class Cascade:
         """An index of the host where the keys are."""
         return sent(x, self.device)
 
+    def get_room(self) -> int:
+        """Tokens that a row has memory for."""
+        return next((rows[1].shape[2] for rows in self._rows if rows is not None), 0)
+
+    def tensors(self) -> list[Tensor]:
+        """The keys and values of prompts and rows."""
+        return [x for pair in (*self._prompts, *self._rows) if pair is not None for x in pair]
+
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Tokens of a row beyond its prompt: transformers' name for it."""
         return self._tokens
@@ -72,6 +80,16 @@ class Cascade:
         keys_RKDT[..., before:now] = key_RK1D.mT
         values_RKTD[:, :, before:now] = value_RK1D
         return keys_RKDT[..., :now].mT, values_RKTD[:, :, :now]
+
+    def skip(self, tokens: int) -> None:
+        """As if every row had said so many more tokens, whatever they were: for `plan`, which has no memory to fill."""
+        self._tokens += tokens
+        for layer, rows in enumerate(self._rows):
+            if rows is not None:
+                (R, K, D, room), Dv = rows[0].shape, rows[1].shape[3]
+                while room < self._tokens:
+                    room *= 2
+                self._rows[layer] = rows[0].new_empty(R, K, D, room), rows[1].new_empty(R, K, room, Dv)
 
     def select(self, parent_R: Tensor) -> None:
         """Makes row i go on from the present row ``parent_R[i]``; long, never decreasing. Rows left out are gone.

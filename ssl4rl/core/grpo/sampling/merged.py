@@ -26,7 +26,7 @@ def merged(model: nn.Module) -> Iterator[None]:
     It takes a second copy of the adapted weights. Where there is no room for that, a warning says so and the adapter
     stays apart. A model without an adapter is left alone.
     """
-    layers = _mergeable(model) if is_adapter(model) else []
+    layers = mergeable(model) if is_adapter(model) else []
     kept: list[tuple[Any, Tensor]] = []
     device = next(model.parameters()).device.type
     try:
@@ -56,7 +56,7 @@ def _part(kept: list[tuple[Any, Tensor]]) -> None:
         layer.merged_adapters.clear()
 
 
-def _mergeable(model: nn.Module) -> list[Any]:
+def mergeable(model: nn.Module) -> list[Any]:
     """LoRA on plain linear layers that no other module shares its weight with (an embedding tied to the head does)."""
     from peft.tuners.lora import Linear
 

@@ -10,7 +10,8 @@ completion, drawn from a key), never of what else is in the batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,11 +38,15 @@ Uniforms = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class Completion:
-    """What the policy wrote: `ids` long [C] with the end of turn, unless `truncated` by the token limit."""
+    """What the policy wrote: `ids` long [C] with the end of turn, unless `truncated` by the token limit.
+
+    `logp`: float32 [C], by the engine that sampled it; None where that was the policy itself.
+    """
 
     ids: Tensor
     text: str
     truncated: bool
+    logp: Tensor | None = None
 
 
 @torch.no_grad()
@@ -78,7 +83,7 @@ def generate(
     decode = (_decode_static if static else _decode_shared) if shared else _decode
     per_batch = max(1, max_rows // group_size)
     done: list[list[Completion]] = []
-    with merged(model):
+    with _mode_back(model, was_training), merged(model):
         for start in range(0, len(prompts), per_batch):
             chunk = prompts[start : start + per_batch]
             noise = None
@@ -89,8 +94,16 @@ def generate(
             known = [None] * len(chunk) if features is None else features[start : start + per_batch]
             replies = decode(policy, chunk, known, group_size, sampling, noise)
             done.extend(_completions(policy, replies, group_size))
-    model.train(was_training)
     return done
+
+
+@contextmanager
+def _mode_back(model: nn.Module, training: bool) -> Iterator[None]:
+    """Afterwards the model is in that mode, whatever happened."""
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 def _completions(policy: Policy, replies: Replies, group_size: int) -> list[list[Completion]]:
@@ -107,7 +120,7 @@ def _completions(policy: Policy, replies: Replies, group_size: int) -> list[list
 
 
 @dataclass(frozen=True)
-class _Prefill:
+class Prefill:
     """P prompts run once, left-padded to L: the cache (None where the model has none), the logits [P, V] of the first
     token, and where it stands."""
 
@@ -119,9 +132,9 @@ class _Prefill:
     next_AP: Tensor  # the first token's position; A is 1, or 3 for multimodal rotary positions
 
 
-def _prefill(
+def prefill(
     model: nn.Module, prompts: Sequence[Encoded], features: Sequence[ImageFeatures | None], pad_id: int
-) -> _Prefill:
+) -> Prefill:
     inner = inner_model(model)
     batch: dict[str, Any] = collate(prompts, pad_id, inner.device)
     images = joined(features)
@@ -138,7 +151,7 @@ def _prefill(
     padded = len({len(prompt.prompt_ids) for prompt in prompts}) > 1
     if padded and name:
         _empty_padding(out[name], mask_PL.bool())
-    return _Prefill(out[name] if name else None, name, out.logits[:, -1], mask_PL, padded, next_AP)
+    return Prefill(out[name] if name else None, name, out.logits[:, -1], mask_PL, padded, next_AP)
 
 
 def _empty_padding(cache: Any, seen_PL: Tensor) -> None:
@@ -161,7 +174,7 @@ def _decode(
 ) -> Replies:
     """R = P x G rows by the model's own forward."""
     device = policy.device
-    start = _prefill(policy.model, prompts, features, policy.pad_id)
+    start = prefill(policy.model, prompts, features, policy.pad_id)
     if start.cache is None:
         return decode_uncached(policy, prompts, group_size, sampling, noise_RT)
     if group_size > 1:
@@ -209,7 +222,7 @@ def _decode_shared(
     """
     device, host = policy.device, torch.device("cpu")
     inner = inner_model(policy.model)
-    cascade, logits_RV, next_AP = _prefill_shared(policy.model, prompts, features, policy.pad_id)
+    cascade, logits_RV, next_AP = prefill_shared(policy.model, prompts, features, policy.pad_id)
 
     N, T = len(prompts) * group_size, sampling.max_new_tokens
     replies = Replies(policy, N, T, host)
@@ -239,7 +252,7 @@ def _decode_static(
     """The same on a `StaticCascade` with a row for each completion; the host hears now and then who goes on."""
     device = policy.device
     inner = inner_model(policy.model)
-    cascade, logits_PV, next_AP = _prefill_shared(policy.model, prompts, features, policy.pad_id, static=True)
+    cascade, logits_PV, next_AP = prefill_shared(policy.model, prompts, features, policy.pad_id, static=True)
     assert isinstance(cascade, StaticCascade)
     N, T = len(prompts) * group_size, sampling.max_new_tokens
     replies = Replies(policy, N, T, device)
@@ -265,16 +278,16 @@ def _decode_static(
     return replies
 
 
-def _prefill_shared(
+def prefill_shared(
     model: nn.Module,
     prompts: Sequence[Encoded],
     features: Sequence[ImageFeatures | None],
     pad_id: int,
     static: bool = False,
 ) -> tuple[Cascade, Tensor, Tensor]:
-    """The prompts' keys and values, which nobody else holds, and `_Prefill`'s logits [P, V] and positions [A, P]."""
+    """The prompts' keys and values, which nobody else holds, and `Prefill`'s logits [P, V] and positions [A, P]."""
     install(inner_model(model))
-    start = _prefill(model, prompts, features, pad_id)
+    start = prefill(model, prompts, features, pad_id)
     seen_PL = start.mask_PL.bool() if start.padded else None
     kept = [(layer.keys, layer.values) for layer in start.cache.layers]
     cascade = StaticCascade(kept, seen_PL) if static else Cascade(kept, seen_PL)
@@ -295,7 +308,7 @@ def decoded_logps(model: nn.Module, groups: Sequence[Group], *, static: bool = F
     ids_RT = torch.nn.utils.rnn.pad_sequence(flat, batch_first=True)
     host_R = torch.tensor([p for p, group in enumerate(groups) for _ in group.completion_ids])
     with merged(model):
-        cascade, logits_PV, next_AP = _prefill_shared(model, prompts, features, pad_id, static)
+        cascade, logits_PV, next_AP = prefill_shared(model, prompts, features, pad_id, static)
         cascade.select(host_R)
         parent_R = sent(host_R, inner.device)
         logits_RV, next_AR, columns = logits_PV[parent_R], next_AP[:, parent_R], []

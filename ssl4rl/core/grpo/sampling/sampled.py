@@ -160,6 +160,17 @@ def gathered(ranks: Ranks, own: Rollouts) -> Rollouts:
     )
 
 
+def sampler_logps(completions: Sequence[Sequence[Completion]]) -> Tensor | None:
+    """float [P, G, T]: log-probs of P x G completions by who sampled them, 0 after their ends; None for the policy."""
+    rows = [[c.logp for c in row] for row in completions]
+    known = [logp for row in rows for logp in row if logp is not None]
+    if not known:
+        return None
+    assert len(known) == sum(map(len, rows)), "some completions have their sampler's log-probs and some have not"
+    flat = torch.nn.utils.rnn.pad_sequence(known, batch_first=True)
+    return flat.reshape(len(rows), -1, flat.shape[1])
+
+
 def light(example: Example) -> Example:
     """The example without the data of its media, which can be made again from its key."""
     parts = tuple(Media(part.kind, None) if isinstance(part, Media) else part for part in example.prompt)
@@ -170,16 +181,22 @@ def _abroad(prompt: Prompt) -> Prompt:
     return replace(prompt, example=light(prompt.example), encoded=Encoded(torch.empty(0, dtype=torch.long)))
 
 
-def _packed(row: list[Completion]) -> tuple[list[tuple[list[int], str, bool]], list[int]]:
+_Plain = tuple[list[int], str, bool, list[float] | None]
+
+
+def _packed(row: list[Completion]) -> tuple[list[_Plain], list[int]]:
     """A row's distinct completions as plain values (a tensor each would be pickled as a file), and where they stand."""
     number: dict[int, int] = {}
     places = [number.setdefault(id(c), len(number)) for c in row]
-    distinct = {id(c): (c.ids.tolist(), c.text, c.truncated) for c in row}
+    distinct = {id(c): (c.ids.tolist(), c.text, c.truncated, None if c.logp is None else c.logp.tolist()) for c in row}
     return [distinct[key] for key in number], places
 
 
-def _unpacked(distinct: list[tuple[list[int], str, bool]], places: list[int]) -> list[Completion]:
-    made = [Completion(torch.tensor(ids), text, truncated) for ids, text, truncated in distinct]
+def _unpacked(distinct: list[_Plain], places: list[int]) -> list[Completion]:
+    made = [
+        Completion(torch.tensor(ids), text, truncated, None if logp is None else torch.tensor(logp))
+        for ids, text, truncated, logp in distinct
+    ]
     return [made[place] for place in places]
 
 

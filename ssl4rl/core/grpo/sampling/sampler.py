@@ -56,12 +56,13 @@ def _sample_each(logits_RV: Tensor, sampling: Sampling, uniform_RM: Tensor) -> T
     """long [R, M]: a token for each of a row's random numbers; a few rows at a time on a CPU, twice as fast."""
     rows = max(1, _CACHED // logits_RV.shape[1]) if logits_RV.device.type == "cpu" else len(logits_RV)
     if rows >= len(logits_RV):
-        return _sample_together(logits_RV, sampling, uniform_RM)
+        return sample_together(logits_RV, sampling, uniform_RM)
     pairs = zip(logits_RV.split(rows), uniform_RM.split(rows), strict=True)  # type: ignore[no-untyped-call]
-    return torch.cat([_sample_together(logits, sampling, uniform) for logits, uniform in pairs])
+    return torch.cat([sample_together(logits, sampling, uniform) for logits, uniform in pairs])
 
 
-def _sample_together(logits_RV: Tensor, sampling: Sampling, uniform_RM: Tensor) -> Tensor:
+def sample_together(logits_RV: Tensor, sampling: Sampling, uniform_RM: Tensor) -> Tensor:
+    """long [R, M]: a token for each of a row's random numbers."""
     prob_RV = (logits_RV / sampling.temperature).softmax(-1)
     if sampling.top_k or sampling.top_p < 1 or sampling.min_p > 0:
         prob_RV = _filter(prob_RV, sampling)

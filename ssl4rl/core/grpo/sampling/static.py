@@ -46,9 +46,17 @@ class StaticCascade(Cascade):
     def select(self, parent_R: Tensor) -> None:
         """As `Cascade.select`. The memory of tokens to come is zero: their weight is, and 0 x anything must be 0."""
         super().select(parent_R)
-        self._remember(self.room)
+        self.remember(self.room)
 
-    def _remember(self, room: int) -> None:
+    def skip(self, tokens: int) -> None:
+        """As `Cascade.skip`."""
+        super().skip(tokens)
+        rows = next(rows for rows in self._rows if rows is not None)
+        self.room, self._run = rows[0].shape[3], None
+        self._place_T = torch.arange(self.room, device=self._now_1.device)
+        self._later_T = self._place_T >= self._tokens
+
+    def remember(self, room: int) -> None:
         """Memory of `room` tokens a row, with those that there are; another step is to be recorded."""
         t = self._tokens
         for layer, rows in enumerate(self._rows):
@@ -80,7 +88,7 @@ class StaticCascade(Cascade):
     def step(self, model: PreTrainedModel, token_R: Tensor, position_AR: Tensor) -> Tensor:
         """As `Cascade.step`. The logits [R, V] are overwritten by the next step."""
         if self.full:
-            self._remember(2 * self.room)
+            self.remember(2 * self.room)
         if self._run is None:
             self._token_R, self._position_AR = token_R.clone(), position_AR.clone()
             self._run = Replayed(token_R.device)

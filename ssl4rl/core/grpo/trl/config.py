@@ -24,6 +24,7 @@ _UNABLE: dict[str, tuple[tuple[Any, ...], str]] = {
     "grpo.advantage_scale": (("group", "batch", "none"), "scales by no task"),
     "train.gradient_agreement_every": ((0,), "sees no gradients by task"),
     "train.cuda_graphs": (("off", "auto"), "samples with transformers or vLLM"),
+    "sampling.backend": (("native",), "is told of vLLM by trl.use_vllm=true"),
     "train.shard": (("none",), "shards by trl.fsdp or trl.deepspeed"),
     "curriculum.strategy": (("fixed", "uniform"), "draws its prompts before the run"),
 }
@@ -118,6 +119,11 @@ def refuse_values(recipe: Recipe, *, on_cpu: bool, processes: int) -> None:
             )
     except REFUSALS as error:
         raise Ssl4rlError(f"engine trl: TRL refuses {settings}: {one_line(error)}") from error
+
+
+def samples_here(recipe: Recipe) -> bool:
+    """Whether TRL samples with a vLLM engine in each process, which is its default mode."""
+    return bool(recipe.trl.get("use_vllm")) and recipe.trl.get("vllm_mode", "colocate") == "colocate"
 
 
 def rows_per_device(recipe: Recipe, prompt_tokens: int, processes: int) -> int:

@@ -20,6 +20,7 @@ from transformers import ProgressCallback, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
 from ssl4rl.core import registry
+from ssl4rl.core.grpo.logps.prefix import inner_model
 from ssl4rl.core.grpo.model.policy import Policy
 from ssl4rl.core.grpo.model.pretrained import device_named, is_adapter, no_deprecations
 from ssl4rl.core.grpo.model.processors import one_line
@@ -30,12 +31,21 @@ from ssl4rl.core.grpo.record.files import is_step, parse, read_text, write_sums,
 from ssl4rl.core.grpo.record.held_out import evaluate_if_due
 from ssl4rl.core.grpo.record.records import card, log_rollouts, summarise
 from ssl4rl.core.grpo.record.run_dir import RunDir
+from ssl4rl.core.grpo.sampling.vllm.weights import write_config, write_weights
 from ssl4rl.core.grpo.trainer import Trainer
-from ssl4rl.core.grpo.trl.config import REFUSALS, grpo_arguments, refuse, refuse_values, rows_per_device
+from ssl4rl.core.grpo.trl.config import (
+    REFUSALS,
+    grpo_arguments,
+    refuse,
+    refuse_values,
+    rows_per_device,
+    samples_here,
+)
 from ssl4rl.core.grpo.trl.data import RewardColumns, Rows
 from ssl4rl.core.recipe.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
 
+_WRITTEN = "as_loaded"  # in the run's folder, until its end
 _OURS = "ssl4rl.json"  # beside TRL's own files in each checkpoint
 
 
@@ -158,7 +168,7 @@ class _Session:
             setattr(processor.image_processor, name, value)  # TRL calls it without them
         dataset = datasets.Dataset.from_dict({"row": range(rows.size)}).with_transform(rows)
         try:
-            with _reference(self.run, policy, recipe, self.ranks), _hushed():
+            with _named(self.run, policy, recipe, self.ranks), _hushed():
                 self.theirs = GRPOTrainer(
                     model=policy.model,
                     reward_funcs=self.rewards.functions,
@@ -207,7 +217,7 @@ class _Session:
         def write() -> dict[str, Any]:
             if not self.sharded and is_adapter(self.policy.model) and "ref" in self.policy.model.peft_config:
                 self.policy.model.delete_adapter("ref")
-            shutil.rmtree(run.folder / "reference", ignore_errors=True)
+            shutil.rmtree(run.folder / _WRITTEN, ignore_errors=True)
             summary = summarise(run, self.trainer, self.data.unusable, seconds)
             summary |= {"shared_prompts": False, "changed_data": self.data.changes}
             if not self.sharded:
@@ -227,26 +237,38 @@ def _hushed() -> Iterator[None]:
 
 
 @contextmanager
-def _reference(run: RunDir, policy: Policy, recipe: Recipe, ranks: Ranks) -> Iterator[None]:
-    """Within this the model's config names where TRL finds the reference policy: the weights GRPO starts from.
+def _named(run: RunDir, policy: Policy, recipe: Recipe, ranks: Ranks) -> Iterator[None]:
+    """Within this the model names a folder or hub id that TRL can load the model from, where it will.
 
-    TRL loads a full model's reference by the name in its config. That is not where this one comes from if it was made
-    on the spot, warmed up or resumed, so its first weights are written to the run's folder. (An adapter needs none: TRL
-    keeps a copy of it.)
+    TRL loads a full model's reference by that name, and so does its vLLM the model that samples (whose weights TRL
+    then keeps up to date). That is not where this model comes from if it was made on the spot, warmed up or resumed,
+    nor has that place the `model.processor` that vLLM must read pictures with. So weights and processor are written to
+    the run's folder. (An adapter needs no reference: TRL keeps a copy of it.)
     """
-    config, folder = policy.model.config, run.folder / "reference"
-    if not recipe.grpo.beta or is_adapter(policy.model):
+    inner, folder = inner_model(policy.model), run.folder / _WRITTEN
+    reference = recipe.grpo.beta > 0 and not is_adapter(policy.model)
+    vllm = samples_here(recipe)
+    if not reference and not vllm:
         yield
         return
-    before = config.name_or_path
-    config.name_or_path = recipe.model.path
-    if recipe.warmup.steps or registry.model_builder(recipe.model.path):
-        ranks.by_first(lambda: None if folder.exists() else policy.model.save_pretrained(folder))
-        config.name_or_path = str(folder)
+    before, named = (inner.config.name_or_path, inner.name_or_path), str(inner.name_or_path)
+    if not is_adapter(policy.model):
+        named = recipe.model.path
+    embedded = not named or registry.model_builder(named)
+    if embedded or (reference and recipe.warmup.steps) or (vllm and policy.encoder.options):
+
+        def write() -> None:
+            if not (folder / "config.json").exists():
+                write_weights(policy, folder)
+                write_config(policy, folder)
+
+        ranks.by_first(write)
+        named = str(folder)
+    inner.config.name_or_path = inner.name_or_path = named  # the reference goes by the first, vLLM by the second
     try:
         yield
     finally:
-        config.name_or_path = before
+        inner.config.name_or_path, inner.name_or_path = before
 
 
 class _Log(TrainerCallback):  # type: ignore[misc]

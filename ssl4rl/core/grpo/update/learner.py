@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from ssl4rl.core.grpo.logps.prefix import Group
 from ssl4rl.core.grpo.model.policy import Policy
 from ssl4rl.core.grpo.model.reference import Reference
 from ssl4rl.core.grpo.ranks import ALONE, Ranks
+from ssl4rl.core.grpo.room import in_smaller_pieces, nothing_left
 from ssl4rl.core.grpo.update.mixing import gradient_agreement
 from ssl4rl.core.grpo.update.sharded import ShardedAdamW, open_optimizer
-from ssl4rl.core.grpo.update.update import Batch, Logps, Stats, accumulate, frozen_logps, logps_in_rows, supervise
-from ssl4rl.core.recipe.recipe import GrpoSection, OptimSection, SamplingSection
+from ssl4rl.core.grpo.update.update import (
+    Batch,
+    Logps,
+    Stats,
+    accumulate,
+    frozen_logps,
+    logps_in_rows,
+    micro_batches,
+    supervise,
+)
+from ssl4rl.core.recipe.recipe import GrpoSection, OptimSection, ReferenceSection, SamplingSection
 from ssl4rl.core.types import Ssl4rlError
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -26,7 +38,8 @@ class Learner:
 
     Every rank must make every call. `sampling`: how the completions were sampled (temperature, `max_new_tokens`).
     `row_tokens`: `train.tokens_per_microbatch`. `shared`: completions share their prompt's computation. `shard`:
-    `train.shard`.
+    `train.shard`. `keep`: `model.reference`. `on_shortage`: called with (phase, `row_tokens` before, and now) where
+    memory ran out; `step` is the number that an error then names.
     """
 
     policy: Policy
@@ -37,7 +50,11 @@ class Learner:
     shared: bool = True
     shard: str = "none"
     ranks: Ranks = ALONE
+    keep: ReferenceSection = field(default_factory=ReferenceSection)
     reference: Reference | None = None
+    on_shortage: Callable[[str, int, int], None] = lambda phase, was, now: None
+    step: int = 0
+    updates: int = 0
     skipped: int = 0
     """Updates so far whose gradient was not finite."""
     optimizer: torch.optim.AdamW | ShardedAdamW = field(init=False)
@@ -69,9 +86,9 @@ class Learner:
         lengths = [len(ids) for group in part.groups for ids in group.completion_ids[G:]]
         sampled = sum(len(ids) for group in part.groups for ids in group.completion_ids[:G])
         all_sampled, rehearsed = self.ranks.sums([sampled, sum(lengths)])
-        stats = Stats()
-        if rows:
-            stats = accumulate(
+
+        def mine() -> Stats:
+            return accumulate(
                 self.policy,
                 self.logps,
                 part,
@@ -85,16 +102,45 @@ class Learner:
                 tokens_per_microbatch=self.tokens_per_microbatch,
                 rehearsal=rehearsal,
             )
-        return Stats(*self.ranks.sums(list(vars(stats).values())))
+
+        stats = self._in_pieces("the update", part.groups, lambda: mine() if rows else Stats())
+        together = Stats(*self.ranks.sums(list(vars(stats).values())))
+        together.largest = max(self.ranks.gather(stats.largest))
+        return together
 
     def supervise(self, groups: list[Group], weight: float) -> float:
         """`update.supervise` on the groups of all ranks."""
         (tokens,) = self.ranks.sums([sum(len(ids) for group in groups for ids in group.completion_ids)])
-        budget = self.tokens_per_microbatch
-        loss = supervise(
-            self.policy, self.logps, groups, tokens=int(tokens), tokens_per_microbatch=budget, weight=weight
-        )
-        return self.ranks.sums([loss])[0]
+
+        def mine() -> float:
+            budget = self.tokens_per_microbatch
+            return supervise(
+                self.policy, self.logps, groups, tokens=int(tokens), tokens_per_microbatch=budget, weight=weight
+            )
+
+        return self.ranks.sums([self._in_pieces("the update", groups, mine)])[0]
+
+    def _in_pieces(self, phase: str, groups: Sequence[Group], attempt: Callable[[], T]) -> T:
+        """`attempt`, which adds to gradients where there are none yet, in smaller micro-batches if it must be."""
+
+        def undo() -> None:
+            self.policy.model.train()
+            self.optimizer.zero_grad(set_to_none=True)
+
+        def smaller(failed: bool) -> None:
+            was = self.row_tokens
+            largest = self._largest(groups)
+            if self.ranks.any(failed and largest < 2):
+                raise nothing_left(self.step, phase, "a micro-batch is a single prompt's completions already")
+            while self.ranks.any(failed and self._largest(groups) == largest):
+                self.row_tokens //= 2
+            self.on_shortage(phase, was, self.row_tokens)
+
+        return in_smaller_pieces(self.ranks, attempt, undo, smaller)
+
+    def _largest(self, groups: Sequence[Group]) -> int:
+        """Groups in the fullest micro-batch."""
+        return max(map(len, micro_batches(groups, self.tokens_per_microbatch)), default=0)
 
     def agreement(
         self, tasks: list[str], kept: list[int], mine: list[int], batch: Batch
@@ -114,26 +160,36 @@ class Learner:
 
         return gradient_agreement(tasks, self.policy, gradient_of)
 
+    def open_reference(self) -> None:
+        """The policy as it is now is the reference, unless there is one."""
+        self.reference = self.reference or self._reference()
+
+    def _reference(self, state: Mapping[str, Tensor] | None = None) -> Reference:
+        dtype = None if self.keep.dtype == "same" else getattr(torch, self.keep.dtype)
+        return Reference(self.policy, state, dtype=dtype, on_cpu=self.keep.device == "cpu")
+
     def with_old_logps(self, batch: Batch, reused: bool) -> Batch:
         """With log-probs of the sampling policy, where the batch is used more than once, and of the reference."""
         if self.grpo.beta:
-            self.reference = self.reference or Reference(self.policy)
-        if not batch.groups:
-            return batch
-        logps_now = partial(
-            frozen_logps,
-            self.policy,
-            self.logps,
-            batch.groups,
-            temperature=self.sampling.temperature,
-            tokens_per_microbatch=self.tokens_per_microbatch,
-        )
+            self.open_reference()
         if reused:
-            batch.old_PGT = logps_now()
+            batch.old_PGT = self._frozen_logps(batch.groups)
         if self.reference is not None:
             with self.reference.active(self.policy):
-                batch.reference_PGT = logps_now()
+                batch.reference_PGT = self._frozen_logps(batch.groups)
         return batch
+
+    def _frozen_logps(self, groups: Sequence[Group]) -> Tensor | None:
+        """Under the policy as it is now; None of no groups."""
+
+        def mine() -> Tensor | None:
+            budget = self.tokens_per_microbatch
+            temperature = self.sampling.temperature
+            if not groups:
+                return None
+            return frozen_logps(self.policy, self.logps, groups, temperature=temperature, tokens_per_microbatch=budget)
+
+        return self._in_pieces("the log-probs", groups, mine)
 
     def update(self, lr: float) -> float:
         """One optimiser step; returns the gradient norm before clipping.
@@ -148,7 +204,11 @@ class Learner:
             return float(norm)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        self.optimizer.step()
+        self.updates += 1
+        try:
+            self.optimizer.step()
+        except torch.OutOfMemoryError:
+            raise nothing_left(self.step, "the optimiser's step", "it cannot be cut in pieces") from None
         self.optimizer.zero_grad(set_to_none=True)
         return float(norm)
 
@@ -167,7 +227,7 @@ class Learner:
             self._check_shapes(state["optimizer"]["state"])
             self.optimizer.load_state_dict(state["optimizer"])
             if state["reference"] is not None:
-                self.reference = Reference(self.policy, state["reference"])
+                self.reference = self._reference(state["reference"])
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             why = " ".join(str(error).split())[:160]
             raise Ssl4rlError(f"state.pt does not fit the policy beside it: {type(error).__name__} {why}") from error

@@ -85,6 +85,21 @@ def policy_loss(
     return loss_PGT, share.detach()
 
 
+def importance_weights(logp_PGT: Tensor, sampler_logp_PGT: Tensor, cap: float) -> tuple[Tensor, Tensor]:
+    """What each token counts where another engine sampled it, and that before truncation; both float [P, G, T].
+
+    min(p / q, cap), p the policy's probability of the token as it was then and q the sampler's: truncated importance
+    sampling (Ionides 2008; for rollouts fengyao.notion.site/off-policy-rl). Uncapped, one unlikely token would decide.
+
+    Args:
+        logp_PGT: log-probs under the policy at the time of sampling; no gradient flows through them.
+        sampler_logp_PGT: those of the sampler.
+        cap: the most that a token counts.
+    """
+    ratio_PGT = (logp_PGT.detach() - sampler_logp_PGT).exp()
+    return ratio_PGT.clamp(max=cap), ratio_PGT
+
+
 def kl_k3(logp_PGT: Tensor, ref_logp_PGT: Tensor) -> Tensor:
     """[P, G, T]: the k3 estimator of KL(policy || reference), exp(d) - d - 1 with d = ref - policy; never negative."""
     d = ref_logp_PGT - logp_PGT

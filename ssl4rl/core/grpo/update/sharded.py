@@ -31,10 +31,12 @@ def open_optimizer(
     Raises:
         Ssl4rlError: more ranks than parameters.
     """
-    options = {"lr": settings.lr, "betas": settings.betas, "weight_decay": settings.weight_decay}
+    options: dict[str, Any] = {"lr": settings.lr, "betas": settings.betas, "weight_decay": settings.weight_decay}
+    if parameters and parameters[0].device.type == "cuda":
+        options["fused"] = True  # one kernel for all tensors, and no copy of them
     if shard == "optimizer" and ranks.size > 1:
         return ShardedAdamW(parameters, ranks, options)
-    return torch.optim.AdamW(parameters, **options)  # type: ignore[arg-type]
+    return torch.optim.AdamW(parameters, **options)
 
 
 def owners(sizes: Sequence[int], ranks: int) -> list[int]:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ssl4rl.core.grpo.logps.features import ImageFeatures
 from ssl4rl.core.grpo.logps.prefix import Group, TokenLogps, image_features, shared_logps, unshared_logps
+from ssl4rl.core.grpo.logps.structure import bare_head
 from ssl4rl.core.grpo.model.policy import Policy, autocast
-from ssl4rl.core.grpo.update.loss import kl_k3, policy_loss, token_weights
+from ssl4rl.core.grpo.update.loss import importance_weights, kl_k3, policy_loss, token_weights
 from ssl4rl.core.recipe.recipe import GrpoSection
 
 Logps = Callable[[Any, Sequence[Group], float], TokenLogps]
@@ -26,7 +27,7 @@ def logps_in_rows(shared: bool, row_tokens: int) -> Logps:
         return shared_logps(model, groups, temperature=temperature, row_tokens=row_tokens)
 
     def unshared(model: Any, groups: Sequence[Group], temperature: float) -> TokenLogps:
-        return unshared_logps(model, groups, temperature=temperature)
+        return unshared_logps(model, groups, temperature=temperature, chunked=bare_head(model))
 
     return with_shared if shared else unshared
 
@@ -35,13 +36,15 @@ def logps_in_rows(shared: bool, row_tokens: int) -> Logps:
 class Batch:
     """P groups with what the loss needs. Completions of a group: G sampled ones, then R rehearsed ones (may be 0).
 
-    `advantage_PG` float [P, G]; `old_PGT` and `reference_PGT` float [P, G, T] or None.
+    `advantage_PG` float [P, G]; `old_PGT`, `reference_PGT` and `sampler_PGT` (log-probs by another engine that sampled)
+    float [P, G, T] or None.
     """
 
     groups: Sequence[Group]
     advantage_PG: Tensor
     old_PGT: Tensor | None = None
     reference_PGT: Tensor | None = None
+    sampler_PGT: Tensor | None = None
 
     @property
     def mask_PGT(self) -> Tensor:
@@ -58,17 +61,42 @@ class Batch:
             return None if x is None else x[index]
 
         groups = [self.groups[i] for i in keep]
-        return Batch(groups, self.advantage_PG[index], at(self.old_PGT), at(self.reference_PGT))
+        frozen = (at(x) for x in (self.old_PGT, self.reference_PGT, self.sampler_PGT))
+        return Batch(groups, self.advantage_PG[index], *frozen)
 
 
 @dataclass
 class Stats:
-    """Sums over the micro-batches of an update."""
+    """Sums over the micro-batches of an update.
+
+    Where another engine sampled: the mean of the tokens' importance weights and the `largest` of them, before they are
+    truncated, and the share of those that the cap truncates.
+    """
 
     loss: float = 0.0
     clipped: float = 0.0
     kl: float = 0.0
     rehearsal: float = 0.0
+    importance: float = 0.0
+    capped: float = 0.0
+    largest: float = 0.0
+
+    def add(self, update: Stats, updates: int) -> None:
+        """Takes one of a step's `updates` into their mean; the largest stays the largest."""
+        largest = max(self.largest, update.largest)
+        for name in vars(self):
+            setattr(self, name, getattr(self, name) + getattr(update, name) / updates)
+        self.largest = largest
+
+    def metrics(self) -> dict[str, Any]:
+        """For the log."""
+        found = {"loss": round(self.loss, 8), "rehearsal": round(self.rehearsal, 6)}
+        found |= {"kl": round(self.kl, 8), "clipped": round(self.clipped, 6)}
+        if not self.largest:
+            return found
+        names = ("importance", "largest", "capped")
+        mean, largest, capped = (round(getattr(self, name), 6) for name in names)
+        return {**found, "importance": {"mean": mean, "largest": largest, "capped": capped}}
 
 
 def micro_batches(groups: Sequence[Group], tokens: int) -> Iterator[list[int]]:
@@ -156,6 +184,8 @@ def accumulate(
         token_loss, clipped = policy_loss(
             logp, old, part.advantage_PG.to(device), mask, settings.loss, settings.clip_low, settings.clip_high
         )
+        if part.sampler_PGT is not None:
+            token_loss = token_loss * _importance(stats, old, part, mask, settings.importance_cap)
         if part.reference_PGT is not None:
             kl = kl_k3(logp, part.reference_PGT[:, :G, :T].to(device))
             stats.kl += float((kl.detach() * mask).sum())
@@ -171,7 +201,21 @@ def accumulate(
     total = int(mask_all.sum()) if sampled_tokens is None else sampled_tokens
     stats.clipped /= max(1, total)
     stats.kl /= max(1, total)
+    stats.importance /= max(1, total)
+    stats.capped /= max(1, total)
     return stats
+
+
+def _importance(stats: Stats, old_PGT: Tensor, part: Batch, mask_PGT: Tensor, cap: float) -> Tensor:
+    """The tokens' truncated importance weights; `stats` gets their sums."""
+    assert part.sampler_PGT is not None
+    sampler_PGT = part.sampler_PGT[..., : old_PGT.shape[-1]].to(old_PGT.device)
+    weight_PGT, ratio_PGT = importance_weights(old_PGT, sampler_PGT, cap)
+    ratio_N = ratio_PGT[mask_PGT]
+    stats.importance += float(ratio_N.sum())
+    stats.capped += float((ratio_N > cap).sum())
+    stats.largest = max(stats.largest, float(ratio_N.max()))
+    return weight_PGT
 
 
 def supervise(

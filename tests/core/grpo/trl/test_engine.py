@@ -269,7 +269,7 @@ def test_full_reference_is_the_policy_after_its_warm_up(tmp_path: Path) -> None:
     run(trl_recipe(tmp_path, grpo={"beta": 0.5}, warmup={"steps": 2}, train={"steps": 1}))
     (line,) = [line for line in metrics(tmp_path / "run") if line["phase"] == "train"]
     assert line["kl"] == pytest.approx(0, abs=1e-6)
-    assert not (tmp_path / "run" / "reference").exists()
+    assert not (tmp_path / "run" / "as_loaded").exists()
 
 
 @pytest.mark.parametrize("loss", ["grpo", "dapo"])

@@ -7,20 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image
 
 from ssl4rl.core.task import Task
 from ssl4rl.core.types import Example, Unusable
 from ssl4rl.core.verify import Choice
 from ssl4rl.vision import pixels
 from ssl4rl.vision.photo import Photo
+from ssl4rl.vision.views import Share, augmented, draw_views
 
 ANSWERS = ("same", "different")
-MIN_OVERLAP = 0.25
-"""Of the smaller view's area, shared by two views of one picture."""
-
-Share = tuple[float, float, float]
-"""A square as shares of a picture's square: left, top, side."""
 
 
 class Contrastive(Task[Photo]):
@@ -75,7 +71,7 @@ class Contrastive(Task[Photo]):
         first, second = draw_views(level["area"], rng)
         _check(images, windows, first, second)
         other = 0 if answer == "same" else 1
-        views = [_view(images[i], windows[i], share, level, rng) for i, share in ((0, first), (other, second))]
+        views = [augmented(images[i], windows[i], share, level, rng) for i, share in ((0, first), (other, second))]
         if level["match"]:
             views = pixels.match_colours(views)
         if rng.random() < 0.5:
@@ -88,18 +84,6 @@ class Contrastive(Task[Photo]):
         return Example(("First: ", one, "\nSecond: ", two, question), answer)
 
 
-def draw_views(area: float, rng: np.random.Generator) -> tuple[Share, Share]:
-    """Two squares of at least `area` of the whole, which share `MIN_OVERLAP` of the smaller one's area."""
-    while True:
-        sides = np.sqrt(rng.uniform(area, 1.0, 2))
-        places = rng.random((2, 2)) * (1 - sides)[:, None]
-        low = places.max(axis=0)
-        high = (places + sides[:, None]).min(axis=0)
-        if float(np.clip(high - low, 0, None).prod()) >= MIN_OVERLAP * float(sides.min()) ** 2:
-            (x0, y0), (x1, y1) = places.tolist()
-            return (x0, y0, float(sides[0])), (x1, y1, float(sides[1]))
-
-
 def _check(images: Sequence[Image.Image], windows: Sequence[pixels.Window], first: Share, second: Share) -> None:
     """Raise Unusable where a picture or a view is flat, or the pictures look the same; whatever the answer is."""
     wholes = [pixels.thumbnail(image, (0, 0, *image.size), (8, 8)) for image in images]
@@ -109,18 +93,3 @@ def _check(images: Sequence[Image.Image], windows: Sequence[pixels.Window], firs
         raise Unusable("a view is flat")
     if pixels.alike(np.stack(wholes)) or pixels.alike(np.stack(parts[1:])):
         raise Unusable("the two pictures look nearly the same")
-
-
-def _view(
-    image: Image.Image, window: pixels.Window, share: Share, level: Mapping[str, Any], rng: np.random.Generator
-) -> Image.Image:
-    """One augmented view. Takes the same number of draws from `rng` whatever comes out."""
-    px = level["view_px"]
-    flip, grey, blur, strength = rng.random(4).tolist()
-    view = pixels.cut(image, window.part(*share).box, (px, px))
-    if flip < level["flip"]:
-        view = ImageOps.mirror(view)
-    view = pixels.jitter_colours(view, rng, level["jitter"], grey=grey < level["grey"])
-    if blur < level["blur"]:
-        view = view.filter(ImageFilter.GaussianBlur((0.002 + 0.006 * strength) * px))
-    return view

@@ -83,13 +83,15 @@ class Jigsaw(Task[Photo]):
     as one shuffled picture (`form=picture`).
     Answers: `ask=order`: for each place of the picture, in reading order, the number of the shown tile that belongs
     there, as "3,1,2,4". `ask=pair`: of two tiles that were neighbours, on which side of the first the second was.
-    Reward: the share of right places, nothing for what is no permutation; `ask=pair`: exact.
+    Reward: the share of right places, times `partial` in orders that are not complete; nothing for what is no
+    permutation; `ask=pair`: exact.
     Chance: 1 / tiles!, or orders that rebuild the picture / tiles!; `ask=pair`: 1 / directions (4, or 2 in one row or
     column).
 
     Levels, rows x columns: 2x1 (top and bottom), 1x2 (left and right), 2x2, 3x3, 4x4. Parameters: `rows`; `cols`;
-    `form`; `ask`; `margin`, the share of a tile's side that is cut off at each edge; `image_px`, the side of the
-    whole picture (rounded down to whole tiles).
+    `form`; `ask`; `margin`, the share of a tile's side that is cut off at each edge; `partial`, what a right place of
+    an incomplete order counts, 1 at these levels (0.2 is Visual Jigsaw's above four tiles: almost right then earns less
+    than a fifth of right); `image_px`, the side of the whole picture (rounded down to whole tiles).
 
     Shortcuts and guards: pixels that go on across a cut (`margin`); a tile's sharpness, which told its place (each is
     made of a whole number of the source's pixels, so all are resampled alike); tiles that look alike (identical tiles
@@ -101,18 +103,18 @@ class Jigsaw(Task[Photo]):
     side, among all that lie so. Measured (n = 2,500): every constant is at chance, with `ask=pair` too.
 
     Source: SSL4RL (arXiv 2510.16416), whose prompt and key are each other's inverse; the pair question after
-    Visual Jigsaw's relatives is ours.
+    Visual Jigsaw's relatives is ours; `partial` after Visual Jigsaw (arXiv 2509.25190).
     Versions: 1, the first; 2, tiles resampled alike.
     """
 
     name = "vision/jigsaw"
     version = 2
     levels: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "2x1": {"rows": 2, "cols": 1, "form": "tiles", "ask": "order", "margin": 0.04, "image_px": 224},
-        "1x2": {"rows": 1, "cols": 2, "form": "tiles", "ask": "order", "margin": 0.04, "image_px": 224},
-        "2x2": {"rows": 2, "cols": 2, "form": "tiles", "ask": "order", "margin": 0.06, "image_px": 224},
-        "3x3": {"rows": 3, "cols": 3, "form": "tiles", "ask": "order", "margin": 0.08, "image_px": 252},
-        "4x4": {"rows": 4, "cols": 4, "form": "tiles", "ask": "order", "margin": 0.1, "image_px": 336},
+        "2x1": {"rows": 2, "cols": 1, "form": "tiles", "ask": "order", "margin": 0.04, "partial": 1.0, "image_px": 224},
+        "1x2": {"rows": 1, "cols": 2, "form": "tiles", "ask": "order", "margin": 0.04, "partial": 1.0, "image_px": 224},
+        "2x2": {"rows": 2, "cols": 2, "form": "tiles", "ask": "order", "margin": 0.06, "partial": 1.0, "image_px": 224},
+        "3x3": {"rows": 3, "cols": 3, "form": "tiles", "ask": "order", "margin": 0.08, "partial": 1.0, "image_px": 252},
+        "4x4": {"rows": 4, "cols": 4, "form": "tiles", "ask": "order", "margin": 0.1, "partial": 1.0, "image_px": 336},
     }
     draws = 1
     data = "sample:"
@@ -121,7 +123,7 @@ class Jigsaw(Task[Photo]):
     def verifier_for(self, level: Mapping[str, Any]) -> Verifier:
         if level["ask"] == "pair":
             return Choice(_sides(level["rows"], level["cols"]))
-        return Permutation(level["rows"] * level["cols"])
+        return Permutation(level["rows"] * level["cols"], level["partial"])
 
     def check_level(self, params: Mapping[str, Any]) -> None:
         pixels.check_between(self.name, params, "rows", 1, 6)
@@ -129,6 +131,7 @@ class Jigsaw(Task[Photo]):
         pixels.check_among(self.name, params, "form", ("tiles", "picture"))
         pixels.check_among(self.name, params, "ask", ("order", "pair"))
         pixels.check_between(self.name, params, "margin", 0.0, 0.3)
+        pixels.check_between(self.name, params, "partial", 0.0, 1.0)
         pixels.check_between(self.name, params, "image_px", 8 * max(params["rows"], params["cols"]), 2048)
         if params["rows"] * params["cols"] == 1:
             raise Ssl4rlError(f"{self.name}: rows is 1 and cols is 1; allowed: at least 2 tiles")

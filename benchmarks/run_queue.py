@@ -1,0 +1,91 @@
+"""Runs many recipes one after another, and goes on where it was stopped.
+
+    python benchmarks/run_queue.py benchmarks/queues/evidence.yaml --out results/ [--jobs 1] [--only NAME ...]
+
+The file is a list of runs: {name, recipe, set: [section.key=value, ...]}. A run that has a summary.json is done and
+passed over; one that was interrupted is resumed from its last checkpoint; one that fails is said and the next is begun.
+Ctrl-C stops the run in progress at its step. At the end (and with --table alone) stands a table: held-out accuracy
+before and after with 95 % intervals, chance, steps, minutes; --json keeps it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each on one core")
+    parser.add_argument("--only", nargs="*", help="the beginnings of the names of the runs to do")
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    runs = yaml.safe_load(asked.file.read_text())
+    if asked.only:
+        runs = [run for run in runs if run["name"].startswith(tuple(asked.only))]
+    asked.out.mkdir(parents=True, exist_ok=True)
+    failed = []
+    if not asked.table:
+        with ThreadPoolExecutor(asked.jobs) as pool:
+            failed = [name for name in pool.map(lambda run: _run(run, asked.out), runs) if name]
+    rows = [row for run in runs if (row := _row(run, asked.out))]
+    _show(rows)
+    if asked.json:
+        asked.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return 1 if failed else 0
+
+
+def _run(run: dict[str, Any], out: Path) -> str | None:
+    """Its name where it failed."""
+    name = run["name"]
+    if (out / name / "summary.json").exists():
+        return None
+    more = ["resume=true"] if (out / name / "checkpoints").is_dir() else ["overwrite=true"]
+    command = [sys.executable, "-m", "ssl4rl.cli", "train", run["recipe"], f"name={name}", f"out={out}"]
+    print(f"{name} ...", flush=True)
+    with (out / f"{name}.log").open("a") as log:
+        status = subprocess.run([*command, *run.get("set", []), *more], stdout=log, stderr=log, check=False).returncode
+    if status:
+        print(f"{name}: exit {status}, see {out / name}.log", flush=True)
+    return name if status else None
+
+
+def _row(run: dict[str, Any], out: Path) -> dict[str, Any] | None:
+    try:
+        summary = json.loads((out / run["name"] / "summary.json").read_text())
+    except (OSError, ValueError):
+        return None
+    kept = {key: summary[key] for key in ("task", "steps", "seconds")}
+    measured = {when: summary.get(when) for when in ("before", "after")}
+    return {"name": run["name"], "recipe": run["recipe"], "set": run.get("set", []), **kept, **measured}
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    def said(measure: dict[str, Any] | None) -> str:
+        if not measure:
+            return "-"
+        low, high = measure["ci95"]
+        return f"{measure['accuracy']:.3f} ({low:.2f}-{high:.2f})"
+
+    width = max([4, *(len(row["name"]) for row in rows)])
+    print(f"{'run':{width}}  {'before':19}  {'after':19}  chance  unparsed  {'n':>4}  steps  minutes")
+    for row in rows:
+        after = row["after"] or row["before"] or {"chance": 0, "unparsed": 0, "n": 0}
+        print(
+            f"{row['name']:{width}}  {said(row['before']):19}  {said(row['after']):19}  {after['chance']:6.3f}  "
+            f"{after['unparsed']:8.3f}  {after['n']:4}  {row['steps']:5}  {row['seconds'] / 60:7.1f}"
+        )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
