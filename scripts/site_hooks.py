@@ -29,7 +29,10 @@ _LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".json": "json",
 
 
 def on_config(config: Any) -> Any:
-    """Adds the gallery, made before by scripts/make_gallery.py, to the navigation."""
+    """Adds to the navigation the gallery, made before by scripts/make_gallery.py, and guides that it does not name."""
+    named = str(config["nav"])
+    guides = next(entry["Guides"] for entry in config["nav"] if "Guides" in entry)
+    guides += [page.name for page in sorted(Path(config["docs_dir"]).glob("*.md")) if f"'{page.name}'" not in named]
     folder = Path(config["docs_dir"]) / "gallery"
     if folder.exists():
         pages = re.findall(r"^## \[[^]]*\]\((.+)\)$", (folder / "index.md").read_text(encoding="utf-8"), re.M)

@@ -78,7 +78,7 @@ def _words(line: str) -> tuple[str, ...]:
         words = shlex.split(line.removeprefix("$ "), comments=True)
     except ValueError:  # a line of prose or of output
         return ()
-    usage = any(word.startswith("[") and not word.endswith("]") for word in words)
+    usage = any(word.startswith("[") for word in words)
     if words[:1] == ["make"] and len(words) > 1:
         return tuple(words)
     if words[:1] == ["ssl4rl"]:
@@ -93,7 +93,9 @@ def _words(line: str) -> tuple[str, ...]:
 def _plain(words: list[str]) -> Iterator[str]:
     """A usage line's words as one that uses everything in brackets would write them."""
     for word in words:
-        bare = word.removeprefix("[").removesuffix("]") if "[" in word[:1] or word.endswith("]") else word
+        bare = word.removeprefix("[")
+        if bare.count("]") > bare.count("["):
+            bare = bare.removesuffix("]")
         bare = bare.removesuffix("...")
         if bare:
             yield "8" if bare == "N" else bare.partition("|")[0]
