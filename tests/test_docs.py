@@ -12,6 +12,7 @@ from PIL import Image
 
 from ssl4rl import cli
 from ssl4rl.core import registry
+from ssl4rl.export.consumer import consumer
 from tests.docs_commands import (
     NOT_RUN,
     PAGES,
@@ -109,7 +110,9 @@ def test_cheap_commands_run(command: Command, place: Path, capsys: pytest.Captur
 @pytest.mark.slow
 @pytest.mark.parametrize("command", different(RUN_SLOWLY), ids=lambda command: " ".join(command.words))
 def test_dear_commands_run(command: Command, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    few = {"export": ["-n", "4"], "audit": ["-n", "100"], "check": []}[command.verb]
+    few = {"export": ["-n", "4"], "audit": ["-n", "100", "--no-twin"], "check": []}[command.verb]
+    if command.verb == "export" and consumer(parsed(command)["format"]).trains:
+        few += ["--n-held-out", "4"]
     done = (0, 3) if command.verb == "audit" else (0,)  # 16 photographs decide nothing
     assert cli.run([*command.words, *few]) in done, capsys.readouterr().err
 

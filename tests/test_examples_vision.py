@@ -112,6 +112,13 @@ def test_notebooks_that_train(
     name: str, chance: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    space = run_notebook(NOTEBOOKS / f"{name}.ipynb", STEPS=2)
+    small = {
+        "warmup.steps": 2,
+        "warmup.prompts_per_step": 4,
+        "grpo.prompts_per_step": 4,
+        "eval.n": 16,
+        "eval.n_during": 8,
+    }
+    space = run_notebook(NOTEBOOKS / f"{name}.ipynb", STEPS=2, CHANGES=small)
     assert (space["run"].summary["steps"], space["run"].after["chance"]) == (2, chance)
     assert "after" in capsys.readouterr().out
