@@ -8,11 +8,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
 STAMP := $(VENV)/installed
+SITE_VENV ?= .venv-site
+SITE_STAMP := $(SITE_VENV)/installed
+export NO_MKDOCS_2_WARNING := 1
 export VIRTUAL_ENV :=
 export PYTHONPATH :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help test test-vllm hostile test-consumers demo lint format setup clean
+.PHONY: help test test-vllm hostile test-consumers demo lint format setup clean site site-serve
 
 help:
 	@echo "make demo    two small models learn on this machine's CPU: a picture task and a graph task"
@@ -22,6 +25,7 @@ help:
 	@echo "make test-consumers  other trainers and harnesses, each in an environment of its own, read and pay our exports (3 GB)"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  let ruff rewrite the layout"
+	@echo "make site    the documentation as a site in build/site, with the gallery, strictly; make site-serve shows it"
 	@echo "make clean   remove $(VENV) and caches (runs stay)"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -82,6 +86,25 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
+# the site has an environment of its own: no torch, and the gallery shows examples/plugin_text as an installed package
+$(SITE_STAMP): pyproject.toml constraints.txt
+	@test -x $(SITE_VENV)/bin/python || "$(PYTHON)" -m venv $(SITE_VENV)
+	$(SITE_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(SITE_VENV)/bin/python -m pip install --quiet --no-deps --editable examples/plugin_text
+	@touch $(SITE_STAMP)
+
+docs/gallery: $(SITE_STAMP) FORCE
+	$(SITE_VENV)/bin/python scripts/make_gallery.py --out docs/gallery ./examples/plugin_table/ssl4rl_table.py:TASKS
+
+FORCE:
+
+site: docs/gallery
+	$(SITE_VENV)/bin/mkdocs build --strict --quiet
+	$(SITE_VENV)/bin/python scripts/check_site.py build/site
+
+site-serve: docs/gallery
+	$(SITE_VENV)/bin/mkdocs serve --strict
+
 clean:
-	rm -rf $(VENV) $(VLLM) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) $(SITE_VENV) docs/gallery build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -20,7 +20,7 @@ from ssl4rl.core.types import Score, Ssl4rlError, nearest
 
 if TYPE_CHECKING:
     from ssl4rl.core.dataset import TaskDataset
-    from ssl4rl.core.recipe.recipe import CurriculumSection
+    from ssl4rl.core.recipe.sections import CurriculumSection
     from ssl4rl.core.task import Level
 
 STRATEGIES = ("fixed", "uniform", "staged", "goldilocks")

@@ -62,12 +62,12 @@ class Sources:
     """Opens each source once, so that a mixture or a train and held-out pair shares it."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[str, str], Source[Any]] = {}
+        self._open: dict[tuple[str, str, str], Source[Any]] = {}
 
-    def get(self, uri: str, plugin: registry.Plugin) -> Source[Any]:
-        key = (plugin.name, uri)
+    def get(self, uri: str, plugin: registry.Plugin, like: str = "") -> Source[Any]:
+        key = (plugin.name, uri, "" if plugin.sources else like)
         if key not in self._open:
-            self._open[key] = registry.open_source(uri, plugin)
+            self._open[key] = registry.open_source(uri, plugin, like)
         return self._open[key]
 
     def __iter__(self) -> Iterator[Source[Any]]:
@@ -110,7 +110,7 @@ def open_mixture(
         uri = spec.data or data or task.data
         if not uri:
             raise Ssl4rlError(f"{task.name} brings no data of its own; name a source, for instance a folder")
-        source = sources.get(uri, plugin)
+        source = sources.get(uri, plugin, task.data)
         if id(source) not in splits:
             splits[id(source)] = Split(source, split, held_out, split_by if split_by in source.ways else None)
         splits[id(source)].prepare(task.draws)

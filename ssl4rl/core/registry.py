@@ -167,10 +167,11 @@ def expand(name: str) -> list[str]:
     return [name]
 
 
-def open_source(uri: str, plugin: Plugin) -> Source[Any]:
+def open_source(uri: str, plugin: Plugin, like: str = "") -> Source[Any]:
     """The source behind `uri`, opened by `plugin` or, where that may borrow (`_borrows`), by any that has the scheme.
 
-    A URI is "scheme:rest"; without a known scheme it is a path.
+    A URI is "scheme:rest"; without a known scheme it is a path. `like` is the task's own data: a plugin without sources
+    reads paths by the modality that reads those, so that photos/ is pictures to a task that stands on "sample:".
 
     Raises:
         Ssl4rlError: unknown scheme, or whatever the opener finds wrong.
@@ -178,7 +179,8 @@ def open_source(uri: str, plugin: Plugin) -> Source[Any]:
     scheme, colon, rest = uri.partition(":")
     if not colon or "/" in scheme or "\\" in scheme:
         scheme, rest = "", uri
-    offers = [plugin, *(p for p in plugins().values() if p.name != plugin.name)]
+    others = sorted(plugins().values(), key=lambda p: like.partition(":")[0] not in p.sources)
+    offers = [plugin, *(p for p in others if p.name != plugin.name)]
     for offer in offers:
         if not scheme and offer is not plugin and plugin.sources:
             continue  # a plain path means something else to every modality; only a plugin without sources borrows

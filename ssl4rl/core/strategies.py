@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ssl4rl.core.recipe.recipe import CurriculumSection
+    from ssl4rl.core.recipe.sections import CurriculumSection
 
 _FEW = 8  # groups below which an average decides nothing
 _HALF = 0.5

@@ -12,7 +12,8 @@ from ssl4rl.core.curriculum import target_rank
 from ssl4rl.core.dataset import TaskDataset
 from ssl4rl.core.mixture import Sources, TaskSpec, level_names, open_mixture
 from ssl4rl.core.recipe.files import Overrides, shipped
-from ssl4rl.core.recipe.recipe import Recipe, RewardSection, TaskSection, load_recipe, make_recipe
+from ssl4rl.core.recipe.recipe import Recipe, load_recipe, make_recipe
+from ssl4rl.core.recipe.sections import RewardSection, TaskSection
 from ssl4rl.core.reward import Rewards
 from ssl4rl.core.source import PARTS, Part
 from ssl4rl.core.types import Ssl4rlError, nearest
@@ -154,7 +155,9 @@ def _recipe(asked: Asked) -> Recipe:
     """The recipe that is asked for, or one round the task that is."""
     given: Overrides = asked.overrides
     if not _is_task(asked.what):
-        recipe = load_recipe(asked.what, given)
+        recipe = load_recipe(asked.what, given).single("an export")
+        if recipe.kind != "grpo":
+            raise Ssl4rlError(f"recipe {recipe.name!r} is of kind {recipe.kind!r}; what is exported trains by GRPO")
     else:
         name = "".join(c if c.isalnum() else "_" for c in asked.what.rpartition("/")[2]).strip("_")[:60]
         tree = {"name": f"export_{name}", "model": {"path": ""}, "tasks": [{"task": asked.what}]}

@@ -177,7 +177,7 @@ def _training(runs: Sequence[Run], title: str, key: str, top: float | None) -> P
         share = 1.0
         if key == "completion_tokens":
             share = 1.0 / (run.setting("grpo", "prompts_per_step", 32) * run.setting("grpo", "group_size", 8))
-        values = [(int(r["step"]) - run.warmup_steps, number(r.get(key))) for r in records]
+        values = [(int(r["step"]) - run.warmup_steps + run.offset, number(r.get(key))) for r in records]
         points = [(float(step), value * share) for step, value in values if value is not None]
         if not points:
             continue

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ssl4rl.core.grpo.record.files import parse, read_text, read_yaml, records
+from ssl4rl.core.grpo.record.files import parse, read_text, read_yaml, records, stages_in
 from ssl4rl.core.types import Ssl4rlError, nearest
 
 EVALS = "evals.jsonl"
@@ -48,6 +48,8 @@ class Run:
     """What a run's folder holds. `notes` says, a line each, what was missing or could not be read.
 
     `evals`: what `ssl4rl eval --save` measured; `benches`: what `ssl4rl bench` did.
+    `stages`: those of it that have begun, each a run; then it has no log of its own. `offset`: the steps of the stages
+    before, where it is one.
     """
 
     folder: Path
@@ -58,6 +60,8 @@ class Run:
     notes: tuple[str, ...]
     evals: tuple[Mapping[str, Any], ...] = ()
     benches: tuple[Mapping[str, Any], ...] = ()
+    stages: tuple[Run, ...] = ()
+    offset: int = 0
 
     def setting(self, section: str, key: str, default: Any) -> Any:
         """A value of the recipe, whatever state the recipe is in."""
@@ -83,6 +87,22 @@ class Run:
     @property
     def warmup_steps(self) -> int:
         return int(self.setting("warmup", "steps", 0))
+
+    @property
+    def kind(self) -> str:
+        """What its steps are: grpo, supervised or rejection."""
+        return str(self.recipe.get("kind") or "grpo")
+
+    @property
+    def begins(self) -> str:
+        """What was measured before anything but the format was taught: "before GRPO"."""
+        return "before" if self.stages or self.kind != "grpo" else "before GRPO"
+
+    @property
+    def planned_stages(self) -> int:
+        """How many there will be, all rounds counted."""
+        stages, rounds = self.recipe.get("stages"), self.recipe.get("repeat")
+        return len(stages) * int(number(rounds) or 1) if isinstance(stages, list) else 0
 
     @property
     def planned_steps(self) -> int:
@@ -115,11 +135,11 @@ class Run:
         return list(dict.fromkeys(task for record in self.phase("eval") for task in _mapping(record.get("tasks"))))
 
     def curve(self, task: str | None = None) -> list[Measure]:
-        """The held-out evaluations of one task (None: of all together), in order."""
-        found = []
+        """The held-out evaluations of one task (None: of all together), in order; of the stages, one after another."""
+        found = [one for stage in self.stages for one in stage.curve(task)]
         for record in self.phase("eval"):
             values = record.get("eval") if task is None else _mapping(record.get("tasks")).get(task)
-            one = measure(values, int(record["step"]) - self.warmup_steps)
+            one = measure(values, int(record["step"]) - self.warmup_steps + self.offset)
             if one:
                 found.append(one)
         return found
@@ -137,7 +157,7 @@ class Run:
             rows = []
             for task in (None, *self.tasks):
                 curve = self.curve(task)
-                started = bool(curve) and curve[0].step <= 0
+                started = bool(curve) and curve[0].step <= self.offset
                 later = curve[1:] if started else curve
                 rows.append(Row(task, curve[0] if started else None, later[-1] if later else None))
         return rows if len(rows) > 2 else rows[:1]
@@ -157,9 +177,14 @@ def read_run(folder: str | Path) -> Run:
         raise Ssl4rlError(f"run directory {str(folder)!r} does not exist{near if 'did you mean' in near else ''}")
     if not any((path / name).is_file() for name in _FILES[:3]):
         raise Ssl4rlError(f"{str(folder)!r} is no run directory: it holds none of {', '.join(_FILES[:3])}")
-    notes = [f"{name} is missing" for name in _FILES if name != "summary.json" and not (path / name).is_file()]
     recipe_text = read_text(path / "recipe.yaml")
     recipe = read_yaml(recipe_text)
+    stages: list[Run] = []
+    for stage in stages_in(path):
+        done = sum(max(0, one.done_steps) for one in stages)
+        stages.append(replace(read_run(stage), offset=done))
+    needed = _needed(recipe, bool(stages))
+    notes = [f"{name} is missing" for name in needed if not (path / name).is_file()]
     if (path / "recipe.yaml").is_file() and recipe is None:
         notes.append("recipe.yaml could not be read")
     metrics = records(path / "metrics.jsonl")
@@ -171,8 +196,16 @@ def read_run(folder: str | Path) -> Run:
         notes.append("summary.json could not be read")
     changes = (summary or {}).get("changed_data")
     notes += [f"went on with changed data {change}" for change in (changes if isinstance(changes, list) else [])]
-    saved = [_saved(path / name, notes) for name in (EVALS, BENCHES)]
-    return Run(path, recipe_text, recipe or {}, readable, summary, tuple(notes), *saved)
+    evals, benches = (_saved(path / name, notes) for name in (EVALS, BENCHES))
+    return Run(path, recipe_text, recipe or {}, readable, summary, tuple(notes), evals, benches, tuple(stages))
+
+
+def _needed(recipe: Mapping[str, Any] | None, staged: bool) -> list[str]:
+    """The files that a run has from its start: no logs where its stages have them, no rollouts without sampling."""
+    if staged or (recipe or {}).get("stages"):
+        return ["recipe.yaml"]
+    sampled = (recipe or {}).get("kind") != "supervised"
+    return ["recipe.yaml", "metrics.jsonl", *(["rollouts.jsonl"] if sampled else [])]
 
 
 def _saved(file: Path, notes: list[str]) -> tuple[Mapping[str, Any], ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl4rl.core.grpo.record.files import SUMS, checkpoints_in, damage
+from ssl4rl.core.grpo.record.files import SUMS, checkpoints_in, damage, run_of, stages_in
 from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.tools.run_log import Run, read_run
 
@@ -29,7 +29,8 @@ class Weights:
 
 def find_weights(model: str, before: bool = False) -> Weights:
     """Finds the weights, and the run that they belong to. Of a run without a final model, or whose final model is
-    damaged, they are those of the last good checkpoint.
+    damaged, they are those of the last good checkpoint. A run with stages has the weights of the last one that has
+    any, and the questions are put as that stage put them; before it are those of the first.
 
     Raises:
         Ssl4rlError: the run has no recipe that says how questions were put, or the weights are not what was written.
@@ -40,11 +41,15 @@ def find_weights(model: str, before: bool = False) -> Weights:
     folder = next((up for up in (given, *given.resolve().parents[:3]) if _is_run(up)), None)
     if folder is None:
         return Weights(model)
-    run = read_run(folder)
+    asked, begun = folder, stages_in(folder)
+    if begun and folder == given:
+        asked = folder = given = begun[0] if before else _last_with_weights(begun)
+    elif begun:  # the run's own final/
+        asked = begun[-1]
+    run = read_run(asked)
     _check_recipe(run)
     if before:
-        start = folder / "start"
-        return Weights(_whole(start), run, "start") if start.is_dir() else Weights(run.model, run, "model")
+        return _before(folder, run)
     if folder == given:
         final = folder / "final"
         wrong = damage(final)
@@ -59,6 +64,23 @@ def find_weights(model: str, before: bool = False) -> Weights:
     _whole(inside if (inside / SUMS).is_file() else inside.parent)
     name = inside.resolve().relative_to(folder.resolve()).as_posix().removesuffix("/policy")
     return Weights(str(inside) if inside != given else model, run, name)
+
+
+def _last_with_weights(stages: list[Path]) -> Path:
+    """The newest of a run's stages that has weights to measure; the newest, where none has."""
+    found = (stage for stage in reversed(stages) if damage(stage / "final") is None or _last_good(stage))
+    return next(found, stages[-1])
+
+
+def _before(folder: Path, run: Run) -> Weights:
+    """Those that the run, or the stage of one, began with, the format warm-up done where they were kept."""
+    if (folder / "start").is_dir():
+        return Weights(_whole(folder / "start"), run, "start")
+    above = run_of(folder)
+    earlier = [stage for stage in stages_in(above) if stage.name < folder.name] if above else []
+    if earlier:
+        return Weights(_whole(earlier[-1] / "final"), run, f"{earlier[-1].name}/final")
+    return Weights(run.model, run, "model")
 
 
 def _is_run(folder: Path) -> bool:

@@ -13,7 +13,7 @@ import pytest
 import ssl4rl
 from ssl4rl.core.curriculum import Curriculum, Outcome, open_curriculum
 from ssl4rl.core.dataset import TaskDataset
-from ssl4rl.core.recipe.recipe import CurriculumSection
+from ssl4rl.core.recipe.sections import CurriculumSection
 from ssl4rl.core.task import keyed_rng
 from ssl4rl.core.types import Score, Ssl4rlError
 from tests.fakes import FAKES

@@ -17,7 +17,7 @@ ORDER = """
 types limits uri verify task near source benchmark registry dataset prompt reward
 recipe strategies curriculum mixture |
 grpo.ranks grpo.room grpo.workers grpo.model grpo.stream grpo.logps grpo.sampling grpo.update grpo.trainer
-grpo.preflight grpo.record grpo.opening grpo.native grpo.trl grpo.run
+grpo.preflight grpo.record grpo.opening grpo.native grpo.stages grpo.trl grpo.run
 """
 """Rooms and single modules of core, each of which may import those before it. Behind the bar the loop begins."""
 

@@ -1,3 +1,4 @@
+import shutil
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -7,6 +8,8 @@ import pytest
 from ssl4rl import Ssl4rlError
 from ssl4rl.core import registry
 from tests.fakes import FAKES
+
+PHOTOS = Path(registry.__file__).parents[1] / "embedded" / "photos"
 
 
 @pytest.fixture
@@ -110,6 +113,20 @@ def test_sources() -> None:
     bare = registry.Plugin("bare")
     with pytest.raises(Ssl4rlError, match="unknown kind of source 'wrods:' in 'wrods:a'"):
         registry.open_source("wrods:a", bare)
+
+
+def test_a_plain_path_is_read_by_the_modality_of_the_tasks_own_data(tmp_path: Path) -> None:
+    """A file of tasks without sources: photos/ is pictures where the task stands on pictures."""
+    for name in ("cat", "coffee"):
+        shutil.copy(PHOTOS / f"{name}.jpg", tmp_path)
+    bare = registry.Plugin("bare")
+    pictures = registry.open_source(str(tmp_path), bare, "sample:")
+    assert [item.name for item in (pictures[0], pictures[1])] == ["cat.jpg", "coffee.jpg"]
+    with pytest.raises(Ssl4rlError):
+        registry.open_source(str(tmp_path), bare, "sbm:")
+    table = tmp_path / "edges.csv"
+    table.write_text("source,target\na,b\nb,c\nc,a\n")
+    assert len(registry.open_source(str(table), bare, "sbm:")) == 3
 
 
 @pytest.mark.parametrize("path", ["photos/", "/tmp/a:b", "./x:y/z"])

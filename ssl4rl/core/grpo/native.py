@@ -20,9 +20,10 @@ from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.recipe.recipe import Recipe
 
 
-def train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dict[str, Any]:
-    """`run.train` once the processes stand and the folder is this run's alone."""
-    opened = open_run(recipe, ranks, device, say, _latest)
+def train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool, start: Path | None = None) -> dict[str, Any]:
+    """`run.train` once the processes stand and the folder is this run's alone. `start`: weights to begin with, in place
+    of the recipe's model."""
+    opened = open_run(recipe, ranks, device, say, _latest, start)
     run, trainer, data, policy = opened.run, opened.trainer, opened.data, opened.trainer.policy
     if opened.state is not None:
         trainer.restore(opened.state)
@@ -134,6 +135,9 @@ def _step(run: RunDir, trainer: Trainer, data: Data, say: Say, progress: Progres
         show_rollouts(run, trainer, rollouts)
         for line in trainer.rewards.news():
             say(f"WARNING {line}")
+        if metrics.get("kept") == 0:
+            of = len(rollouts.prompts) * trainer.recipe.grpo.group_size
+            say(f"step {trainer.step}: none of {of} completions was kept, so the weights are left as they are")
         if rollouts.used == []:
             say(f"step {trainer.step}: none of {len(rollouts.prompts)} groups has variance, so no policy gradient")
         for prompt in rollouts.prompts:

@@ -150,9 +150,15 @@ class Opened:
 
 
 def open_run(
-    recipe: Recipe, ranks: Ranks, device: str, say: Say, latest: Callable[[RunDir, Ranks], Found | None]
+    recipe: Recipe,
+    ranks: Ranks,
+    device: str,
+    say: Say,
+    latest: Callable[[RunDir, Ranks], Found | None],
+    start: Path | None = None,
 ) -> Opened:
-    """Loads and checks everything before time is spent. `latest` finds the engine's checkpoint to go on from.
+    """Loads and checks everything before time is spent. `latest` finds the engine's checkpoint to go on from; `start`
+    are the weights of a new run, None the recipe's model.
 
     Raises:
         Ssl4rlError: anything the user can mend, before the folder is made.
@@ -177,7 +183,8 @@ def open_run(
     if state is not None:
         for change in data.restore(state, recipe.train.changed_data == "go_on"):
             say(f"WARNING the data has changed since step {state['step']}: {change}")
-    prepared = prepare(recipe, str(checkpoint) if checkpoint else None)
+    weights = checkpoint or start
+    prepared = prepare(recipe, str(weights) if weights else None)
     longest = check_lengths(data.train, prepared.encoder, recipe.prompt.max_tokens)
     policy = load(recipe, prepared, device)
     if recipe.train.shard == "gradients":

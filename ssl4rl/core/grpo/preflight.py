@@ -31,7 +31,7 @@ from ssl4rl.core.grpo.logps.structure import why_unshareable
 from ssl4rl.core.grpo.model.policy import Policy, autocast
 from ssl4rl.core.grpo.sampling.rollout import decoded_logps
 from ssl4rl.core.grpo.stream import encode
-from ssl4rl.core.recipe.recipe import TrainSection
+from ssl4rl.core.recipe.sections import TrainSection
 from ssl4rl.core.types import Ssl4rlError
 
 TOLERANCE = 1e-3  # nats, and relative for gradients: deep float32 models round to 1e-5 or 1e-4, faults show above 1e-2

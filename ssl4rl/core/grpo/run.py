@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ssl4rl.core.grpo.opening import alone, finished
-from ssl4rl.core.grpo.ranks import open_ranks
+from ssl4rl.core.grpo.ranks import Ranks, open_ranks
 from ssl4rl.core.grpo.record.console import Say, silent
 from ssl4rl.core.recipe.recipe import Recipe
 
@@ -26,11 +27,16 @@ def train(recipe: Recipe, say: Say = print, bar: bool = True) -> dict[str, Any]:
 
     Of several processes (`ranks`) all return the summary, and the first one writes, speaks and shows the bar.
     """
+    go: Callable[[Recipe, Ranks, str, Say, bool], dict[str, Any]]
     if recipe.engine == "trl":
         from ssl4rl.core.grpo.trl import engine
 
         engine.check(recipe)
         go = engine.train
+    elif recipe.stages:
+        from ssl4rl.core.grpo import stages
+
+        go = stages.train
     else:
         from ssl4rl.core.grpo import native
 

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -38,7 +37,8 @@ from ssl4rl.core.grpo.sampling.sampled import (
 from ssl4rl.core.grpo.sampling.sampler import Sampling
 from ssl4rl.core.grpo.stream import Prompt, PromptStream, encode
 from ssl4rl.core.grpo.update.advantage import group_advantages
-from ssl4rl.core.grpo.update.learner import Learner
+from ssl4rl.core.grpo.update.keeping import kept_groups
+from ssl4rl.core.grpo.update.learner import Learner, finite
 from ssl4rl.core.grpo.update.mixing import observe
 from ssl4rl.core.grpo.update.schedule import learning_rate
 from ssl4rl.core.grpo.update.update import Batch, Stats, frozen_features
@@ -140,9 +140,13 @@ class Trainer:
         torch.manual_seed(int(keyed_rng("step", self.recipe.train.seed, self.step, *place).integers(2**62)))
         self.policy.model.train()
         self.stream.weights = self.weights
-        started, skipped = time.perf_counter(), self.learner.skipped
+        started, skipped, rollouts = time.perf_counter(), self.learner.skipped, None
         if self.warming_up:
-            metrics, rollouts = self._warm_up(), None
+            warmup = self.recipe.warmup
+            metrics = self._supervised("warmup", warmup.prompts_per_step, self._random_answer, warmup.lr)
+        elif self.recipe.kind == "supervised":
+            n = self.recipe.grpo.prompts_per_step
+            metrics = self._supervised("supervised", n, self._right_answer, self._lr())
         else:
             metrics, rollouts = self._grpo()
         self.step += 1
@@ -152,7 +156,7 @@ class Trainer:
         if self.learner.skipped > skipped:
             self.bad_steps += 1
             keys = [str(prompt.example.key) for prompt in (rollouts.prompts if rollouts else ())]
-            metrics = {**_finite(metrics), "skipped": self.learner.skipped - skipped, "skipped_keys": keys}
+            metrics = {**finite(metrics), "skipped": self.learner.skipped - skipped, "skipped_keys": keys}
         else:
             self.bad_steps = 0
         metrics["step_s"] = round(time.perf_counter() - started, 4)
@@ -174,6 +178,11 @@ class Trainer:
         answer = component.verifier.random_answer(prompt.example, rng)
         return self.policy.tokens(component.verifier.complete(answer, self.dataset.style))
 
+    def _right_answer(self, prompt: Prompt) -> Tensor:
+        """A well-formed completion with the right answer and no reasoning."""
+        verifier = self.dataset.component_of(prompt.example).verifier
+        return self.policy.tokens(verifier.complete(prompt.example.answer, self.dataset.style))
+
     def _group(self, prompt: Prompt, completion_ids: list[Tensor], features: ImageFeatures | None) -> Group:
         return Group(prompt.encoded.prompt_ids, prompt.encoded.media, completion_ids, features, self._apart)
 
@@ -185,21 +194,24 @@ class Trainer:
         rows = getattr(self.backend, "max_rows", self.recipe.train.rollout_rows)
         return frozen_features(self.policy, groups, max(1, rows // self.recipe.grpo.group_size))
 
-    def _warm_up(self) -> dict[str, Any]:
-        settings = self.recipe.warmup
+    def _supervised(self, phase: str, n: int, answer: Callable[[Prompt], Tensor], lr: float) -> dict[str, Any]:
+        """One update by the cross-entropy of `answer` to each of `n` prompts: random answers, or the right ones."""
         self.backend.release()
-        prompts = self.stream.take(settings.prompts_per_step)
-        groups = [self._group(p, [self._random_answer(p)], None) for p in prompts]
+        groups = [self._group(p, [answer(p)], None) for p in self.stream.take(n)]
         loss = self.learner.supervise(groups, 1.0)
-        norm = self.learner.update(settings.lr)
-        return {"phase": "warmup", "loss": round(loss, 6), "grad_norm": round(norm, 6), "lr": settings.lr}
+        norm = self.learner.update(lr)
+        return {"phase": phase, "loss": round(loss, 6), "grad_norm": round(norm, 6), "lr": lr}
+
+    def _lr(self) -> float:
+        """Of the step after the warm-up that is about to run."""
+        return learning_rate(self.recipe.optim, self.step - self.recipe.warmup.steps, self.recipe.train.steps)
 
     def _grpo(self) -> tuple[dict[str, Any], Rollouts]:
         clock = [time.perf_counter()]
         rollouts, data_s = self._sample_step()
         clock.append(time.perf_counter())
-        lr = learning_rate(self.recipe.optim, self.step - self.recipe.warmup.steps, self.recipe.train.steps)
-        stats, norm = self._learn(rollouts, lr)
+        lr, learn = self._lr(), self._imitate if self.recipe.kind == "rejection" else self._learn
+        stats, norm = learn(rollouts, lr)
         clock.append(time.perf_counter())
         sampling_s, update_s = clock[1] - clock[0], clock[2] - clock[1]
         phases = {"data": data_s, "rollout": sampling_s - data_s, "update": update_s}
@@ -207,6 +219,7 @@ class Trainer:
             "phase": "train",
             **rollouts.metrics(self.dataset),
             **rollouts.refill_metrics(self.recipe.grpo.prompts_per_step),
+            **rollouts.kept,
             **stats.metrics(),
             "grad_norm": round(norm, 6),
             "lr": lr,
@@ -229,7 +242,8 @@ class Trainer:
             data_s += time.perf_counter() - started
             return None if self.stream.taken == before else gathered(self.ranks, self.sample(prompts))
 
-        rollouts = sample_until(sample, self.recipe.grpo.prompts_per_step, self.recipe.grpo.refill)
+        refill = self.recipe.grpo.refill if self.recipe.kind == "grpo" else 0
+        rollouts = sample_until(sample, self.recipe.grpo.prompts_per_step, refill)
         return rollouts, data_s
 
     def sample(self, prompts: list[Prompt]) -> Rollouts:
@@ -315,6 +329,16 @@ class Trainer:
             stats.add(part, updates)
         return stats, norm
 
+    def _imitate(self, rollouts: Rollouts, lr: float) -> tuple[Stats, float]:
+        """A step of `kind: rejection`: the cross-entropy of the kept completions; nothing moves where none is."""
+        self.backend.release()
+        kept, rollouts.kept = kept_groups(rollouts, self.recipe.rejection)
+        if not rollouts.kept["kept"]:
+            return Stats(), 0.0
+        groups = [self._group(*one) for one in kept if self.ranks.own(one[0].index)]
+        loss = self.learner.supervise(groups, 1.0)
+        return Stats(loss=loss), self.learner.update(lr)
+
     def _share(self, chosen: Rollouts, positions: list[int]) -> list[int]:
         """Which of the groups at `positions` this rank computes."""
         owners = [chosen.prompts[p].index % self.ranks.size for p in positions]
@@ -373,8 +397,3 @@ class Trainer:
                 self.backend.max_rows = one.now
             elif one.key == "train.tokens_per_microbatch":
                 self.learner.row_tokens = one.now
-
-
-def _finite(metrics: dict[str, Any]) -> dict[str, Any]:
-    """None for a number that JSON does not have."""
-    return {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in metrics.items()}

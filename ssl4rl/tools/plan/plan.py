@@ -141,7 +141,7 @@ def plan(
         Ssl4rlError: what the user can mend: an unknown name or key, a model without a config, data that cannot be
             opened, a prompt that is too long.
     """
-    settings = load_recipe(recipe, overrides)
+    settings = load_recipe(recipe, overrides).single("a plan")
     need("train", "torch", "transformers", "accelerate")
     at_least(1, gpus=gpus)
     with quiet():

@@ -109,9 +109,12 @@ def report(runs: Place | Sequence[Place], out: Place | None = None) -> Reported:
 
 def render(runs: Sequence[Run]) -> str:
     """The page's HTML. Nothing in it is loaded from elsewhere, and every text is escaped."""
+    staged = runs[0] if len(runs) == 1 and runs[0].stages else None
+    runs = _apart(runs)
     views = [_view(run, label, i) for i, (run, label) in enumerate(zip(runs, labels(runs), strict=True))]
     return template("report/report.html.jinja").render(
         views=views,
+        staged=staged,
         held_out=charts.held_out(runs),
         training=charts.training(runs),
         transfer=transfer(runs, labels(runs)),
@@ -121,6 +124,11 @@ def render(runs: Sequence[Run]) -> str:
         clock=clock,
         breakable=breakable,
     )
+
+
+def _apart(runs: Sequence[Run]) -> list[Run]:
+    """The runs, in place of one with stages its stages."""
+    return [part for run in runs for part in (run.stages or (run,))]
 
 
 def write_curve(runs: Sequence[Run], out: Path) -> Path:
@@ -134,6 +142,8 @@ def write_curve(runs: Sequence[Run], out: Path) -> Path:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise Ssl4rlError(f"no {out}: it needs matplotlib; pip install 'ssl4rl[report]'") from None
+    steps = "GRPO steps" if all(run.kind == "grpo" and not run.stages for run in runs) else "steps"
+    runs = _apart(runs)
     plots = charts.held_out(runs)
     if not plots:
         raise Ssl4rlError(f"no {out}: nothing was evaluated yet")
@@ -168,7 +178,7 @@ def write_curve(runs: Sequence[Run], out: Path) -> Path:
             color=colour,
             fontsize=9,
         )
-    axes.set(xlim=(0, plot.last), ylim=(0, 1), xlabel="GRPO steps", ylabel="held-out accuracy")
+    axes.set(xlim=(0, plot.last), ylim=(0, 1), xlabel=steps, ylabel="held-out accuracy")
     axes.spines[["top", "right"]].set_visible(False)
     if len(plot.lines) > 1:
         for text in axes.legend(frameon=False, loc="upper left").get_texts():
@@ -191,7 +201,7 @@ def labels(runs: Sequence[Run]) -> list[str]:
 def when(measure: Measure, run: Run, ending: bool) -> str:
     """ "before GRPO", "after 250 steps", "so far, step 175"."""
     if not ending:
-        return "before GRPO"
+        return run.begins
     return f"after {measure.step} step{'s' * (measure.step != 1)}" if run.summary else f"so far, step {measure.step}"
 
 
@@ -244,7 +254,7 @@ def _unfinished(run: Run) -> str:
     if run.done_steps < 0:
         done = run.done_steps + run.warmup_steps
         return f"Unfinished: it stands at step {done} of {run.warmup_steps} of the format warm-up."
-    return f"Unfinished: it stands at GRPO step {run.done_steps} of {run.planned_steps}."
+    return f"Unfinished: it stands at {'GRPO ' * (run.kind == 'grpo')}step {run.done_steps} of {run.planned_steps}."
 
 
 def cost(run: Run) -> Cost:
@@ -258,6 +268,7 @@ def cost(run: Run) -> Cost:
     parts = [time for time in times if isinstance(time, Mapping)]
     seconds = {
         "format warm-up": total(run.phase("warmup"), "step_s"),
+        "supervised steps": total(run.phase("supervised"), "step_s"),
         "making prompts": total(parts, "data"),
         "sampling": total(parts, "rollout"),
         "updates": total(parts, "update"),

@@ -12,16 +12,19 @@ _PLAIN = str.maketrans({"●": "*", "·": ".", "┄": "-", "│": "|", "└": "+
 
 
 def table(run: Run) -> str:
-    """Accuracy before and after with interval, chance, unparsed and truncated shares and n, of each task."""
+    """Accuracy before and after with interval, chance, unparsed and truncated shares and n, of each task and stage."""
     lines: list[Sequence[str]] = [_HEAD]
-    rows = run.rows()
-    for row in rows:
-        if len(rows) > 1:
-            lines.append((row.task or "all tasks", *[""] * (len(_HEAD) - 1)))
-        if row.before:
-            lines.append(_cells("before GRPO", row.before))
-        if row.after:
-            lines.append(_cells(f"after {row.after.step} step{'s' * (row.after.step != 1)}", row.after))
+    for stage in run.stages or (run,):
+        if run.stages:
+            lines.append((f"{stage.name} ({stage.kind})", *[""] * (len(_HEAD) - 1)))
+        rows = stage.rows()
+        for row in rows:
+            if len(rows) > 1:
+                lines.append((row.task or "all tasks", *[""] * (len(_HEAD) - 1)))
+            if row.before:
+                lines.append(_cells(stage.begins, row.before))
+            if row.after:
+                lines.append(_cells(f"after {row.after.step} step{'s' * (row.after.step != 1)}", row.after))
     width = max(len(line[0]) for line in lines if line[1])
     widths = [width, *(max(len(line[i]) for line in lines) for i in range(1, len(_HEAD)))]
     return "\n".join(
@@ -62,7 +65,8 @@ def curve(run: Run, encoding: str | None = "utf-8") -> str:
     scale = {0: "1.0", (_HEIGHT - 1) // 2: "0.5", _HEIGHT - 1: "0.0"}
     drawn = [f"{scale.get(i, ''):>3} │{''.join(cells).rstrip()}" for i, cells in enumerate(grid)]
     drawn[_line(chance)] = drawn[_line(chance)].ljust(_WIDTH + 5) + f" chance {chance:.3g}"
-    axis = "    └" + "─" * _WIDTH + f"\n     0{'GRPO steps':^{_WIDTH - 2 - len(str(last))}} {last}"
+    what = "steps" if run.stages or run.kind != "grpo" else "GRPO steps"
+    axis = "    └" + "─" * _WIDTH + f"\n     0{what:^{_WIDTH - 2 - len(str(last))}} {last}"
     text = "\n".join([*drawn, axis])
     try:
         text.encode(encoding or "ascii")

@@ -37,7 +37,7 @@ def model_card(
 {yaml.safe_dump(front, sort_keys=False)}---
 # {summary["name"]}
 
-This {what} is {base}, trained by reinforcement learning (GRPO) on self-supervised tasks: {summary["task"]}.
+This {what} is {base}, trained {_how(summary)}: {summary["task"]}.
 {summary["steps"]} steps in {summary["seconds"]:.0f} s, engine {summary["engine"]}, seed {summary["seed"]}.
 
 ## Before and after
@@ -62,6 +62,22 @@ The weights' licence is that of {base}.
 
 {", ".join(f"{name} {version}" for name, version in summary["versions"].items())}
 """
+
+
+_KINDS = {
+    "grpo": "by reinforcement learning (GRPO) on self-supervised tasks",
+    "supervised": "on the right answers of self-supervised tasks",
+    "rejection": "on the best of its own replies to self-supervised tasks",
+}
+
+
+def _how(summary: Mapping[str, Any]) -> str:
+    """What the steps did, of each stage where there are several."""
+    stages = summary.get("stages")
+    if not stages:
+        return _KINDS[summary.get("kind", "grpo")]
+    told = ", ".join(f"{one['name']} ({one['kind']}, {one['steps']} steps)" for one in stages)
+    return f"in {len(stages)} stages, {told}, on self-supervised tasks"
 
 
 def _told(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def introduce(trainer: Trainer, rollouts: Rollouts, say: Say) -> None:
     detail = f"answer {prompt.example.answer!r}, parsed {score.parsed!r}, chance {chance:.3f}"
     say(f"verdict:          {score.verdict} ({detail})")
     rewards = rollouts.reward_PG
-    if float(rewards.max() - rewards.min()) < 1e-6:
+    if trainer.recipe.kind == "grpo" and float(rewards.max() - rewards.min()) < 1e-6:
         unparsed = rollouts.share("unparsed", "truncated")
         say(
             f"WARNING every completion of the first step earned {float(rewards[0, 0]):.2f}: no gradient. "
@@ -129,10 +129,12 @@ def progress_bar(trainer: Trainer, show: bool, say: Say = silent) -> Iterator[Pr
 
 def _told(metrics: dict[str, Any]) -> tuple[str, str]:
     """The phase and the figures of a step, as a bar shows them."""
-    if metrics["phase"] == "warmup":
+    if metrics["phase"] in ("warmup", "supervised"):
         loss = metrics["loss"]
-        return "format warm-up", f"loss {'nan' if loss is None else f'{loss:.3f}'}"
-    return "GRPO", (
+        return "format warm-up" if metrics[
+            "phase"
+        ] == "warmup" else "supervised", f"loss {'nan' if loss is None else f'{loss:.3f}'}"
+    return "rejection" if "kept" in metrics else "GRPO", (
         f"reward {metrics['reward']:.2f} acc {metrics['accuracy']:.2f} (chance {metrics['chance']:.2f}) "
         f"format {metrics['format']:.2f} zero-var {metrics['zero_variance']:.2f} "
         f"{_refill_text(metrics)}{metrics['tokens_per_s']:.0f} tok/s"

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from ssl4rl.core.recipe.stages import STAGES
 from ssl4rl.core.types import Ssl4rlError
 
 SUMS = "checksums.json"
@@ -127,6 +128,17 @@ def damage(folder: Path) -> str | None:
 def _sum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def stages_in(run: Path) -> list[Path]:
+    """The folders of a run's stages, as far as they have begun, in order; none of a run without stages."""
+    return sorted(path.parent for path in (run / STAGES).glob("*/recipe.yaml"))
+
+
+def run_of(stage: Path) -> Path | None:
+    """The folder of the run that this folder is a stage of, None if of none."""
+    above = stage.absolute().parent
+    return above.parent if above.name == STAGES and (above.parent / "recipe.yaml").is_file() else None
 
 
 def checkpoints_in(folder: Path) -> list[tuple[int, Path]]:

@@ -10,6 +10,9 @@ from ssl4rl.core.grpo.record.evaluate import Evaluation, evaluate
 from ssl4rl.core.grpo.record.run_dir import RunDir
 from ssl4rl.core.grpo.trainer import Trainer
 
+BEGINS = {"grpo": "GRPO", "supervised": "supervised steps", "rejection": "rejection sampling"}
+"""What the first measurement comes before, by the recipe's `kind`."""
+
 
 class _LeftOff(Exception):
     """Raised within an evaluation to leave it in the middle."""
@@ -53,7 +56,7 @@ def evaluate_if_due(
     record = {"step": step, "phase": "eval", "eval": result.to_json(), "tasks": result.by_task()}
     run.log({**record, "seconds": seconds, "step_s": round(clock() - seconds, 3)})
     e = result.to_json()
-    when = "before GRPO" if done == 0 else f"after {done} steps"
+    when = f"before {BEGINS[recipe.kind]}" if done == 0 else f"after {done} steps"
     low, high = e["ci95"]
     say(
         f"held out, {when}: accuracy {e['accuracy']:.3f} (95 % {low:.3f}-{high:.3f}), chance {e['chance']:.3g}, "

@@ -87,6 +87,7 @@ def summarise(run: RunDir, trainer: Trainer, unusable: Unusable, seconds: float)
         "data": sorted({c.split.source.uri for c in components}),
         "model": recipe.model.path,
         "engine": recipe.engine,
+        "kind": recipe.kind,
         "shared_prompts": trainer.learner.shared,
         "preflight": trainer.preflight,
         "seconds": round(seconds, 1),

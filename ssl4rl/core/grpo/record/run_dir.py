@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from ssl4rl.core.grpo.record.files import (
     read_yaml,
     records,
     remove,
+    run_of,
+    stages_in,
     whole_folder,
     write_text,
     writing,
@@ -30,10 +33,12 @@ from ssl4rl.core.grpo.record.files import (
 from ssl4rl.core.grpo.record.lock import LOCK
 from ssl4rl.core.grpo.record.loggers import Logger, open_loggers
 from ssl4rl.core.recipe.recipe import Recipe, make_recipe
+from ssl4rl.core.recipe.stages import STAGES
 from ssl4rl.core.types import Ssl4rlError
 
 RECIPE = "recipe.yaml"
 _KEPT = "run.yaml"  # in a checkpoint; by a recipe.yaml a run's own folder is known
+_LENGTHS = ("train.steps", "train.max_seconds")
 _KEPT_ON_RESUME = (
     *(
         "train.steps",
@@ -90,7 +95,8 @@ class RunDir:
     @property
     def _holds_a_run(self) -> bool:
         """A folder where no step was ever logged is none: its run was refused or killed before it began."""
-        return self.metrics.exists() or self.summary.exists() or bool(checkpoints_in(self.checkpoints))
+        begun = any((stage / self.metrics.name).exists() for stage in stages_in(self.folder))
+        return begun or self.metrics.exists() or self.summary.exists() or bool(checkpoints_in(self.checkpoints))
 
     def _check_recipe(self) -> None:
         """Compares with the stored recipe; with the newest checkpoint's where that is damaged."""
@@ -119,9 +125,12 @@ class RunDir:
                     remove(path)
             if not self._recipe.resume:
                 remove(self.rollouts)  # of a run whose log was deleted
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            (self.folder if self._recipe.stages else self.checkpoints).mkdir(parents=True, exist_ok=True)
         self.write_recipe(self.folder)
-        self.loggers = open_loggers(self._recipe.train.log_to, self._recipe.name, self.folder, self._recipe.dump())
+        if not self._recipe.stages:  # each of them has its own
+            run = run_of(self.folder)
+            name = f"{run.name}-{self._recipe.name}" if run else self._recipe.name
+            self.loggers = open_loggers(self._recipe.train.log_to, name, self.folder, self._recipe.dump())
 
     def finished(self) -> dict[str, Any] | None:
         """The summary, if the run is complete as far as the recipe now wants it to go."""
@@ -134,7 +143,7 @@ class RunDir:
             return None
         wanted = self._recipe.train
         late = wanted.max_seconds is not None and summary["seconds"] >= wanted.max_seconds
-        if summary["steps"] < wanted.steps and not late:
+        if summary["steps"] < wanted.steps and not late and not self._recipe.stages:
             return None
         if wrong := damage(self.final):
             self.notes.append(f"final/: {wrong}; it is written anew")
@@ -215,6 +224,16 @@ class RunDir:
         if self.writes and not self.start.exists():
             with whole_folder(self.start) as partial:
                 policy.save(partial)
+
+    def link_final(self, of: Path, card: str) -> None:
+        """Makes final/ that of the run's last stage, with a card of its own: the same files, which take no room again
+        where links can be."""
+        if self.writes:
+            with whole_folder(self.final) as partial:
+                shutil.copytree(of, partial, copy_function=_link, dirs_exist_ok=True)
+                for own in (SUMS, "README.md"):  # written anew, and not into the stage's
+                    (partial / own).unlink(missing_ok=True)
+                (partial / "README.md").write_text(card, encoding="utf-8")
 
     def save_final(self, policy: Any, card: str = "") -> None:
         """Writes final/, the policy at the end and its card, whole or not at all."""
@@ -309,6 +328,14 @@ class RunDir:
             self._rewrite(self.metrics, sorted([*rest, *kept], key=lambda record: int(record["step"])))
 
 
+def _link(source: str, target: str) -> None:
+    """A hard link, or a copy on a file system that has none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def _sound(record: Any) -> bool:
     return isinstance(record, dict) and is_step(record.get("step")) and is_evaluation(record)
 
@@ -331,6 +358,8 @@ def finished_summary(recipe: Recipe) -> tuple[dict[str, Any] | None, list[str]]:
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if prefix == f"{STAGES}." and isinstance(tree, list):
+        tree = dict(enumerate(tree))
     if isinstance(tree, dict):
         return {k: v for name, part in tree.items() for k, v in _flat(part, f"{prefix}{name}.").items()}
     return {prefix[:-1]: tree}
@@ -339,8 +368,10 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
 def _difference(stored: Any, now: Any) -> str | None:
     """The first key that keeps a run from being resumed, with both values; None if there is none."""
     old, new = _flat(_whole_recipe(stored)), _flat(now)
+    # the length of a stage that is done cannot change: the next ones have begun from its end
+    kept = [key for key in _KEPT_ON_RESUME if not new.get(f"{STAGES}.0.name") or key not in _LENGTHS]
     for key in sorted(old.keys() | new.keys()):
-        if key not in _KEPT_ON_RESUME and old.get(key) != new.get(key):
+        if key not in kept and old.get(key) != new.get(key):
             return f"{key}={old.get(key)!r}, now it is {new.get(key)!r}"
     return None
 

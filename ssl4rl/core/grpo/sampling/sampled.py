@@ -29,6 +29,7 @@ class Rollouts:
 
     `features`: the prompts' image features, where the policy's are fixed and they were sampled here. `used`: positions
     of the groups that the update is made of; None is all. `agreement`: `mixing.agreement`, where due.
+    `kept`: with `kind: rejection`, how many completions, of how many prompts, the update is made of.
     """
 
     prompts: list[Prompt]
@@ -38,6 +39,7 @@ class Rollouts:
     features: list[ImageFeatures | None]
     used: list[int] | None = None
     agreement: list[tuple[str, str, float]] = field(default_factory=list)
+    kept: dict[str, int] = field(default_factory=dict)
 
     def share(self, *verdicts: str) -> float:
         """The share of completions with one of these verdicts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -27,7 +28,7 @@ from ssl4rl.core.grpo.update.update import (
     micro_batches,
     supervise,
 )
-from ssl4rl.core.recipe.recipe import GrpoSection, OptimSection, ReferenceSection, SamplingSection
+from ssl4rl.core.recipe.sections import GrpoSection, OptimSection, ReferenceSection, SamplingSection
 from ssl4rl.core.types import Ssl4rlError
 
 T = TypeVar("T")
@@ -292,3 +293,8 @@ class Learner:
                 if name.startswith("exp_avg") and value.shape != self.parameters[place].shape:
                     wanted = tuple(self.parameters[place].shape)
                     raise ValueError(f"{name} of parameter {place} is {tuple(value.shape)}, the parameter {wanted}")
+
+
+def finite(metrics: dict[str, Any]) -> dict[str, Any]:
+    """None for a number that JSON does not have."""
+    return {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in metrics.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ssl4rl.core.recipe.recipe import OptimSection
+from ssl4rl.core.recipe.sections import OptimSection
 
 
 def learning_rate(settings: OptimSection, done: int, steps: int) -> float:

@@ -21,7 +21,7 @@ from ssl4rl.core.grpo.model.policy import Policy
 from ssl4rl.core.grpo.model.pretrained import is_adapter
 from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.update.reduced import Reduced
-from ssl4rl.core.recipe.recipe import OptimSection
+from ssl4rl.core.recipe.sections import OptimSection
 from ssl4rl.core.types import Ssl4rlError
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's names for what has a parameter's shape

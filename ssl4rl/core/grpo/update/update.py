@@ -14,7 +14,7 @@ from ssl4rl.core.grpo.logps.prefix import Group, TokenLogps, image_features, sha
 from ssl4rl.core.grpo.logps.structure import bare_head
 from ssl4rl.core.grpo.model.policy import Policy, autocast
 from ssl4rl.core.grpo.update.loss import importance_weights, kl_k3, policy_loss, token_weights
-from ssl4rl.core.recipe.recipe import GrpoSection
+from ssl4rl.core.recipe.sections import GrpoSection
 
 Logps = Callable[[Any, Sequence[Group], float], TokenLogps]
 """(model, groups, temperature) -> log-probs: with shared prompts, or the unshared twin."""

@@ -15,7 +15,7 @@ from ssl4rl.core.grpo.sampling.rollout import Completion
 from ssl4rl.core.grpo.sampling.sampled import sampler_logps
 from ssl4rl.core.grpo.update.loss import importance_weights
 from ssl4rl.core.grpo.update.update import Batch, Stats, accumulate, logps_in_rows
-from ssl4rl.core.recipe.recipe import GrpoSection
+from ssl4rl.core.recipe.sections import GrpoSection
 
 
 def test_a_weight_is_the_ratio_of_probabilities_up_to_the_cap() -> None:

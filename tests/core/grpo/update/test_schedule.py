@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ssl4rl.core.grpo.update.schedule import learning_rate
-from ssl4rl.core.recipe.recipe import OptimSection
+from ssl4rl.core.recipe.sections import OptimSection
 
 
 def test_linear_warm_up_then_cosine_to_a_tenth() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ssl4rl.core.grpo.ranks import ALONE, Ranks
 from ssl4rl.core.grpo.update.sharded import ShardedAdamW, open_optimizer, owners
-from ssl4rl.core.recipe.recipe import OptimSection
+from ssl4rl.core.recipe.sections import OptimSection
 from ssl4rl.core.types import Ssl4rlError
 
 OPTIONS = {"lr": 0.1, "betas": (0.9, 0.99), "weight_decay": 0.1}
