@@ -202,7 +202,7 @@ def test_a_long_line_keeps_its_ends(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(err) == 481
     assert err.startswith("ssl4rl: unknown task 'xxx")
     assert "x ... " in err
-    assert err.endswith(", vision/masked_patch, vision/contrastive\n")
+    assert err.endswith(", vision/correspondence, vision/depth_order\n")
 
 
 def test_preview_takes_all_tasks_of_a_file(capsys: pytest.CaptureFixture[str]) -> None:

@@ -165,7 +165,7 @@ def open_run(
     rewards = rewards_of(recipe, data.train)
     for source in data.sources:
         if source.taken:
-            say(f"{source.uri}: {source.taken}")
+            say(f"{source.uri.removesuffix(':')}: {source.taken}")
         if source.benchmark:
             say(f"{source.uri}: trains on the items of the benchmark {source.benchmark}, as benchmark_data says")
     for moved in dict.fromkeys(component.split.moved for component in data.held_out.components):

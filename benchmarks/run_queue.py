@@ -1,6 +1,6 @@
 """Runs many recipes one after another, and goes on where it was stopped.
 
-    python benchmarks/queue.py benchmarks/queues/evidence.yaml --out results/ [--jobs 1] [--only NAME ...]
+    python benchmarks/run_queue.py benchmarks/queues/evidence.yaml --out results/ [--jobs 1] [--only NAME ...]
 
 The file is a list of runs: {name, recipe, set: [section.key=value, ...]}. A run that has a summary.json is done and
 passed over; one that was interrupted is resumed from its last checkpoint; one that fails is said and the next is begun.
