@@ -186,7 +186,7 @@ def test_recipes_that_say_two_things(tmp_path: Path, sections: dict[str, Any], m
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is here")
 def test_without_vllm_it_is_one_line_before_a_model_is_loaded(tmp_path: Path) -> None:
-    with pytest.raises(Ssl4rlError, match=r"needs vllm, which is not installed: pip install 'ssl4rl\[vllm\]'"):
+    with pytest.raises(Ssl4rlError, match=r"needs vllm, which is not installed: pip install 'ssl4rl\[train,vllm\]'"):
         run(recipe(tmp_path, "no/such/model", sampling=VLLM))
     assert not (tmp_path / "run" / "recipe.yaml").exists()
 
