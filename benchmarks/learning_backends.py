@@ -29,11 +29,6 @@ def learned(folder: Path) -> dict[str, Any]:
     log = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     trained = [line for line in log if line["phase"] == "train"]
     ratios = [line["importance"] for line in trained if "importance" in line]
-    weights = {
-        "mean": statistics.mean(one["mean"] for one in ratios),
-        "largest": max(one["largest"] for one in ratios),
-        "capped": statistics.mean(one["capped"] for one in ratios),
-    }
     return {
         "task": "+".join(task.task for task in recipe.tasks),
         "model": Path(recipe.model.path).name,
@@ -45,7 +40,16 @@ def learned(folder: Path) -> dict[str, Any]:
         "seconds": summary["seconds"],
         "median_step_s": statistics.median(line["step_s"] for line in trained),
         "curve": [[line["step"], line["eval"]["accuracy"]] for line in log if line["phase"] == "eval"],
-        **({"importance": weights} if recipe.sampling.backend == "vllm" else {}),
+        **({"importance": _weights(ratios)} if ratios else {}),
+    }
+
+
+def _weights(ratios: list[dict[str, float]]) -> dict[str, float]:
+    """Of all steps: the mean of p / q, the largest, and the share that was capped."""
+    return {
+        "mean": statistics.mean(one["mean"] for one in ratios),
+        "largest": max(one["largest"] for one in ratios),
+        "capped": statistics.mean(one["capped"] for one in ratios),
     }
 
 
