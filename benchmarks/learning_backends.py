@@ -4,8 +4,7 @@
     python -m ssl4rl train quickstart_graph train.workers=0 train.seed=0 name=graph-native
     python benchmarks/learning_backends.py runs/graph-vllm runs/graph-native [--json FILE]
 
-Reads finished run folders alone. Seconds are those of the runs as they were made, the evaluations included; `together`
-says which runs' intervals overlap with that of the first of the same task.
+Reads run folders alone; of one that was cut off, its last evaluation. Seconds are those of the runs as they were made.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from ssl4rl.core.recipe.recipe import Recipe, load_recipe
 
 
 def learned(folder: Path) -> dict[str, Any]:
-    """A finished run in one record."""
+    """A run in one record; of one that was cut off, what its last evaluation said."""
     recipe: Recipe = load_recipe(folder / "recipe.yaml", [])
-    summary = json.loads((folder / "summary.json").read_text())
     log = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    evaluated = [line for line in log if line["phase"] == "eval"]
     trained = [line for line in log if line["phase"] == "train"]
     ratios = [line["importance"] for line in trained if "importance" in line]
     return {
@@ -34,14 +33,20 @@ def learned(folder: Path) -> dict[str, Any]:
         "model": Path(recipe.model.path).name,
         "backend": recipe.sampling.backend,
         "seed": recipe.train.seed,
-        "steps": len(trained),
-        "before": summary["before"],
-        "after": summary["after"],
-        "seconds": summary["seconds"],
+        "steps": evaluated[-1]["step"] - recipe.warmup.steps,
+        "of_steps": recipe.train.steps,
+        "before": evaluated[0]["eval"],
+        "after": evaluated[-1]["eval"],
+        "seconds": log[-1]["seconds"],
         "median_step_s": statistics.median(line["step_s"] for line in trained),
-        "curve": [[line["step"], line["eval"]["accuracy"]] for line in log if line["phase"] == "eval"],
+        "curve": [_point(line["step"] - recipe.warmup.steps, line["eval"]) for line in evaluated],
         **({"importance": _weights(ratios)} if ratios else {}),
     }
+
+
+def _point(step: int, found: dict[str, Any]) -> list[float]:
+    """[GRPO step, accuracy, lower and upper end of its 95 % interval, n]."""
+    return [step, found["accuracy"], *found["ci95"], found["n"]]
 
 
 def _weights(ratios: list[dict[str, float]]) -> dict[str, float]:
@@ -64,17 +69,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     found = [learned(folder) for folder in options.runs]
-    first: dict[str, dict[str, Any]] = {}
     for one in found:
-        other = first.setdefault(one["task"], one)["after"]["ci95"]
-        one["together"] = one["after"]["ci95"][0] <= other[1] and other[0] <= one["after"]["ci95"][1]
         print("| " + " | ".join(map(str, _row(one))) + " |")
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def _row(one: dict[str, Any]) -> list[Any]:
-    names = [one["task"], one["model"], one["backend"], one["seed"], one["steps"]]
+    names = [one["task"], one["model"], one["backend"], one["seed"], f"{one['steps']} of {one['of_steps']}"]
     return [*names, told(one["before"]), told(one["after"]), f"{one['seconds']:.0f} s"]
 
 
