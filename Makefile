@@ -47,6 +47,7 @@ VLLM := .venv-vllm
 VLLM_BIN := $(VLLM)/bin/python
 VLLM_STAMP := $(VLLM)/installed
 VLLM_WANTS := scripts/vllm_requirements.py
+VLLM_SECONDS ?= 600
 
 $(VLLM_STAMP): constraints.txt pyproject.toml $(VLLM_WANTS)
 	@test -x $(VLLM_BIN) || "$(PYTHON)" -m venv --clear $(VLLM)
@@ -58,7 +59,7 @@ $(VLLM_STAMP): constraints.txt pyproject.toml $(VLLM_WANTS)
 	@touch $(VLLM_STAMP)
 
 test-vllm: $(VLLM_STAMP)
-	OMP_NUM_THREADS=1 TORCHDYNAMO_DISABLE=1 VLLM_CPU_OMP_THREADS_BIND=nobind timeout 600 $(VLLM_BIN) -m pytest tests/with_vllm -m vllm -W default --durations=10
+	OMP_NUM_THREADS=1 TORCHDYNAMO_DISABLE=1 VLLM_CPU_OMP_THREADS_BIND=nobind timeout $(VLLM_SECONDS) $(VLLM_BIN) -m pytest tests/with_vllm -m vllm -W default --durations=10
 
 # runs, replies and files made to break it; each prints its counts and keeps them, and all run even if one fails
 hostile: $(STAMP)

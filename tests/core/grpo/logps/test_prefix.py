@@ -440,7 +440,8 @@ class TestWrongVariantsShow:
         def wrong(features: Any) -> Any:
             found = right(features)
             if found is not None:
-                found.pooler_output = found.pooler_output[::-1]
+                pooled = found.pooler_output  # a tensor under transformers 5.19, a list since
+                found.pooler_output = pooled.flip(0) if isinstance(pooled, Tensor) else pooled[::-1]
             return found
 
         monkeypatch.setattr(prefix_module, "joined", wrong)

