@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ssl4rl.core.types import Ssl4rlError
 from tests.with_vllm.cases import TWO_PICTURES, differences, opened, sampled
 
 pytestmark = pytest.mark.vllm
@@ -47,3 +48,8 @@ def test_log_probs_are_the_policys_also_after_an_update(
     assert metrics["importance"]["capped"] == 0
     assert metrics["importance"]["mean"] == pytest.approx(1, abs=1e-4)
     assert metrics["importance"]["largest"] == pytest.approx(1, abs=1e-3)
+
+
+def test_heads_that_its_kernel_does_not_take_are_refused_before_the_warm_up(tmp_path: Path) -> None:
+    with pytest.raises(Ssl4rlError, match=r"vLLM refuses embedded:tiny_vlm: Unsupported CPU .* head_dim=24"):
+        opened(tmp_path, "embedded:tiny_vlm", vllm={"max_num_seqs": 8})

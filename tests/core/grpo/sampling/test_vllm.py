@@ -78,17 +78,17 @@ def test_weights_are_handed_over_after_each_update_and_only_then(
     warm = {"steps": 2, "lr": 0.05}
     trainer = opened(tmp_path, tiny("llama"), model={"lora": lora}, warmup=warm, grpo={"beta": 0.1})
     (llm,) = fake.made
-    assert llm.calls == ["load"]
+    assert llm.calls == ["load", "generate"]  # one token at the start: whether the model can be sampled at all
     assert "model.safetensors" in llm.files
     for _ in range(2):
         trainer.run_step()
     assert gap(trainer) < 1e-4
     assert gap(trainer) < 1e-4
-    assert llm.calls[1:] == ["reload", "_pack_heads", "reset", "generate", "generate"]
+    assert llm.calls[2:] == ["reload", "_pack_heads", "reset", "generate", "generate"]
     found, _ = trainer.run_step()
     assert found["importance"]["mean"] == pytest.approx(1, abs=1e-5)
     assert gap(trainer) < 1e-4
-    assert llm.calls[6:] == ["generate", "reload", "_pack_heads", "reset", "generate"]
+    assert llm.calls[7:] == ["generate", "reload", "_pack_heads", "reset", "generate"]
 
 
 def test_it_sleeps_from_the_update_until_it_is_asked_again(
@@ -103,7 +103,7 @@ def test_it_sleeps_from_the_update_until_it_is_asked_again(
     trainer.backend.release()
     gap(trainer)
     assert llm.calls == [
-        *("load", "reload", "_pack_heads", "reset", "generate"),
+        *("load", "generate", "reload", "_pack_heads", "reset", "generate"),
         *("sleep 1", "wake", "reload", "_pack_heads", "reset", "generate"),
     ]
 
@@ -118,7 +118,7 @@ def test_whole_runs_repeat_and_evaluate_with_it(tiny: Tiny, tmp_path: Path, fake
     assert logs[0] == logs[1]
     assert len(logs[0]) == 2
     assert any(line["loss"] for line in logs[0])
-    assert [llm.calls.count("generate") for llm in fake.made] == [4, 4]  # two steps, two evaluations
+    assert [llm.calls.count("generate") for llm in fake.made] == [5, 5]  # at the start, two steps, two evaluations
 
 
 def test_another_prompt_than_ours_is_refused(tiny: Tiny, tmp_path: Path, fake: type[LLM], opened: Opened) -> None:
@@ -194,6 +194,19 @@ def test_without_vllm_it_is_one_line_before_a_model_is_loaded(tmp_path: Path) ->
 def test_vllms_own_refusal_is_one_line(tiny: Tiny, tmp_path: Path, fake: type[LLM], opened: Opened) -> None:
     with pytest.raises(Ssl4rlError, match=r"sampling\.backend=vllm: vLLM refuses .*: max_num_seqs is too large"):
         opened(tmp_path, tiny("llama"), vllm={"max_num_seqs": 9000})
+
+
+def test_what_vllm_refuses_at_a_prompt_is_said_before_the_warm_up(
+    tiny: Tiny, tmp_path: Path, fake: type[LLM], opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: LLM, *asked: Any, **options: Any) -> None:
+        raise RuntimeError("Unsupported CPU attention configuration: head_dim=24")
+
+    monkeypatch.setattr(fake, "generate", refuse)
+    with pytest.raises(
+        Ssl4rlError, match=r"vLLM refuses .*llama: Unsupported CPU attention .*: head_dim=24"
+    ):
+        opened(tmp_path, tiny("llama"))
 
 
 def test_whole_weights_are_the_checkpoints(tiny: Tiny) -> None:

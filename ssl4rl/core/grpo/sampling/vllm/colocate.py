@@ -111,9 +111,12 @@ class Colocated:
         write_config(policy, Path(folder.name))
         link_weights(policy, Path(folder.name))
         threads = torch.get_num_threads()
+        llm = None
         try:
             llm = LLM(**arguments)
+            _ask_once(llm, policy)
         except REFUSALS as error:
+            _shut(llm)
             folder.cleanup()
             raise Ssl4rlError(f"sampling.backend=vllm: vLLM refuses {policy.name}: {_why(error)}") from error
         finally:
@@ -163,10 +166,7 @@ class Colocated:
 
     def close(self) -> None:
         """Ends the engine."""
-        engine = getattr(self.llm, "llm_engine", None)
-        shutdown = getattr(getattr(engine, "engine_core", None), "shutdown", None)
-        if shutdown is not None:
-            shutdown()
+        _shut(self.llm)
         self.folder.cleanup()
 
     def _hand_over(self) -> None:
@@ -198,6 +198,23 @@ class Colocated:
         from vllm.lora.request import LoRARequest
 
         return LoRARequest(f"update-{self.updates}", self.updates, str(self._adapter))
+
+
+def _ask_once(llm: Any, policy: Policy) -> None:
+    """One token: what vLLM starts with and refuses at its first prompt (a head width on a CPU) must not wait for that,
+    which comes after the whole warm-up."""
+    from vllm import SamplingParams
+
+    prompt = {"prompt_token_ids": [policy.eos_ids[0]]}
+    llm.generate([prompt], [SamplingParams(max_tokens=1, temperature=0.0)], use_tqdm=False, lora_request=None)
+
+
+def _shut(llm: Any) -> None:
+    """Ends an engine, if there is one."""
+    engine = getattr(llm, "llm_engine", None)
+    shutdown = getattr(getattr(engine, "engine_core", None), "shutdown", None)
+    if shutdown is not None:
+        shutdown()
 
 
 def _pack_heads(worker: Any) -> None:
