@@ -124,8 +124,8 @@ def test_a_fault_names_the_function_and_the_example(tmp_path: Path, code: str, l
     [
         (
             "lenght",
-            "reward: unknown part 'lenght'; did you mean 'length'?; allowed: accuracy, format, agreement, length, "
-            "overlong, repetition, or './my.py:function'",
+            "reward: unknown part 'lenght'; did you mean 'length'?; allowed: accuracy, format, agreement, box_iou, "
+            "length, likeness, overlong, repetition, or './my.py:function'",
         ),
         ("./nowhere.py:f", "plugin file './nowhere.py' does not exist"),
     ],

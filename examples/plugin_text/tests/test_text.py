@@ -183,7 +183,7 @@ def test_what_is_no_folder_of_texts(tmp_path: Path) -> None:
             str(tmp_path / "lines.jsonl"),
             "none of text, content, body, document holds a text; name one, .column=; it has",
         ),
-        (f"{tmp_path}/lines.jsonl?colum=story", "unknown option 'colum'; allowed: column, language"),
+        (f"{tmp_path}/lines.jsonl?colum=story", "unknown option 'colum'; did you mean 'column'"),
     ):
         with pytest.raises(Ssl4rlError, match=error):
             open_path(uri)

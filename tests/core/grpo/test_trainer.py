@@ -280,7 +280,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["full", *(pytest.param(name, marks=pytest.mark.slow) for name in ("refill", "lora"))])
 def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
     settings = CASES[case]
     straight = recipe(tmp_path / "straight", **settings)

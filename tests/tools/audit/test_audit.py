@@ -67,9 +67,7 @@ def cases(all_of_them: list[tuple[str, ...]], quick: Sequence[tuple[str, ...]]) 
     return [case if case in quick else pytest.param(*case, marks=pytest.mark.slow) for case in all_of_them]
 
 
-@pytest.mark.parametrize(
-    ("task", "level", "family"), cases(PLANTED, [PLANTED[0], *PLANTED[3:7], PLANTED[8], *PLANTED[11:]])
-)
+@pytest.mark.parametrize(("task", "level", "family"), cases(PLANTED, [PLANTED[0], *PLANTED[4:7], *PLANTED[11:]]))
 def test_a_planted_leak_is_found_and_named(task: str, level: str, family: str) -> None:
     (found,) = audits.audit(f"{LEAKY}:{task}", level=level, n=N, twin=family in audits.CONTENT).levels
     assert family in [row.family for row in found.leaks], str(audits.Audited((found,)))
@@ -168,6 +166,7 @@ def test_reshuffled_answer_keys_raise_hardly_any_alarm() -> None:
     assert false_alarms(50) <= 2
 
 
+@pytest.mark.slow
 def test_a_few_reshuffled_keys_raise_no_alarm() -> None:
     assert false_alarms(3) == 0
 

@@ -63,6 +63,7 @@ def close(out: Path, given: Recipe) -> dict[str, tuple[float, float]]:
     return both
 
 
+@pytest.mark.slow
 def test_a_tiny_vlm_takes_what_was_planned(tmp_path: Path) -> None:
     close(tmp_path, settings(tmp_path, *CASES["tiny VLM, full"]))
 

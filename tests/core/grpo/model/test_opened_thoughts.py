@@ -85,6 +85,7 @@ def test_an_encoder_goes_to_a_worker_with_what_it_opened(tmp_path: Path) -> None
     assert pickle.loads(pickle.dumps(policy.encoder)).opening == policy.encoder.opening == "<think>\n"
 
 
+@pytest.mark.slow
 def test_a_run_warms_up_to_the_form(tmp_path: Path) -> None:
     """Without the opened thought in the target and in what is scored, format is 0 for ever."""
     folder = with_template("qwen2", tmp_path / "m", "<think>\\n")

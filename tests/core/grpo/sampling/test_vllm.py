@@ -203,9 +203,7 @@ def test_what_vllm_refuses_at_a_prompt_is_said_before_the_warm_up(
         raise RuntimeError("Unsupported CPU attention configuration: head_dim=24")
 
     monkeypatch.setattr(fake, "generate", refuse)
-    with pytest.raises(
-        Ssl4rlError, match=r"vLLM refuses .*llama: Unsupported CPU attention .*: head_dim=24"
-    ):
+    with pytest.raises(Ssl4rlError, match=r"vLLM refuses .*llama: Unsupported CPU attention .*: head_dim=24"):
         opened(tmp_path, tiny("llama"))
 
 
