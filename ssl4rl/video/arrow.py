@@ -51,9 +51,7 @@ class Arrow(Task[Clip]):
         clip.check_level(self.name, params, frames=(2, 8))
 
     def make(self, items: Sequence[Clip], level: Mapping[str, Any], rng: np.random.Generator) -> Example:
-        times = clip.spaced(len(items[0]), level["frames"], rng, level["span"])
-        frames = clip.draw_frames(items[0], times, rng, level["frame_px"])
-        clip.require_motion(frames, level["motion"])
+        frames = clip.moving_frames(items[0], level, rng)
         answer = ANSWERS[int(rng.integers(2))]
         shown = frames if answer == "forwards" else frames[::-1]
         return Example((*clip.numbered(shown), "\nAre these frames shown forwards or backwards?"), answer)

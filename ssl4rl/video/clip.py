@@ -107,6 +107,18 @@ def require_motion(frames: Sequence[Image.Image], least_rms: float) -> None:
         raise Unusable("two frames show the same")
 
 
+def moving_frames(clip: Clip, level: Mapping[str, Any], rng: np.random.Generator) -> list[Image.Image]:
+    """Frames at equal distances, in the order filmed, as a level's frames, span, motion and frame_px say.
+
+    Raises:
+        Unusable: the clip is too short, stands still, or cannot be decoded.
+    """
+    times = spaced(len(clip), level["frames"], rng, level["span"])
+    frames = draw_frames(clip, times, rng, level["frame_px"])
+    require_motion(frames, level["motion"])
+    return frames
+
+
 def numbered(frames: Sequence[Image.Image], word: str = "Frame") -> list[str | Media]:
     """ "Frame 1: ", its picture, and so on."""
     parts: list[str | Media] = []

@@ -54,9 +54,7 @@ class Order(Task[Clip]):
         clip.check_level(self.name, params, frames=(2, 8))
 
     def make(self, items: Sequence[Clip], level: Mapping[str, Any], rng: np.random.Generator) -> Example:
-        times = clip.spaced(len(items[0]), level["frames"], rng, level["span"])
-        frames = clip.draw_frames(items[0], times, rng, level["frame_px"])
-        clip.require_motion(frames, level["motion"])
+        frames = clip.moving_frames(items[0], level, rng)
         shown = rng.permutation(len(frames)).tolist()
         parts = clip.numbered([frames[at] for at in shown])
         answer = [shown.index(at) + 1 for at in range(len(frames))]
