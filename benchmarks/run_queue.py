@@ -2,8 +2,9 @@
 
     python benchmarks/run_queue.py benchmarks/queues/evidence.yaml --out results/ [--jobs 1] [--only NAME ...]
 
-The file is a list of runs: {name, recipe, set: [section.key=value, ...]}. A run that has a summary.json is done and
-passed over; one that was interrupted is resumed from its last checkpoint; one that fails is said and the next is begun.
+The file is a list of runs: {name, recipe, set: [section.key=value, ...], eval: ["--task T -n 200", ...]}. A run that
+has a summary.json is done and passed over; one that was interrupted is resumed from its last checkpoint; one that fails
+is said and the next is begun. `eval` holds what `ssl4rl eval RUN --save` is asked after it, once each (RUN.evals).
 Ctrl-C stops the run in progress at its step. At the end (and with --table alone) stands a table: held-out accuracy
 before and after with 95 % intervals, chance, steps, minutes; --json keeps it.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -48,16 +50,38 @@ def main() -> int:
 def _run(run: dict[str, Any], out: Path) -> str | None:
     """Its name where it failed."""
     name = run["name"]
-    if (out / name / "summary.json").exists():
-        return None
+    if not (out / name / "summary.json").exists() and _train(run, out):
+        return name
+    return name if any(_evaluate(name, asked, out) for asked in run.get("eval", [])) else None
+
+
+def _train(run: dict[str, Any], out: Path) -> int:
+    name = run["name"]
     more = ["resume=true"] if (out / name / "checkpoints").is_dir() else ["overwrite=true"]
     command = [sys.executable, "-m", "ssl4rl.cli", "train", run["recipe"], f"name={name}", f"out={out}"]
     print(f"{name} ...", flush=True)
+    return _do(name, [*command, *run.get("set", []), *more], out)
+
+
+def _evaluate(name: str, asked: str, out: Path) -> int:
+    kept = out / f"{name}.evals"
+    if kept.exists() and asked in kept.read_text().splitlines():
+        return 0
+    print(f"{name} {asked} ...", flush=True)
+    command = [sys.executable, "-m", "ssl4rl.cli", "eval", str(out / name), "--save", *shlex.split(asked)]
+    status = _do(name, command, out)
+    if not status:
+        with kept.open("a") as done:
+            done.write(f"{asked}\n")
+    return status
+
+
+def _do(name: str, command: list[str], out: Path) -> int:
     with (out / f"{name}.log").open("a") as log:
-        status = subprocess.run([*command, *run.get("set", []), *more], stdout=log, stderr=log, check=False).returncode
+        status = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
     if status:
         print(f"{name}: exit {status}, see {out / name}.log", flush=True)
-    return name if status else None
+    return status
 
 
 def _row(run: dict[str, Any], out: Path) -> dict[str, Any] | None:
