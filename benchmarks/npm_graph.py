@@ -23,13 +23,13 @@ import networkx as nx
 
 TOPICS = {"react": "react", "cli": "terminal", "terminal": "terminal", "test": "test", "testing": "test", "css": "css"}
 """A keyword of the registry -> the topic it stands for."""
-SEEDS = """
+SEEDS = """\
 react-dom react-router-dom react-select react-redux @mui/material antd next storybook styled-components
 commander yargs chalk ora inquirer blessed ink oclif boxen terminal-kit listr
 jest mocha chai sinon ava tap karma jasmine nyc cypress vitest supertest
 postcss tailwindcss sass less stylelint cssnano autoprefixer css-loader purgecss bootstrap
 express koa fastify webpack rollup eslint gulp babel-cli socket.io mongoose
-""".split()
+"""
 
 
 def main() -> None:
@@ -52,7 +52,7 @@ def main() -> None:
 
 def _crawled(registry: str, most: int) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    queue, seen = deque(SEEDS), set(SEEDS)
+    queue, seen = deque(SEEDS.split()), set(SEEDS.split())
     with ThreadPoolExecutor(8) as pool:
         while queue and len(found) < most:
             names = [queue.popleft() for _ in range(min(64, len(queue)))]
