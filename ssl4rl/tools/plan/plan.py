@@ -101,7 +101,11 @@ class Plan(Shown):
 
     def _hours(self) -> Iterator[str]:
         """A rough guess must not look like a measurement: two digits at most."""
-        each = "; ".join(f"{p.card} {p.sampling + p.update:.2g} s a step, {p.hours:.2g} h" for p in self.paces)
+
+        def rough(number: float) -> str:
+            return f"{float(f'{number:.2g}'):g}"
+
+        each = "; ".join(f"{p.card} {rough(p.sampling + p.update)} s a step, {rough(p.hours)} h" for p in self.paces)
         yield f"time      about, for {self.paces[0].steps} steps: {each}; a rule of thumb, not measured"
 
     def _table(self) -> str:
