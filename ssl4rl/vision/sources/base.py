@@ -15,7 +15,7 @@ from ssl4rl.core.limits import exceeded, limit, require_regular
 from ssl4rl.core.source import Problem, Source, Way, content_id
 from ssl4rl.core.types import Ssl4rlError, Unusable
 from ssl4rl.core.uri import missing
-from ssl4rl.vision.look.index import Index, Stamp, progress
+from ssl4rl.vision.cache.index import Index, Stamp, progress
 from ssl4rl.vision.photo import EncodedPhoto, Look, Photo
 from ssl4rl.vision.raster import NOTE
 from ssl4rl.vision.sources.grouped import Grouped, grouped
