@@ -180,7 +180,7 @@ def _say(folder: Path, why: str) -> None:
     global _said
     _said = True
     warnings.warn(
-        f"decoded pictures cannot be kept in {folder} ({why.lower()}), so each visit decodes them again; "
+        f"decoded pictures cannot be kept in {folder} ({why[:1].lower()}{why[1:]}), so each visit decodes them again; "
         f"{variable('pixel_cache_mib')}=0 keeps none",
         RuntimeWarning,
         2,
