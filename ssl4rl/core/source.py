@@ -56,6 +56,10 @@ class Source(ABC, Generic[S]):
     def id(self, index: int) -> str:
         """Content id: equal for equal content wherever it lies."""
 
+    def name(self, index: int) -> str:
+        """What a person finds the item by: a file, a node, a row. Nothing depends on it; "" where there is nothing."""
+        return ""
+
     def groups(self, way: Way) -> Sequence[str] | None:
         """The group of every item when split by `way`, for finite sources; items of one group fall on one side.
 

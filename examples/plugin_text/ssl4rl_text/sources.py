@@ -24,11 +24,16 @@ COLUMNS = ("text", "content", "body", "document")
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a text lies: a file below the root, or `size` bytes of it from `start`."""
+    """Where a text lies: a file below the root, or a line of it, which is `size` bytes from `start`."""
 
     file: str
     start: int = 0
     size: int = -1
+    line: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.file}, line {self.line}" if self.line else self.file
 
 
 class Texts(Source[Document]):
@@ -56,6 +61,9 @@ class Texts(Source[Document]):
 
     def id(self, index: int) -> str:
         return self._ids[index]
+
+    def name(self, index: int) -> str:
+        return self._places[index].name
 
     @property
     def problems(self) -> Sequence[Problem]:
@@ -152,18 +160,18 @@ class _Found:
                 else:
                     start = 0
                     for number, line in enumerate(iter(lambda: file.readline(_most() + 1), b""), start=1):
-                        self._add_line(uri, _Place(name, start, len(line)), number, line, column)
+                        self._add_line(uri, _Place(name, start, len(line), number), line, column)
                         start += len(line)
             self._files += 1
         except (OSError, ValueError, Ssl4rlError) as error:
             self.problems.append(Problem(name, str(error)))
 
-    def _add_line(self, uri: str, place: _Place, number: int, line: bytes, column: str) -> None:
+    def _add_line(self, uri: str, place: _Place, line: bytes, column: str) -> None:
         try:
             if line.strip():
                 self._add(place, _text(_bounded(uri, line), ".jsonl", column))
         except ValueError as error:
-            self.problems.append(Problem(f"{place.file}, line {number}", str(error)))
+            self.problems.append(Problem(place.name, str(error)))
 
     def _add(self, place: _Place, text: str) -> None:
         if not text.strip():

@@ -78,6 +78,9 @@ class PhotoSource(Source[Photo]):
     def id(self, index: int) -> str:
         return self._ids[index]
 
+    def name(self, index: int) -> str:
+        return self._photos[index].label
+
     def groups(self, way: Way) -> Sequence[str] | None:
         """As `Source.groups`. A folder is the first one under the root: of a name, or of a dataset's row as it is told.
 
