@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ssl4rl import Source, Ssl4rlError, Unusable
 from ssl4rl.core.limits import MIB, exceeded, limit, open_regular
-from ssl4rl.core.source import Problem, content_id
+from ssl4rl.core.source import Problem, content_id, too_many_problems
 from ssl4rl.core.uri import missing, split_options
 from ssl4rl_text.document import Document
 
@@ -117,6 +117,8 @@ def open_path(text: str) -> Texts:
     found = _Found()
     for name in names:
         found.add_file(uri, root, name, column)
+        if found.hopeless:
+            raise too_many_problems(uri, found.problems[0])
     if not found.places:
         why = f"; {found.problems[0].name}: {found.problems[0].why}" if found.problems else ""
         raise Ssl4rlError(f"{uri}: no text was found; allowed: {', '.join(EXTENSIONS)}{why}")
@@ -145,6 +147,10 @@ class _Found:
         self._known: set[str] = set()
         self._files = self._doubles = 0
 
+    @property
+    def hopeless(self) -> bool:
+        return len(self.problems) > limit("problems")
+
     def taken(self) -> str:
         said = f"{len(self.places)} texts of {self._files} files"
         return said + (f"; {self._doubles} left out that were there already" if self._doubles else "")
@@ -160,6 +166,10 @@ class _Found:
                 else:
                     start = 0
                     for number, line in enumerate(iter(lambda: file.readline(_most() + 1), b""), start=1):
+                        if self.hopeless:
+                            return
+                        if number > limit("lines"):
+                            raise exceeded(uri, "lines")
                         self._add_line(uri, _Place(name, start, len(line), number), line, column)
                         start += len(line)
             self._files += 1
