@@ -182,7 +182,7 @@ def test_lines_have_names_and_very_many_broken_ones_are_given_up(
     (tmp_path / "c.jsonl").write_text("{'a': 1}\n" * 30)
     monkeypatch.setenv("SSL4RL_PROBLEMS", "20")
     with pytest.raises(
-        Ssl4rlError, match=r"more than 20 rows .* \(c.jsonl, line 1: no JSON: .*\); set SSL4RL_PROBLEMS"
+        Ssl4rlError, match=r"more than 20 rows .* \(c.jsonl, line 1: no JSON: .*set SSL4RL_PROBLEMS"
     ):
         open_path(str(tmp_path))
     monkeypatch.setenv("SSL4RL_LINES", "10")
