@@ -28,5 +28,8 @@ class Zipped(Source):
     def id(self, index):
         return content_id(self.zip.read(self.names[index]))
 
+    def name(self, index):
+        return self.names[index]  # what `ssl4rl preview` shows
+
 
 SOURCES = {"zip": Zipped}

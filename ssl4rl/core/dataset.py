@@ -146,17 +146,17 @@ class TaskDataset(Sequence[Example]):
         sources: list[str] = []
         rejected: list[dict[str, Any]] = []
         for number in range(index * n, index * n + n):
-            example, ids, unusable = self._question(component, number)
+            example, chosen, unusable = self._question(component, number)
             asked.append(example)
-            sources += ids
+            sources += [component.split.source.id(i) for i in chosen]
             rejected += unusable
         example = asked[0] if n == 1 else join(asked)
         key = Key(component.task.id, component.level.name, self.seed, index, len(rejected), tuple(sources))
         meta = {**example.meta, "rejected": rejected} if rejected else example.meta
         return replace(example, key=key, meta=meta)
 
-    def _question(self, component: Component, number: int) -> tuple[Example, list[str], list[dict[str, Any]]]:
-        """Question `number` of a component, without a key; its items' ids; the draws before it that were unusable."""
+    def _question(self, component: Component, number: int) -> tuple[Example, list[int], list[dict[str, Any]]]:
+        """Question `number` of a component, without a key; its items; the draws before it that were unusable."""
         task, level, split = component.task, component.level, component.split
         rejected: list[dict[str, Any]] = []
         for attempt in range(MAX_ATTEMPTS):
@@ -170,7 +170,7 @@ class TaskDataset(Sequence[Example]):
                 rejected.append({"sources": ids, "why": str(why)})
                 continue
             notes = task.verifier_for(level.params).notes(made)
-            return replace(made, meta={**made.meta, **notes}) if notes else made, ids, rejected
+            return replace(made, meta={**made.meta, **notes}) if notes else made, chosen, rejected
         reasons = Counter(str(r["why"]) for r in rejected).most_common(3)
         raise Ssl4rlError(
             f"{task.name} found no usable example in {MAX_ATTEMPTS} draws from {split.source.uri} ({split.part}): "
@@ -205,6 +205,24 @@ class TaskDataset(Sequence[Example]):
         raise Ssl4rlError(
             f"example {key} cannot be made again: the content of {components[0].split.source.uri} changed"
         )
+
+    def names(self, example: Example) -> tuple[str, ...]:
+        """What the items of an example are called (`Source.name`), in the order of its key's sources.
+
+        The example is made again for it.
+
+        Raises:
+            Ssl4rlError: it is of another dataset, or the source's content is no longer the same.
+        """
+        component, key = self.component_of(example), example.key
+        assert key is not None
+        for component in self._by_key[key.task, key.level]:
+            source, n = component.split.source, component.level.questions
+            asked = (self._question(component, number) for number in range(key.index * n, key.index * n + n))
+            items = [i for _, chosen, _ in asked for i in chosen]
+            if tuple(source.id(i) for i in items) == key.sources:
+                return tuple(source.name(i) for i in items)
+        raise Ssl4rlError(f"example {key} cannot be made again: the content of {component.split.source.uri} changed")
 
     def ask(self, example: Example) -> str:
         """The sentences about the answer's form that end this example's prompt."""

@@ -25,6 +25,7 @@ LIMITS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "decoded_mib": (512, "MiB that one input file may hold once it is decompressed or expanded"),
         "graph_mib": (1024, "MiB of memory that a graph read from files may take, as estimated while it is read"),
         "lines": (10_000_000, "lines that one text may have"),
+        "text_steps": (40_000_000, "steps (about .3 microseconds each) that quotes and dicts in one text may take"),
         "line_mib": (64, "MiB that one line of a text, or one tag of an XML file, may hold"),
         "picture_mib": (1536, "MiB that decoding pictures may take at one time"),
         "picture_file_mib": (512, "MiB that are read of one picture's file"),
@@ -32,13 +33,17 @@ LIMITS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "picture_work": (3000, "million steps (pixels times passes over them) that decoding one picture may take"),
         "pictures_per_row": (10_000, "pictures in one row of a table"),
         "pictures": (5_000_000, "pictures in one source, those referred to counted again"),
+        "pixel_cache_mib": (4096, "MiB of decoded pictures that are kept in the user's cache folder; 0 keeps none"),
         "looks": (300_000, "pictures in one source that are compared with each other by how they look"),
+        "problems": (200_000, "rows of one table or text that cannot be used"),
         "row_mib": (128, "MiB in one row of a TSV"),
         "row_group_mib": (256, "MiB of pictures in one row group of a parquet file"),
         "names": (100_000, "file names that one URI stands for"),
     }
 )
 """Name -> (default, what it bounds). `SSL4RL_` and the name in capitals is the environment variable that moves it."""
+
+MAY_BE_0 = frozenset({"pixel_cache_mib"})
 
 _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
@@ -58,13 +63,15 @@ def limit(name: str) -> int:
     """A limit as it stands now: the environment's, else the default.
 
     Raises:
-        Ssl4rlError: the environment's is no whole number above 0.
+        Ssl4rlError: the environment's is no whole number above 0, or of `MAY_BE_0` from 0 on.
     """
     text = os.environ.get(variable(name))
     if text is None:
         return LIMITS[name][0]
-    if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text)):
-        raise Ssl4rlError(f"{variable(name)}={text[:40]!r}; allowed: a whole number above 0 ({LIMITS[name][1]})")
+    may_be_0 = name in MAY_BE_0
+    if not (text.isascii() and text.isdigit() and len(text) < 19 and (may_be_0 or int(text))):
+        allowed = "a whole number from 0 on" if may_be_0 else "a whole number above 0"
+        raise Ssl4rlError(f"{variable(name)}={text[:40]!r}; allowed: {allowed} ({LIMITS[name][1]})")
     return int(text)
 
 

@@ -110,6 +110,7 @@ def open_mixture(
         uri = spec.data or data or task.data
         if not uri:
             raise Ssl4rlError(f"{task.name} brings no data of its own; name a source, for instance a folder")
+        registry.require_kind(uri, task.kinds)
         source = sources.get(uri, plugin, task.data)
         if id(source) not in splits:
             splits[id(source)] = Split(source, split, held_out, split_by if split_by in source.ways else None)

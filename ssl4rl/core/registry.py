@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib import import_module
@@ -131,6 +131,8 @@ def resolve(name: str) -> tuple[Task[Any], Plugin]:
             short = next(iter(plugin.tasks))
         if short not in plugin.tasks:
             raise Ssl4rlError(f"{path!r} has no task {short!r}; name one of: {', '.join(plugin.tasks)}")
+    elif name.endswith(".py"):
+        raise Ssl4rlError(f"{name!r} is a file; name its table or one of its tasks, as in '{name}:TASKS'")
     else:
         modality, _, short = name.partition("/")
         plugin = plugins().get(modality, Plugin(modality))
@@ -176,9 +178,7 @@ def open_source(uri: str, plugin: Plugin, like: str = "") -> Source[Any]:
     Raises:
         Ssl4rlError: unknown scheme, or whatever the opener finds wrong.
     """
-    scheme, colon, rest = uri.partition(":")
-    if not colon or "/" in scheme or "\\" in scheme:
-        scheme, rest = "", uri
+    scheme, rest = _parted(uri)
     others = sorted(plugins().values(), key=lambda p: like.partition(":")[0] not in p.sources)
     offers = [plugin, *(p for p in others if p.name != plugin.name)]
     for offer in offers:
@@ -196,6 +196,25 @@ def open_source(uri: str, plugin: Plugin, like: str = "") -> Source[Any]:
     if not scheme:
         raise Ssl4rlError(f"{uri!r}: {plugin.name} tasks read no plain paths; allowed: {', '.join(schemes)}")
     raise Ssl4rlError(f"unknown kind of source {scheme + ':'!r} in {uri!r}{nearest(scheme + ':', schemes)}")
+
+
+def require_kind(uri: str, kinds: Sequence[str]) -> None:
+    """Refuses a URI of another kind than those that a task can read (`Task.kinds`); no kinds: it reads all.
+
+    Raises:
+        Ssl4rlError: it is.
+    """
+    scheme, _ = _parted(uri)
+    if kinds and scheme not in kinds:
+        what, known = f"{scheme}:" if scheme else "plain paths", sorted(f"{kind}:" for kind in kinds)
+        close = nearest(f"{scheme}:", known) if scheme else f"; allowed: {', '.join(known)}"
+        raise Ssl4rlError(f"{uri!r}: this task cannot read {what}{close}")
+
+
+def _parted(uri: str) -> tuple[str, str]:
+    """Scheme and rest of a URI; of a plain path the scheme is ""."""
+    scheme, colon, rest = uri.partition(":")
+    return (scheme, rest) if colon and "/" not in scheme and "\\" not in scheme else ("", uri)
 
 
 def _borrows(plugin: Plugin) -> bool:

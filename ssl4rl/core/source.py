@@ -11,6 +11,7 @@ from typing import ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 
+from ssl4rl.core.limits import LIMITS, limit, variable
 from ssl4rl.core.task import keyed_rng
 from ssl4rl.core.types import Ssl4rlError, nearest
 
@@ -27,6 +28,14 @@ class Problem:
 
     name: str
     why: str
+
+
+def too_many_problems(uri: str, first: Problem) -> Ssl4rlError:
+    """The error for a source more of which cannot be used than the limit "problems" allows."""
+    return Ssl4rlError(
+        f"{uri}: more than {limit('problems')} {LIMITS['problems'][1]} ({first.name}: {first.why}); set "
+        f"{variable('problems')} for more"
+    )
 
 
 class Source(ABC, Generic[S]):
@@ -55,6 +64,10 @@ class Source(ABC, Generic[S]):
     @abstractmethod
     def id(self, index: int) -> str:
         """Content id: equal for equal content wherever it lies."""
+
+    def name(self, index: int) -> str:
+        """What a person finds the item by: a file, a node, a row. Nothing depends on it; "" where there is nothing."""
+        return ""
 
     def groups(self, way: Way) -> Sequence[str] | None:
         """The group of every item when split by `way`, for finite sources; items of one group fall on one side.

@@ -46,7 +46,8 @@ class Task(ABC, Generic[S]):
 
     A subclass sets `name` ("vision/rotation"), `version` (raised whenever any of its examples changes), `levels` (from
     easy to hard; each maps every parameter to its value), `draws` (how many source items one example takes),
-    `verifier`, `data` (the source used where none is named), and implements `make`.
+    `verifier`, `data` (the source used where none is named), and implements `make`. `kinds` names the kinds of its
+    modality's sources ("rgbd") that it can read, where it cannot read all of them.
 
     `cues` is for `ssl4rl audit`: it maps a family of features ("mentions", at one level "mentions[hard]") to the reason
     why what that family tells is this task's evidence rather than a leak, on one line. Only for evidence that the
@@ -58,6 +59,7 @@ class Task(ABC, Generic[S]):
     levels: ClassVar[Mapping[str, Mapping[str, Any]]]
     draws: ClassVar[int] = 1
     data: ClassVar[str] = ""
+    kinds: ClassVar[Sequence[str]] = ()
     verifier: ClassVar[Verifier]
     cues: ClassVar[Mapping[str, str]] = {}
 

@@ -27,7 +27,9 @@ _NUMBER = re.compile(r"\d+")
 class Clips(Source[Clip]):
     """Clips as handles, each with the content id of its file or of its frames' files."""
 
-    def __init__(self, uri: str, clips: Sequence[Clip], ids: Sequence[str], problems: Sequence[Problem]) -> None:
+    def __init__(
+        self, uri: str, clips: Sequence[PhotoClip | EncodedClip], ids: Sequence[str], problems: Sequence[Problem]
+    ) -> None:
         self.uri, self._clips, self._ids, self._problems = uri, clips, ids, tuple(problems)
 
     def __len__(self) -> int:
@@ -38,6 +40,9 @@ class Clips(Source[Clip]):
 
     def id(self, index: int) -> str:
         return self._ids[index]
+
+    def name(self, index: int) -> str:
+        return self._clips[index].name
 
     @property
     def problems(self) -> Sequence[Problem]:
@@ -103,7 +108,7 @@ def _in_order(name: str) -> tuple[int, str]:
 
 
 def _examine(uri: str, root: Path, files: Sequence[str], folders: dict[str, list[str]]) -> Clips:
-    clips: list[Clip] = []
+    clips: list[PhotoClip | EncodedClip] = []
     ids: list[str] = []
     problems: list[Problem] = []
     for name, pictures in folders.items():

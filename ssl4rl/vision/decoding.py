@@ -6,7 +6,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import IO, Any, cast
@@ -19,6 +19,7 @@ from PIL.Image import Image, Transpose
 from ssl4rl.core.limits import limit
 from ssl4rl.core.types import Unusable
 from ssl4rl.vision import raster
+from ssl4rl.vision.cache import decoded
 from ssl4rl.vision.streams import BODY_READS, HEADER_READS, MIB, Metered, too_much
 from ssl4rl.vision.weight import require_light, whole_size
 
@@ -67,8 +68,14 @@ _LOST_BITS = 32
 """A picture of 16 bits a channel, of which 8 are read, is refused where none of its values reaches this (of 256)."""
 
 
-def decode(stream: Metered, min_side_px: int) -> Image:
+def decode(stream: Metered, min_side_px: int, stamp: Callable[[], bytes | None] | None = None) -> Image:
     """What `Photo.decode` promises.
+
+    Args:
+        stream: the encoded file.
+        min_side_px: as there.
+        stamp: tells what the file is known by, None where nothing does; it is asked of what is worth keeping
+            (`cache.decoded`). Left out, nothing is kept.
 
     Raises:
         Unusable: it asks for more than is allowed, or holds nothing.
@@ -81,7 +88,14 @@ def decode(stream: Metered, min_side_px: int) -> Image:
             image.mode, (side, side)
         )  # does nothing for other formats than JPEG; a square, so turning is no matter
         stream.allow("picture_file_mib", limit("picture_file_mib") * MIB, BODY_READS)
-        with _room.taken(require_light(image, stream, full)):
+        needed = require_light(image, stream, full)
+        name = None
+        if stamp is not None and decoded.worth_keeping(image.format, full, image.size):
+            name = decoded.name_of(known_by, image.size) if (known_by := stamp()) is not None else None
+            kept = decoded.recall(name, image.size) if name else None
+            if kept is not None:
+                return kept
+        with _room.taken(needed):
             stream.allow("picture_file_mib", limit("picture_file_mib") * MIB, BODY_READS)
             stream.lend_fd = image.format == "TIFF"
             deep_colours = _has_deep_colours(image)
@@ -93,6 +107,8 @@ def decode(stream: Metered, min_side_px: int) -> Image:
             image.close()  # its pixels, before a copy is turned
             rgb = rgb if turned is None else rgb.transpose(turned)
     rgb.info = {}  # a file's comments, profiles and densities are no part of its picture
+    if name:
+        decoded.keep(name, rgb)
     return rgb
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 from PIL.Image import Image
 
+from ssl4rl.core.limits import MIB, limit
 from ssl4rl.core.source import content_id
 from ssl4rl.core.types import Unusable
 from ssl4rl.vision import raster
+from ssl4rl.vision.cache.decoded import file_stamp
 from ssl4rl.vision.decoding import BROKEN, decode, opened, quiet, why
 from ssl4rl.vision.look.thumb import DECODED_PX, look_of
 from ssl4rl.vision.streams import Metered, Part, open_below, regular
@@ -80,10 +85,26 @@ class EncodedPhoto(Photo):
             Unusable: what should be a file is none (broken base64, a path that leads outside).
         """
 
+    def stamp(self, file: BinaryIO) -> bytes | None:
+        """What tells that the opened file is the one that was decoded before: here, all of its bytes.
+
+        None keeps nothing of it (`vision.cache.decoded`).
+        """
+        if file.seek(0, io.SEEK_END) > limit("picture_file_mib") * MIB:
+            return None
+        file.seek(0)
+        digest = hashlib.sha256()
+        while piece := file.read(MIB):
+            digest.update(piece)
+        return digest.digest()
+
     def decode(self, min_side_px: int) -> Image:
+        return self._decoded(min_side_px, keep=True)
+
+    def _decoded(self, min_side_px: int, keep: bool) -> Image:
         try:
             with self.open() as file, quiet:
-                return decode(Metered(file), min_side_px)
+                return decode(Metered(file), min_side_px, partial(self.stamp, file) if keep else None)
         except (Unusable, *BROKEN) as error:
             raise self._unusable(error) from error
 
@@ -119,7 +140,7 @@ class EncodedPhoto(Photo):
         Raises:
             Unusable: as `decode`.
         """
-        return look_of(self.decode(DECODED_PX))
+        return look_of(self._decoded(DECODED_PX, keep=False))
 
     def _unusable(self, error: BaseException) -> Unusable:
         """The reason with the picture's name before it, once."""
@@ -135,13 +156,17 @@ class EncodedPhoto(Photo):
 
 @dataclass(frozen=True, slots=True)
 class FilePhoto(EncodedPhoto):
-    """A picture file: `name` relative to the folder `root`."""
+    """A picture file: `name` relative to the folder `root`. `keep`: its pixels may be kept in the user's cache."""
 
     root: str
     name: str
+    keep: bool = field(default=True, kw_only=True)
 
     def open(self) -> BinaryIO:
         return open_below(self.root, self.name)
+
+    def stamp(self, file: BinaryIO) -> bytes | None:
+        return file_stamp(os.path.join(self.root, self.name), os.fstat(file.fileno())) if self.keep else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +191,9 @@ class MemberPhoto(EncodedPhoto):
 
     def open(self) -> BinaryIO:
         return cast("BinaryIO", Part(regular(self.archive), self.offset, self.size))
+
+    def stamp(self, file: BinaryIO) -> bytes | None:
+        return file_stamp(os.path.abspath(self.archive), cast("Part", file).state(), f"{self.offset}:{self.size}")
 
 
 def photo_id(stream: BinaryIO) -> str:

@@ -112,6 +112,10 @@ class Part(io.RawIOBase):
     def tell(self) -> int:
         return self._at
 
+    def state(self) -> os.stat_result:
+        """What the file below tells of itself, of which this may be a part."""
+        return os.fstat(self._file.fileno())
+
     def readable(self) -> bool:
         return True
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ssl4rl import Ssl4rlError
+from ssl4rl import Ssl4rlError, create_dataset
 from ssl4rl.core import registry
 from tests.fakes import FAKES
 
@@ -113,6 +113,27 @@ def test_sources() -> None:
     bare = registry.Plugin("bare")
     with pytest.raises(Ssl4rlError, match="unknown kind of source 'wrods:' in 'wrods:a'"):
         registry.open_source("wrods:a", bare)
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("photos/", "this task cannot read plain paths; allowed: layers:, rgbd:"),
+        ("sample:", "this task cannot read sample:; allowed: layers:, rgbd:"),
+        ("rgdb:x", "this task cannot read rgdb:; did you mean 'rgbd:'?"),
+    ],
+)
+def test_a_task_that_reads_some_kinds_alone_names_these(uri: str, said: str) -> None:
+    with pytest.raises(Ssl4rlError) as caught:
+        create_dataset("vision/depth_order", uri)
+    assert str(caught.value) == f"{uri!r}: {said}"
+    assert create_dataset("vision/depth_order", "layers:")[0].answer
+    registry.require_kind(uri, ())
+
+
+def test_a_file_without_a_table_is_told_how() -> None:
+    with pytest.raises(Ssl4rlError, match=r"'./my.py' is a file; name its table .*, as in './my.py:TASKS'"):
+        registry.resolve("./my.py")
 
 
 def test_a_plain_path_is_read_by_the_modality_of_the_tasks_own_data(tmp_path: Path) -> None:

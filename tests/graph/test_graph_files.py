@@ -202,7 +202,7 @@ def test_a_tag_of_a_megabyte_takes_as_long_as_it_is(tmp_path: Path) -> None:
 
     path = tmp_path / "g.graphml"
     path.write_text(f'<graphml><graph><node id="{"x" * (4 << 20)}"/></graph></graphml>')
-    file = Input("graphml", "graphml:g", path, {}, Budget("graphml:g", "graph_mib"))
+    file = Input("graphml", "graphml:g", path, {}, *(Budget("graphml:g", name) for name in ("graph_mib", "text_steps")))
     sizes: list[int] = []
     make = xml_reader.expat.ParserCreate
 

@@ -223,6 +223,48 @@ def test_what_hangs_or_swells_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
     assert "cut.csv.gz is broken or cut off" in error(f"edges:{tmp_path / 'cut.csv.gz'}")
 
 
+QUOTED = '"a b","c d"\n"c d","e f"\n'  # four quotes a row, of one step each
+ODD = 'a,"b\nc,"d\n'  # one quote a row, of four steps; after it a look at the line below
+
+
+def chain(lines: int) -> str:
+    """Each line ends a quote and begins one, and the last is open: all are letters, told at the end only."""
+    return "x,y\n" * 2100 + 'a,"b\n' + 'c","d\n' * lines
+
+
+def test_quotes_are_counted_before_they_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = (
+        " steps (about .3 microseconds each) that quotes and dicts in one text may take; set SSL4RL_TEXT_STEPS for more"
+    )
+    uri = write(tmp_path, QUOTED * 1000)
+    assert opened(uri)[0].graph.names == ["a b", "c d", "e f"]
+    monkeypatch.setenv("SSL4RL_TEXT_STEPS", "8000")  # and those of the rows that are read to find a header
+    assert error(uri) == f"{uri!r}: it asks for more than allowed: 8000{said}"
+    monkeypatch.setenv("SSL4RL_TEXT_STEPS", "8400")
+    assert opened(uri)[0].graph.num_edges == 2
+    monkeypatch.setenv("SSL4RL_TEXT_STEPS", "20000")
+    assert error(write(tmp_path, ODD * 10_000)).endswith(f"20000{said}")
+    assert error(write(tmp_path, 'a b {"k": 1}\n' * 10_000, "e.txt")).endswith(f"20000{said}")
+    monkeypatch.setenv("SSL4RL_TEXT_STEPS", "200000")
+    assert error(write(tmp_path, chain(3000))).endswith(f"200000{said}")  # of 100 looks at all lines below
+    assert len(edges(write(tmp_path, chain(100)))) > 0
+
+
+def test_dicts_are_counted_before_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def edgelist(line: str, lines: int = 1000) -> str:
+        (tmp_path / "e").write_text(f"{line}\n" * lines)
+        return f"edgelist:{tmp_path / 'e'}"
+
+    simple, python = "a b {'weight': 2.5}", "a b {'weight': 2.5, 'new': True}"
+    for line, steps in ((simple, 12 + 15 // 4), (python, 12 + 28 // 4 + 30 + 2 * 28), ("a b {}", 0)):
+        monkeypatch.setenv("SSL4RL_TEXT_STEPS", str(1000 * steps or 1))
+        assert opened(edgelist(line))[0].graph.num_edges == 1
+        monkeypatch.setenv("SSL4RL_TEXT_STEPS", str(max(1, 1000 * steps - 1)))
+        if steps:
+            assert error(edgelist(line)).endswith("may take; set SSL4RL_TEXT_STEPS for more")
+    assert "the weight is '{{{" in error(edgelist("a b " + "{" * 1_000_000, 1))  # hours, if each were the start of one
+
+
 # --- properties -------------------------------------------------------------------------------------------------------
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029\x85"), max_size=12)

@@ -309,3 +309,18 @@ def test_hf_grammar() -> None:
     assert parse("owner/name") == ("owner/name", None, None, None)
     assert parse("owner/name@small#test[:10]") == ("owner/name", "small", "test[:10]", None)
     assert parse("owner/name?column=photo#val") == ("owner/name", None, "val", "photo")
+
+
+def test_a_table_of_very_many_rows_that_cannot_be_used_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL4RL_PROBLEMS", "50")
+    table = write_tsv(tmp_path / "x.tsv", ["index", "image"], *([str(n), "gone"] for n in range(60)))
+    assert error(open_tsv, table) == (
+        f"tsv:{table}: more than 50 rows of one table or text that cannot be used (x.tsv row 1: refers to row 'gone', "
+        "which has no picture); set SSL4RL_PROBLEMS for more"
+    )
+    table = write_tsv(tmp_path / "y.tsv", ["index", "image"], *([str(n), "gone", "more"] for n in range(60)))
+    assert "y.tsv row 1: has 3 columns, the header 2); set SSL4RL_PROBLEMS" in error(open_tsv, table)
+    monkeypatch.setenv("SSL4RL_PICTURES", "55")
+    assert error(open_tsv, str(tmp_path / "x.tsv")).endswith("set SSL4RL_PICTURES for more")

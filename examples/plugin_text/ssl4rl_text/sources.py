@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ssl4rl import Source, Ssl4rlError, Unusable
 from ssl4rl.core.limits import MIB, exceeded, limit, open_regular
-from ssl4rl.core.source import Problem, content_id
+from ssl4rl.core.source import Problem, content_id, too_many_problems
 from ssl4rl.core.uri import missing, split_options
 from ssl4rl_text.document import Document
 
@@ -24,11 +24,16 @@ COLUMNS = ("text", "content", "body", "document")
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a text lies: a file below the root, or `size` bytes of it from `start`."""
+    """Where a text lies: a file below the root, or a line of it, which is `size` bytes from `start`."""
 
     file: str
     start: int = 0
     size: int = -1
+    line: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.file}, line {self.line}" if self.line else self.file
 
 
 class Texts(Source[Document]):
@@ -56,6 +61,9 @@ class Texts(Source[Document]):
 
     def id(self, index: int) -> str:
         return self._ids[index]
+
+    def name(self, index: int) -> str:
+        return self._places[index].name
 
     @property
     def problems(self) -> Sequence[Problem]:
@@ -109,6 +117,8 @@ def open_path(text: str) -> Texts:
     found = _Found()
     for name in names:
         found.add_file(uri, root, name, column)
+        if found.hopeless:
+            raise too_many_problems(uri, found.problems[0])
     if not found.places:
         why = f"; {found.problems[0].name}: {found.problems[0].why}" if found.problems else ""
         raise Ssl4rlError(f"{uri}: no text was found; allowed: {', '.join(EXTENSIONS)}{why}")
@@ -137,6 +147,10 @@ class _Found:
         self._known: set[str] = set()
         self._files = self._doubles = 0
 
+    @property
+    def hopeless(self) -> bool:
+        return len(self.problems) > limit("problems")
+
     def taken(self) -> str:
         said = f"{len(self.places)} texts of {self._files} files"
         return said + (f"; {self._doubles} left out that were there already" if self._doubles else "")
@@ -152,18 +166,22 @@ class _Found:
                 else:
                     start = 0
                     for number, line in enumerate(iter(lambda: file.readline(_most() + 1), b""), start=1):
-                        self._add_line(uri, _Place(name, start, len(line)), number, line, column)
+                        if self.hopeless:
+                            return
+                        if number > limit("lines"):
+                            raise exceeded(uri, "lines")
+                        self._add_line(uri, _Place(name, start, len(line), number), line, column)
                         start += len(line)
             self._files += 1
         except (OSError, ValueError, Ssl4rlError) as error:
             self.problems.append(Problem(name, str(error)))
 
-    def _add_line(self, uri: str, place: _Place, number: int, line: bytes, column: str) -> None:
+    def _add_line(self, uri: str, place: _Place, line: bytes, column: str) -> None:
         try:
             if line.strip():
                 self._add(place, _text(_bounded(uri, line), ".jsonl", column))
         except ValueError as error:
-            self.problems.append(Problem(f"{place.file}, line {number}", str(error)))
+            self.problems.append(Problem(place.name, str(error)))
 
     def _add(self, place: _Place, text: str) -> None:
         if not text.strip():

@@ -172,6 +172,21 @@ def test_a_folder_of_texts(tmp_path: Path) -> None:
         source[0]
 
 
+def test_lines_have_names_and_very_many_broken_ones_are_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "One."}\n\n{"text": "Three."}\n')
+    (tmp_path / "b.txt").write_text("Four.")
+    source = open_path(str(tmp_path))
+    assert [source.name(index) for index in range(3)] == ["a.jsonl, line 1", "a.jsonl, line 3", "b.txt"]
+    (tmp_path / "c.jsonl").write_text("{'a': 1}\n" * 30)
+    monkeypatch.setenv("SSL4RL_PROBLEMS", "20")
+    with pytest.raises(Ssl4rlError, match=r"more than 20 rows .* \(c.jsonl, line 1: no JSON: .*set SSL4RL_PROBLEMS"):
+        open_path(str(tmp_path))
+    monkeypatch.setenv("SSL4RL_LINES", "10")
+    assert open_path(str(tmp_path)).problems[-1].why.endswith("set SSL4RL_LINES for more")
+
+
 def test_what_is_no_folder_of_texts(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8")
     (tmp_path / "lines.jsonl").write_text('{"story": "A text."}\n')

@@ -60,6 +60,9 @@ class NodeSource(Source[Rooted]):
         content = _node_bytes(self.graph, index)
         return content_id(content if self._telling else f"{self._digest} {index} ".encode() + content)
 
+    def name(self, index: int) -> str:
+        return f"node {self.graph.name(index)}"
+
     @property
     def problems(self) -> Sequence[Problem]:
         return self._problems
@@ -103,7 +106,8 @@ class GraphSource(Source[Rooted]):
 
     def __init__(self, uri: str, graphs: Sequence[Graph], problems: Sequence[Problem] = (), taken: str = "") -> None:
         self.uri, self._taken = uri, taken
-        self.graphs = [graph for graph in graphs if graph.num_edges]
+        self._numbers = [number for number, graph in enumerate(graphs) if graph.num_edges]
+        self.graphs = [graphs[number] for number in self._numbers]
         gone = len(graphs) - len(self.graphs)
         self._problems = (*problems, *([Problem("graphs without an edge", f"{gone} left out")] if gone else []))
         self._ids: dict[int, str] = {}
@@ -120,6 +124,9 @@ class GraphSource(Source[Rooted]):
         if index not in self._ids:
             self._ids[index] = graph_id(self.graphs[index])
         return self._ids[index]
+
+    def name(self, index: int) -> str:
+        return f"graph {self._numbers[index]}"
 
     @property
     def problems(self) -> Sequence[Problem]:

@@ -45,7 +45,8 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 class Input:
     """A file that a URI names, not opened yet.
 
-    `options` are the URI's; `budget` counts the memory that what is read from it (and from files beside it) takes.
+    `options` are the URI's; `budget` counts the memory that what is read from it (and from files beside it) takes,
+    `work` the steps of what is no plain line of text.
     """
 
     scheme: str
@@ -53,6 +54,7 @@ class Input:
     path: Path
     options: Mapping[str, str]
     budget: Budget
+    work: Budget
 
     @contextmanager
     def opened(self) -> Iterator[BinaryIO]:
@@ -105,7 +107,7 @@ class Input:
 
     def at(self, path: Path) -> Input:
         """Another file that belongs to it, counted with it."""
-        return Input(self.scheme, self.uri, path, {}, self.budget)
+        return Input(self.scheme, self.uri, path, {}, self.budget, self.work)
 
     def beside(self, name: str) -> Input:
         """A file named in an option: relative to this one's folder, else to the working directory."""
@@ -143,7 +145,7 @@ def find(scheme: str, text: str, options: Sequence[str], example: str, folders: 
         raise Ssl4rlError(f"'{scheme}:{name}' is a folder; for example {scheme}:{example}")
     if not path.is_dir():
         require_regular(uri, path)
-    return Input(scheme, uri, path, given, Budget(uri, "graph_mib"))
+    return Input(scheme, uri, path, given, Budget(uri, "graph_mib"), Budget(uri, "text_steps"))
 
 
 def check_zip_directory(uri: str, file: BinaryIO) -> None:

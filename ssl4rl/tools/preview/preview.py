@@ -67,6 +67,7 @@ class Preview(Shown):
         examples = [
             {
                 "key": example.key.to_json() if example.key else None,
+                "names": list(self.data.names(example)),
                 "prompt": prompt_text(self, example),
                 "answer": example.answer,
                 "accepted": list(example.accepted),
@@ -97,7 +98,7 @@ class Preview(Shown):
         found = [f"{self.task.id}  {self.level.name}  {self.uri} ({self.split}), seed {self.data.seed}"]
         found += [f"taken: {self.taken}"] if self.taken else []
         for number, example in enumerate(self.examples, start=1):
-            sources = ", ".join(example.key.sources) if example.key else ""
+            sources = ", ".join(_sources(self, example))
             parts = [part if isinstance(part, str) else _label(part, self) for part in example.prompt]
             parts.append(f"\n{self.data.ask(example)}")
             answer = f"answer: {self.verifier.render(example.answer)}   chance: "
@@ -162,13 +163,20 @@ def _label(media: Media, preview: Preview) -> str:
     return f"\n{look}\n" if isinstance(look, str) else f"<{media.kind} {look.width}x{look.height}>"
 
 
+def _sources(preview: Preview, example: Example) -> list[str]:
+    """The items of an example by name and content id, "cat.jpg (7efeb3742237fea0)"."""
+    ids = example.key.sources if example.key else ()
+    names = [name if name.isprintable() else ascii(name) for name in preview.data.names(example)]
+    return [f"{name} ({identity})" if name else identity for name, identity in zip(names, ids, strict=True)]
+
+
 def _example(preview: Preview, example: Example) -> dict[str, Any]:
     replies = sample_replies(preview.data, example)
     known: list[tuple[str | None, str | None, Score]] = [(reply.text, reply.inner, reply.score) for reply in replies]
     known += [(None, text, score) for text, score in lookup(preview.data, example)]
     return {
         "key": str(example.key),
-        "sources": example.key.sources if example.key else (),
+        "sources": _sources(preview, example),
         "blocks": list(blocks(example, preview.plugin)),
         "drawings": drawings(example, preview.plugin),
         "ask": preview.data.ask(example),

@@ -15,7 +15,7 @@ from ssl4rl.core.limits import exceeded, limit, require_regular
 from ssl4rl.core.source import Problem, Source, Way, content_id
 from ssl4rl.core.types import Ssl4rlError, Unusable
 from ssl4rl.core.uri import missing
-from ssl4rl.vision.look.index import Index, Stamp, progress
+from ssl4rl.vision.cache.index import Index, Stamp, progress
 from ssl4rl.vision.photo import EncodedPhoto, Look, Photo
 from ssl4rl.vision.raster import NOTE
 from ssl4rl.vision.sources.grouped import Grouped, grouped
@@ -77,6 +77,9 @@ class PhotoSource(Source[Photo]):
 
     def id(self, index: int) -> str:
         return self._ids[index]
+
+    def name(self, index: int) -> str:
+        return self._photos[index].label
 
     def groups(self, way: Way) -> Sequence[str] | None:
         """As `Source.groups`. A folder is the first one under the root: of a name, or of a dataset's row as it is told.

@@ -10,7 +10,7 @@ from ssl4rl.core.limits import require_regular
 from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.core.uri import missing
-from ssl4rl.vision.look.index import Stamp
+from ssl4rl.vision.cache.index import Stamp
 from ssl4rl.vision.photo import FilePhoto
 from ssl4rl.vision.sources.base import SCHEME_OF, PhotoSource, examine, named, one_line
 
@@ -31,7 +31,7 @@ def open_folder(path: str, keep: bool = True) -> PhotoSource:
 
     Args:
         path: the folder; "~" is the home folder.
-        keep: whether to keep what is learned of the pictures in the user's cache (`vision.look.index`).
+        keep: whether to keep what is learned of the pictures, and decoded ones, in the user's cache (`vision.cache`).
 
     Raises:
         Ssl4rlError: no such folder, a file, an empty folder, or one without a usable picture.
@@ -50,7 +50,9 @@ def open_folder(path: str, keep: bool = True) -> PhotoSource:
         raise Ssl4rlError(
             f"folder {path!r} holds no picture ({others} other files); allowed: {', '.join(EXTENSIONS[:12])}..."
         )
-    return examine(one_line(path), [FilePhoto(top, name) for name, _, _ in files], problems, stamps=files, keep=keep)
+    return examine(
+        one_line(path), [FilePhoto(top, name, keep=keep) for name, _, _ in files], problems, stamps=files, keep=keep
+    )
 
 
 def open_sample(rest: str = "") -> PhotoSource:

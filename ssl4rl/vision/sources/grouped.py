@@ -12,7 +12,7 @@ import numpy as np
 from ssl4rl.core.limits import exceeded, limit
 from ssl4rl.core.near.groups import group_ids, moved
 from ssl4rl.core.types import Unusable
-from ssl4rl.vision.look.index import Index, progress
+from ssl4rl.vision.cache.index import Index, progress
 from ssl4rl.vision.look.search import twins
 from ssl4rl.vision.look.thumb import LOOK_BYTES
 from ssl4rl.vision.photo import EncodedPhoto

@@ -9,14 +9,14 @@ import io
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
 from ssl4rl.core.limits import exceeded, limit, open_regular
-from ssl4rl.core.source import Problem
+from ssl4rl.core.source import Problem, too_many_problems
 from ssl4rl.core.types import Ssl4rlError, Unusable
 from ssl4rl.core.uri import missing
 from ssl4rl.vision.photo import EncodedPhoto, FilePhoto
@@ -29,7 +29,6 @@ _REFERENCE = 64
 
 _MOST_COLUMNS = _MOST_LINES = 1_000_000
 """Of one row. Each costs Python a step, so a megabyte of tabs would be dearer than a megabyte of picture."""
-_MOST_PROBLEMS = 1_000_000
 _COMMAS = 16
 """A list's paths may hold so many commas each."""
 
@@ -148,11 +147,9 @@ def pictures_of(
     problems: list[tuple[int, Problem]] = []
     for row in rows:
         name = f"{one_line(path.name)} row {row.number}"
-        if len(problems) > _MOST_PROBLEMS:
-            first = problems[0][1]
-            raise Ssl4rlError(
-                f"tsv:{path}: more than {_MOST_PROBLEMS} of its rows cannot be used; first {first.name}: {first.why}"
-            )
+        _require_few(path, problems)
+        if len(found) >= limit("pictures"):
+            raise exceeded(f"tsv:{path}", "pictures")
         here: list[EncodedPhoto] | bytes = []
         wrong: list[Problem] = []
         if len(row.fields) != len(columns):
@@ -175,9 +172,16 @@ def pictures_of(
                 shown = here.decode("utf-8", "replace")
                 why = f"refers to row {shown!r}, which has no picture"
                 problems.append((number, Problem(f"{one_line(path.name)} row {number}", why)))
+                _require_few(path, problems)
             here = target or []
         by_row.append(here)
     return by_row, problems
+
+
+def _require_few(path: Path, problems: Sequence[tuple[int, Problem]]) -> None:
+    """Gives a table up that has very many rows which cannot be used."""
+    if len(problems) > limit("problems"):
+        raise too_many_problems(f"tsv:{path}", problems[0][1])
 
 
 def _pictures_in(

@@ -69,6 +69,7 @@ class DepthOrder(Task[Photo]):
     }
     draws = 1
     data = "layers:"
+    kinds = ("layers", "rgbd")
     verifier = Choice(marks.NAMES)
 
     def verifier_for(self, level: Mapping[str, Any]) -> Verifier:

@@ -3,7 +3,9 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -37,7 +39,7 @@ def test_json_names() -> None:
     ]
     example = record["examples"][2]
     assert list(example) == [
-        *("key", "prompt", "answer", "accepted", "chance", "expected", "image_sizes", "digest", "rejected")
+        *("key", "names", "prompt", "answer", "accepted", "chance", "expected", "image_sizes", "digest", "rejected")
     ]
     assert example["image_sizes"] == [[8, 16]]
     assert example["prompt"].startswith(
@@ -60,6 +62,46 @@ def test_unusable_draws_are_counted() -> None:
     assert shown.to_json()["unusable_draws"] == {"bad luck": count}
     assert f"unusable draws: bad luck ({count}x)" in str(shown)
     assert f"{count} of {20 + count} draws could not be used" in shown.page()
+
+
+def test_names_of_the_items_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for number in range(3):
+        save_picture(tmp_path / f"a/p{number} <b>.jpg", number)
+    shown = preview("vision/contrastive", str(tmp_path), n=4, split="all")
+    for example, record in zip(shown.examples, shown.to_json()["examples"], strict=True):
+        assert example.key
+        ids = {shown.data.components[0].split.source.id(i): f"a/p{i} <b>.jpg" for i in range(3)}
+        assert record["names"] == [ids[identity] for identity in example.key.sources]
+        assert len(set(record["names"])) == 2
+    first, second = (f"a/{name} ({i})" for name, i in named(shown.to_json()["examples"][0]))
+    assert f"[1] {first}, {second}\n" in str(shown)
+    assert f" · {first.replace('<b>', '&lt;b&gt;')} · " in shown.page()
+
+
+def named(record: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(name.partition("/")[2], i) for name, i in zip(record["names"], record["key"]["sources"], strict=True)]
+
+
+def save_picture(file: Path, seed: int) -> None:
+    values = np.random.Generator(np.random.PCG64(seed)).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    Image.fromarray(values).resize((320, 240), Image.Resampling.BICUBIC).save(file)
+
+
+@pytest.mark.parametrize(
+    ("task", "data", "level", "names"),
+    [
+        ("graph/neighbours", "nx:florentine_families", None, r"node [A-Z]\w+"),
+        ("graph/hops", "nx:karate_club", None, r"node \d+"),
+        ("graph/motifs", "nx:atlas", None, r"graph \d+"),
+        ("graph/hops", "sbm:", None, ""),
+        ("vision/rotation", "sample:", "90deg,questions=2", r"\w+\.jpg \w+\.jpg"),
+    ],
+)
+def test_nodes_graphs_and_several_questions_have_names(task: str, data: str, level: str | None, names: str) -> None:
+    for record in preview(task, data, level, n=3).to_json()["examples"]:
+        assert re.fullmatch(names, " ".join(record["names"]))
+        assert len(record["names"]) == len(record["key"]["sources"])
 
 
 @pytest.fixture

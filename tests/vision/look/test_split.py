@@ -13,7 +13,7 @@ from PIL import Image
 from ssl4rl import Ssl4rlError, create_dataset, keyed_rng
 from ssl4rl.core.source import Split, is_held_out
 from ssl4rl.vision import photo as photo_module
-from ssl4rl.vision.look.index import cache_folder
+from ssl4rl.vision.cache.index import cache_folder
 from ssl4rl.vision.sources import PhotoSource, open_folder, open_sample
 
 NAMES = ("cat", "wine", "palace", "coffee", "city", "stairs", "rocket", "friends")

@@ -25,6 +25,9 @@ _LOOKAHEAD_LINES, _LOOKAHEAD_CHARACTERS, _FAILURES, _NEAR_FAILURES = 10_000, 1 <
 one that soon proves to be none): then a quote that its line does not close is a letter. Else a file of such quotes
 takes quadratic time."""
 
+_QUOTE_STEPS = 4
+"""What a quote costs in a row whose cells are not simply quoted, of which 1 is what it costs there; measured."""
+
 _INSIDE = re.compile(r'(?:[^"]++|"")*+')
 _WORD = re.compile(r'"((?:[^"]++|"")*+)"(?=\s|\Z)|\S+')
 
@@ -62,6 +65,7 @@ class _Lines:
     back: deque[str] = field(default_factory=deque)
     failures: int = 0
     near_failures: int = 0
+    work: Budget | None = None
 
     @property
     def given_up(self) -> bool:
@@ -73,13 +77,26 @@ class _Lines:
         self.number += line is not None
         return line
 
+    def look_at(self, steps: int) -> None:
+        """Counts what will be looked at, before it is.
+
+        Raises:
+            Ssl4rlError: it is more than is left.
+        """
+        if self.work is not None:
+            self.work.spend(steps)
+
     def give_back(self, lines: Sequence[str]) -> None:
         self.back.extendleft(reversed(lines))
         self.number -= len(lines)
 
 
 def rows(
-    lines: Iterable[str], dialect: Dialect, skipped: Skipped | None = None, budget: Budget | None = None
+    lines: Iterable[str],
+    dialect: Dialect,
+    skipped: Skipped | None = None,
+    budget: Budget | None = None,
+    work: Budget | None = None,
 ) -> Iterator[tuple[int, list[str]]]:
     """The rows of a table, each with the number of the line it ends on.
 
@@ -93,8 +110,12 @@ def rows(
         dialect: how it is written.
         skipped: counts comments and blank lines.
         budget: refuses a line of more cells than it can afford.
+        work: refuses more quotes than it can afford, where rows have to be looked at closely.
+
+    Raises:
+        Ssl4rlError: one of both does.
     """
-    source = _Lines(iter(lines))
+    source = _Lines(iter(lines), work=work)
     skipped = skipped if skipped is not None else Skipped()
     delimiter, marks = dialect.delimiter, tuple(dialect.comments)
     while (line := source.next()) is not None:
@@ -122,16 +143,18 @@ def _most_cells(line: str, delimiter: str) -> int:
 
 def _row(line: str, source: _Lines, dialect: Dialect) -> list[str]:
     text = line.rstrip("\r\n")
+    quotes = text.count('"')
     if dialect.delimiter == " ":
-        if '"' not in text:
+        if not quotes:
             return text.split()
+        source.look_at(_QUOTE_STEPS * quotes)
         return [_unquoted(match[0]) for match in _WORD.finditer(text)]
-    if '"' not in text:
+    if not quotes or (source.given_up and quotes % 2):
         return text.split(dialect.delimiter)
-    if source.given_up and text.count('"') % 2:
-        return text.split(dialect.delimiter)
+    source.look_at(quotes)
     if (simple := _simple(text.split(dialect.delimiter))) is not None:
         return simple
+    source.look_at((_QUOTE_STEPS - 1) * quotes)
     literal = [_unquoted(cell) for cell in text.split(dialect.delimiter)]
     bare = dialect.delimiter in "\t|"
     columns = dialect.columns or (len(literal) if bare else 0)
@@ -217,6 +240,7 @@ def _closing(text: str, start: int, source: _Lines, delimiter: str, taken: list[
         if following is None:
             source.failures += 1
             break
+        source.look_at(_QUOTE_STEPS * (1 + following.count('"')))
         taken.append(following)
         text, start = following, 0
     return None

@@ -47,7 +47,7 @@ class Table:
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """The rows below the header, each with the number of the line it ends on."""
-        found = rows(self.file.lines(), self.dialect, self.skipped, self.file.budget)
+        found = rows(self.file.lines(), self.dialect, self.skipped, self.file.budget, self.file.work)
         if self.header is not None:
             next(found, None)
         yield from found
@@ -264,7 +264,7 @@ def open_table(file: Input, named: Sequence[str], ends: Sequence[tuple[str, str]
 def _start(file: Input, dialect: Dialect) -> tuple[list[list[str]], Skipped]:
     """The first rows, and what was skipped among them."""
     skipped = Skipped()
-    return [row for _, row in islice(rows(file.lines(), dialect, skipped, file.budget), _START)], skipped
+    return [row for _, row in islice(rows(file.lines(), dialect, skipped, file.budget, file.work), _START)], skipped
 
 
 def _is_matrix(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
