@@ -113,6 +113,20 @@ def decode_values(stream: Metered) -> np.ndarray[Any, np.dtype[Any]]:
             return np.array(image)
 
 
+def upright_size(stream: Metered) -> tuple[int, int]:
+    """Width and height of the whole picture once it is turned upright, by its header.
+
+    Raises:
+        Unusable: it asks for more than is allowed.
+        BROKEN: whatever Pillow raises on broken data.
+    """
+    with opened(stream) as image:
+        width, height = image.size
+        turned = _orientation(image)
+    across = (Transpose.TRANSPOSE, Transpose.TRANSVERSE, Transpose.ROTATE_90, Transpose.ROTATE_270)
+    return (height, width) if turned in across else (width, height)
+
+
 @contextmanager
 def opened(stream: Metered) -> Iterator[Image]:
     """The picture behind its header, checked for size before anything is decoded."""
