@@ -89,9 +89,9 @@ def _told(
     )
 
 
-def _size(photo: Any) -> tuple[int, int] | None:
+def _size(photo: EncodedPhoto) -> tuple[int, int] | None:
     try:
-        return photo.size() if isinstance(photo, EncodedPhoto) else photo.decode(1).size
+        return photo.size_px()
     except Unusable:
         return None
 

@@ -8,7 +8,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -292,6 +292,13 @@ def _parquet_file(uri: str, file: Path, asked: Asked, budget: Budget) -> Found:
         for batch in opened.iter_batches(1024, columns=[*columns.texts, *named_ones], use_threads=False):
             budget.spend(batch.nbytes, "the text of its rows")
             records += batch.to_pylist()
+    classes = _class_names(schema, columns.answer)
+    for record in records if classes else ():
+        label = record[columns.answer]
+        record[columns.answer] = classes[label] if isinstance(label, int) and 0 <= label < len(classes) else None
+    if classes and not columns.options:
+        columns = replace(columns, options=(_CLASSES,))
+        records = [{**record, _CLASSES: classes} for record in records]
     pictures = {name: pictures_by_row(file, name, problems) for name in binary}
     found = Found(columns, schema.names, [], [p for p in problems if p.why != NO_PICTURE])
     bad = {problem.name for problem in found.problems}
@@ -312,6 +319,19 @@ def _parquet_file(uri: str, file: Path, asked: Asked, budget: Budget) -> Found:
         else:
             _add(found, name, record, photos)
     return found
+
+
+_CLASSES = "its classes"
+
+
+def _class_names(schema: Any, column: str) -> list[str]:
+    """The names of a column of class labels, as the datasets library notes them; none for other columns."""
+    try:
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        names = features[column]["names"] if features[column].get("_type") == "ClassLabel" else []
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return []
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _add(found: Found, name: str, cells: Mapping[str, Any], photos: Sequence[EncodedPhoto]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssl4rl.qa.constants import Facts
-from ssl4rl.vision.photo import Photo
+from ssl4rl.vision.photo import EncodedPhoto, Photo
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Raw:
     question: str
     answer: Any
     options: tuple[str, ...] = ()
-    photos: tuple[Photo, ...] = ()
+    photos: tuple[EncodedPhoto, ...] = ()
     hint: str = ""
     unit: str = ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ssl4rl.core.source import Problem
@@ -13,7 +14,6 @@ from ssl4rl.qa.columns import OPTIONS
 from ssl4rl.qa.files import Asked, Found, read_jsonl, read_parquet, read_tsv
 from ssl4rl.qa.labelled import Raw
 from ssl4rl.qa.table import Table
-from ssl4rl.vision.photo import EncodedPhoto
 from ssl4rl.vision.sources.base import NO_PICTURE, examine, named, one_line
 
 ENDINGS = {".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -98,21 +98,20 @@ def _table(uri: str, found: Found, asked: Asked, name: str) -> Table:
     """The table of the rows whose pictures can all be used."""
     if not found.rows and not found.problems:
         raise Ssl4rlError(f"{uri!r} has no rows")
-    photos = list({id(photo): photo for row in found.rows for photo in row.photos}.values())
-    encoded = [photo for photo in photos if isinstance(photo, EncodedPhoto)]
-    pictures = examine(uri, encoded) if encoded else None
-    known = {} if pictures is None else {id(pictures[at]): pictures.id(at) for at in range(len(pictures))}
+    photos = list(dict.fromkeys(photo for row in found.rows for photo in row.photos))
+    pictures = examine(uri, photos) if photos else None
+    known = {} if pictures is None else {pictures[at]: pictures.id(at) for at in range(len(pictures))}
     why = {problem.name: problem.why for problem in pictures.problems} if pictures else {}
     rows: list[Raw] = []
     ids: list[tuple[str, ...]] = []
     problems: list[Problem] = list(found.problems)
     for row in found.rows:
-        broken = [photo for photo in row.photos if id(photo) not in known]
-        reasons = [why.get(getattr(photo, "label", ""), "cannot be read") for photo in broken]
+        broken = [photo for photo in row.photos if photo not in known]
+        reasons = [why.get(photo.label, "cannot be read") for photo in broken]
         if all(reason == NO_PICTURE for reason in reasons):
-            shown = [photo for photo in row.photos if id(photo) in known]
-            rows.append(row if not broken else _with(row, shown))
-            ids.append(tuple(known[id(photo)] for photo in shown))
+            shown = tuple(photo for photo in row.photos if photo in known)
+            rows.append(replace(row, photos=shown))
+            ids.append(tuple(known[photo] for photo in shown))
         else:
             problems.append(Problem(row.name, next(f"its picture: {r}" for r in reasons if r != NO_PICTURE)))
     if not rows:
@@ -122,10 +121,6 @@ def _table(uri: str, found: Found, asked: Asked, name: str) -> Table:
     table = Table(uri, rows, ids, pictures, problems, found.columns.told(), answers)
     table.benchmark = benchmark_of(name, found.layout)
     return table
-
-
-def _with(row: Raw, photos: Sequence[EncodedPhoto]) -> Raw:
-    return Raw(row.name, row.question, row.answer, row.options, tuple(photos), row.hint, row.unit)
 
 
 def benchmark_of(name: str, columns: Sequence[str]) -> str:

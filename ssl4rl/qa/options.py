@@ -14,9 +14,10 @@ from ssl4rl.core.verify.choice import words_of
 from ssl4rl.qa.labelled import Raw
 
 _LETTER = r"\(?[A-Z]\)?"
+_JOINED = rf"(?:\s*(?:,|/|&|(?i:and|or|nor))\s*{_LETTER})"
 _NAMES_LETTERS = re.compile(
-    rf"(?:both|neither|either|only|options?|choices?|answers?)\s+{_LETTER}(?:\s*(?:,|/|&|and|or|nor)\s*{_LETTER})*"
-    rf"(?:\s+only)?|{_LETTER}(?:\s*(?:,|/|&|and|or|nor)\s*{_LETTER})+(?:\s+only)?|{_LETTER}\s+only"
+    rf"(?i:both|neither|either|only|options?|choices?|answers?)\s+{_LETTER}{_JOINED}*(?:\s+(?i:only))?"
+    rf"|{_LETTER}{_JOINED}+(?:\s+(?i:only))?|{_LETTER}\s+(?i:only)"
 )
 _ABOVE = re.compile(
     r"\b(?:all|none|both|any|neither|either|one|two|some|most)\b.{0,12}\b(?:above|preceding|previous)\b", re.IGNORECASE

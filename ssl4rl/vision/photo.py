@@ -87,7 +87,7 @@ class EncodedPhoto(Photo):
         except (Unusable, *BROKEN) as error:
             raise self._unusable(error) from error
 
-    def size(self) -> tuple[int, int]:
+    def size_px(self) -> tuple[int, int]:
         """Width and height of the whole picture, upright, by its header.
 
         Raises:

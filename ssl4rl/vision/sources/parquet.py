@@ -332,7 +332,7 @@ def _is_bytes(kind: Any) -> bool:
     return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
 
-def arrowarrow_parquet() -> Any:
+def arrow_parquet() -> Any:
     try:
         return import_module("pyarrow.parquet")
     except ImportError:
