@@ -17,6 +17,8 @@ _LARGEST = {"share": 1.0, "percent": 100.0, "thousand": 1000.0}
 _NUMBER = re.compile(r"-?\d{1,9}(?:\.\d{1,12})?(?:e-?\d{1,2})?", re.IGNORECASE)
 _SLACK = 1.02
 """Annotated boxes end a little outside their picture; so much is cut off rather than refused."""
+_MISFITS = 0.02
+"""Such a share of boxes may not fit into their pictures in the right measure: annotators err."""
 
 Four = tuple[float, float, float, float]
 
@@ -25,8 +27,8 @@ def read_boxes(uri: str, rows: Sequence[Raw], asked: Mapping[str, str]) -> tuple
     """Of each row its boxes as shares of width and height, or why there is none; and how they were read.
 
     What measure they are in is `coords`; where it is not said, it is told by the numbers themselves: all up to 1 are
-    shares, some beyond 1000 are pixels, some beyond their picture (and none beyond 1000) are thousandths. Likewise
-    `corners`: xywh where some second pair lies before the first, or xyxy.
+    shares; else pixels and thousandths are tried, and what fits only one of them decides. Likewise `corners`: two
+    corners (xyxy) unless a corner and sizes (xywh) fits more boxes. A box fits that has an area and lies in its picture.
 
     Raises:
         Ssl4rlError: an unknown measure, or one that the numbers do not tell.
@@ -42,21 +44,32 @@ def read_boxes(uri: str, rows: Sequence[Raw], asked: Mapping[str, str]) -> tuple
     fours = [box for boxes in found if not isinstance(boxes, str) for box in boxes]
     if not fours:
         return found, "boxes"
-    corners = asked.get("corners") or ("xywh" if any(b[2] <= b[0] or b[3] <= b[1] for b in fours) else "xyxy")
-    largest = max(max(box) for box in fours)
-    coords = asked.get("coords") or ("share" if largest <= 1 else "pixel" if largest > 1000 * _SLACK else "")
+    tried = [asked["coords"]] if "coords" in asked else ["share"] if max(map(max, fours)) <= 1 else ["pixel", "thousand"]
     sizes: list[tuple[int, int] | None] = [None] * len(rows)
-    if coords in ("", "pixel"):
+    if "pixel" in tried:
         sizes = [
             None if isinstance(boxes, str) else _size(row.photos[0]) for row, boxes in zip(rows, found, strict=True)
         ]
-    if not coords:
-        coords = _told(uri, found, sizes, corners)
-    placed = [
-        boxes if isinstance(boxes, str) else _shares(boxes, coords, corners, size)
-        for boxes, size in zip(found, sizes, strict=True)
-    ]
-    return placed, f"boxes {corners} in {'pixels' if coords == 'pixel' else coords + 's'}"
+    ways = {
+        (coords, corners): [
+            boxes if isinstance(boxes, str) else _shares(boxes, coords, corners, size)
+            for boxes, size in zip(found, sizes, strict=True)
+        ]
+        for coords in tried
+        for corners in ([asked["corners"]] if "corners" in asked else CORNERS)
+    }
+    lost = {way: sum(isinstance(placed, str) for placed in boxes) for way, boxes in ways.items()}
+    left = sum(isinstance(boxes, str) for boxes in found)
+    fitting = {coords for (coords, _), n in lost.items() if n - left <= _MISFITS * (len(found) - left)}
+    best = min(lost, key=lambda way: lost[way])  # of equal ones the first: corners
+    rivals = {coords for (coords, _), n in lost.items() if n == lost[best]}
+    if len(fitting) > 1 or len(rivals) > 1:
+        raise Ssl4rlError(
+            f"{uri!r}: its boxes may be in pixels or in thousandths of the picture, both fit; say ?coords=pixel or "
+            "?coords=thousand (or percent)"
+        )
+    coords, corners = best
+    return ways[best], f"boxes {corners} in {'pixels' if coords == 'pixel' else coords + 's'}"
 
 
 def _fours(answer: Any) -> list[Four] | None:
@@ -72,21 +85,6 @@ def _fours(answer: Any) -> list[Four] | None:
     if not all(made.is_list(box) and len(box) == 4 and all(map(made.is_number, box)) for box in boxes):
         return None
     return [(float(box[0]), float(box[1]), float(box[2]), float(box[3])) for box in boxes]
-
-
-def _told(
-    uri: str, found: Sequence[list[Four] | str], sizes: Sequence[tuple[int, int] | None], corners: str
-) -> str:
-    """Pixels or thousandths, by the boxes that do not fit into their pictures."""
-    for boxes, size in zip(found, sizes, strict=True):
-        for x, y, right, down in [] if isinstance(boxes, str) or size is None else boxes:
-            ends = (x + right, y + down) if corners == "xywh" else (right, down)
-            if ends[0] > size[0] * _SLACK or ends[1] > size[1] * _SLACK:
-                return "thousand"
-    raise Ssl4rlError(
-        f"{uri!r}: its boxes may be in pixels or in thousandths of the picture, both fit; say ?coords=pixel or "
-        "?coords=thousand (or percent)"
-    )
 
 
 def _size(photo: EncodedPhoto) -> tuple[int, int] | None:
