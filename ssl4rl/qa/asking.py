@@ -14,7 +14,7 @@ from ssl4rl.vision.photo import Photo
 
 _PLACE = re.compile(r"<\s?image[ _]?(\d{0,3})\s?>", re.IGNORECASE)
 _TAG = re.compile(
-    r"<(\s?/?\s?(?:answer|think|thinking|thought|reasoning|image|img|video|audio|pad|unk|s|bos|eos|box|ref|\|[^<>|]{1,40}\|"
+    r"<(\|[^<>|]{1,40}\||\s?/?\s?(?:answer|think|thinking|thought|reasoning|image|img|video|audio|pad|unk|s|bos|eos|box|ref"
     r"|[a-z]{1,12}_of_[a-z]{1,12}|vision_[a-z]{1,12}|im_[a-z]{1,12}|fake_token[a-z_]{0,24}|global-img)\b[^<>]{0,40})>",
     re.IGNORECASE,
 )

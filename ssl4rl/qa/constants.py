@@ -103,7 +103,7 @@ def _best_box(answers: Sequence[tuple[Sequence[float], ...]], correct_iou: float
     for row in rows:
         best = np.max([overlaps(tried, np.asarray(box, dtype=float)) for box in row], axis=0)
         partial = np.clip((best - least_iou) / (1 - least_iou), 0, None) if least_iou < 1 else np.zeros(len(tried))
-        earned += np.where(best >= correct_iou, 1.0, partial)
+        earned += np.where(best >= correct_iou + 1e-4, 1.0, partial)
     best_at = int(earned.argmax())
     return [float(edge) for edge in tried[best_at]] if earned[best_at] > 1 else None
 
