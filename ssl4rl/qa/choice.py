@@ -14,7 +14,7 @@ from ssl4rl.core.types import Example, Unusable
 from ssl4rl.core.verify import Choice
 from ssl4rl.qa import asking
 from ssl4rl.qa.labelled import Labelled
-from ssl4rl.qa.options import best, depends
+from ssl4rl.qa.tables.options import best, depends
 from ssl4rl.vision import pixels
 
 

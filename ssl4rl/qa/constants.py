@@ -32,16 +32,19 @@ class Facts:
 
     def best_number(self, verifier: Number) -> float | None:
         """The number that is right in most rows; None where none is in two."""
-        return self._once(("number", verifier), lambda: _best_number(self._answers, verifier))
+        found: float | None = self._once(("number", verifier), lambda: _best_number(self._answers, verifier))
+        return found
 
     def best_text(self, verifier: FreeText) -> str | None:
         """The text that earns most; None where none is right, or shares a word, in two rows."""
-        return self._once(("text", verifier), lambda: _best_text(self._answers, verifier))
+        found: str | None = self._once(("text", verifier), lambda: _best_text(self._answers, verifier))
+        return found
 
     def best_box(self, correct_iou: float, least_iou: float) -> list[float] | None:
         """The box, in shares, that earns most; None where none earns anything."""
         key = ("box", correct_iou, least_iou)
-        return self._once(key, lambda: _best_box(self._answers, correct_iou, least_iou))
+        found: list[float] | None = self._once(key, lambda: _best_box(self._answers, correct_iou, least_iou))
+        return found
 
     def _once(self, key: tuple[Any, ...], find: Callable[[], Any]) -> Any:
         if key not in self._found:
@@ -65,7 +68,9 @@ def _best_number(answers: Sequence[tuple[float, ...]], verifier: Number) -> floa
     inside = hits(points)
     best, most = float(points[inside.argmax()]), int(inside.max())
     if verifier.absolute or verifier.relative:
-        ends = np.unique(right - 0.999 * (slack - 1e-9 * np.abs(right)))  # well inside, so that rounding does not matter
+        ends = np.unique(
+            right - 0.999 * (slack - 1e-9 * np.abs(right))
+        )  # well inside, so that rounding does not matter
         at_ends = hits(ends)
         if at_ends.max() > most:
             best, most = float(ends[at_ends.argmax()]), int(at_ends.max())
@@ -76,9 +81,9 @@ def _best_text(answers: Sequence[tuple[str, ...]], verifier: FreeText) -> str | 
     said: dict[tuple[str, ...], str] = {}
     counts: Counter[tuple[str, ...]] = Counter()
     for row in answers:
-        for key in {words_of(text): text for text in row}.items():
-            said.setdefault(*key)
-            counts[key[0]] += 1
+        for key, text in {words_of(text): text for text in row}.items():
+            said.setdefault(key, text)
+            counts[key] += 1
     if not counts:
         return None
     if not verifier.partial:
@@ -93,7 +98,9 @@ def _best_text(answers: Sequence[tuple[str, ...]], verifier: FreeText) -> str | 
     return said.get(tried[best], " ".join(tried[best])) if earned[best] > 1 else None
 
 
-def _best_box(answers: Sequence[tuple[Sequence[float], ...]], correct_iou: float, least_iou: float) -> list[float] | None:
+def _best_box(
+    answers: Sequence[tuple[Sequence[float], ...]], correct_iou: float, least_iou: float
+) -> list[float] | None:
     if not answers:
         return None
     rows = _sample(answers)

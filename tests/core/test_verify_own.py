@@ -56,7 +56,8 @@ def test_no_quantity(text: str) -> None:
 
 
 def test_units_are_singular_lower_case_and_written_in_one_way() -> None:
-    assert [unit_of(text) for text in ("CM", "cms", "Metres", "m²", "m ^2", " kg. ", "feet", "bus", "apples", "°C")] == [
+    said = ("CM", "cms", "Metres", "m²", "m ^2", " kg. ", "feet", "bus", "apples", "°C")
+    assert [unit_of(text) for text in said] == [
         "cm", "cm", "metre", "m^2", "m^2", "kg", "feet", "bus", "apple", "°c",
     ]  # fmt: skip
 
@@ -169,7 +170,12 @@ def test_choice_by_example_has_as_many_options_as_the_example() -> None:
 @pytest.mark.parametrize(
     ("unit", "right", "size", "replies"),
     [
-        ("thousand", [100, 200, 500, 600], None, {"100,200,500,600": 1.0, "10,20,50,60": 0.0, "0,0,1001,5": "unparsed"}),
+        (
+            "thousand",
+            [100, 200, 500, 600],
+            None,
+            {"100,200,500,600": 1.0, "10,20,50,60": 0.0, "0,0,1001,5": "unparsed"},
+        ),
         ("share", [0.1, 0.2, 0.5, 0.6], None, {"0.1, 0.2, 0.5, 0.6": 1.0, "100,200,500,600": "unparsed"}),
         ("percent", [10, 20, 50, 60], None, {"10,20,50,60": 1.0, "100,200,500,600": "unparsed"}),
         ("pixel", [64, 96, 320, 288], [640, 480], {"[64, 96, 320, 288]": 1.0, "64,96,641,288": "unparsed"}),

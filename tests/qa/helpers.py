@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ssl4rl.core.source import Source
 from ssl4rl.core.task import Task
 from ssl4rl.core.types import Ssl4rlError
@@ -14,7 +16,7 @@ from ssl4rl.qa.box import OwnBox
 from ssl4rl.qa.choice import OwnChoice
 from ssl4rl.qa.labelled import Labelled
 from ssl4rl.qa.number import OwnNumber
-from ssl4rl.qa.opening import open_path
+from ssl4rl.qa.tables.opening import open_path
 from ssl4rl.qa.text import OwnText
 from tests.vision.files import encoded
 
@@ -58,9 +60,7 @@ def skipped(source: Source[Any]) -> dict[str, str]:
 
 def error(kind: str, text: str) -> str:
     """The one line that opening gives."""
-    try:
+    with pytest.raises(Ssl4rlError) as caught:
         opened(kind, text)
-    except Ssl4rlError as caught:
-        assert "\n" not in str(caught)
-        return str(caught)
-    raise AssertionError(f"{text} was opened")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

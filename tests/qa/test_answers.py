@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ssl4rl.qa.answers import agreed, several
-from ssl4rl.qa.boxes import read_boxes
 from ssl4rl.qa.labelled import Raw
-from ssl4rl.qa.options import best, depends, kept, leanings
+from ssl4rl.qa.tables.answers import agreed, several
+from ssl4rl.qa.tables.boxes import read_boxes
+from ssl4rl.qa.tables.options import best, depends, kept, leanings
 from ssl4rl.vision.photo import FilePhoto
 from tests.qa.helpers import answers, error, items, jsonl, opened, pictures, skipped
 
@@ -79,7 +79,8 @@ def test_rows_of_which_none_can_be_chosen_are_skipped_and_named(tmp_path: Path) 
         "x.jsonl row 7": "it has no answer",
     }
     assert source.taken == (
-        "took question=question, options=options, answer=answer (letters); 2 rows, 5 skipped: x.jsonl row 7: it has no answer"
+        "took question=question, options=options, answer=answer (letters); 2 rows, 5 skipped: x.jsonl row 7: it "
+        "has no answer"
     )
 
 
@@ -152,7 +153,12 @@ def test_no_numbers_are_skipped_and_units_may_have_a_column(tmp_path: Path) -> N
 
 
 def test_texts_with_aliases_votes_and_options(tmp_path: Path) -> None:
-    votes = [{"answer": "red"}] * 5 + [{"answer": "Red."}, {"answer": "pink"}, {"answer": "pink"}, {"answer": "crimson"}]
+    votes = [{"answer": "red"}] * 5 + [
+        {"answer": "Red."},
+        {"answer": "pink"},
+        {"answer": "pink"},
+        {"answer": "crimson"},
+    ]
     path = jsonl(
         tmp_path / "x.jsonl",
         {"question": "1?", "answer": "red"},
@@ -228,7 +234,9 @@ def test_boxes_that_may_be_either_are_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_no_box_is_said(tmp_path: Path) -> None:
-    assert boxes(tmp_path, "coords=pixel", "cat", [1, 2, 3], None, [9, 9, 99, 99], [60, 50, 50, 70], [0, 0, 9, 999]) == [
+    assert boxes(
+        tmp_path, "coords=pixel", "cat", [1, 2, 3], None, [9, 9, 99, 99], [60, 50, 50, 70], [0, 0, 9, 999]
+    ) == [
         "its answer 'cat' is no box",
         "its answer '[1, 2, 3]' is no box",
         "its answer 'None' is no box",

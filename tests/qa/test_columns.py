@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ssl4rl.core.types import Ssl4rlError
-from ssl4rl.qa.columns import choose
+from ssl4rl.qa.tables.columns import choose
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,10 @@ from ssl4rl.qa.columns import choose
         (["Query", "choices", "Label", "images"], "question=Query, options=choices, answer=Label, pictures=images"),
         (["problem", "solution"], "question=problem, answer=solution"),
         (["q", "option_a", "option_b", "answer_idx"], "question=q, options=option_a,option_b, answer=answer_idx"),
-        (["text", "choice1", "choice2", "choice3", "target"], "question=text, options=choice1,choice2,choice3, answer=target"),
+        (
+            ["text", "choice1", "choice2", "choice3", "target"],
+            "question=text, options=choice1,choice2,choice3, answer=target",
+        ),
         (
             ["image_2", "image_1", "image_10", "question", "answer"],
             "question=question, answer=answer, pictures=image_1,image_2,image_10",
@@ -40,14 +43,21 @@ def test_columns_that_are_named_come_first() -> None:
 
 
 def test_the_same_question_of_all_rows() -> None:
-    assert choose("x", ["label", "image"], {"ask": "What is it?"}).told() == "ask='What is it?', answer=label, pictures=image"
+    assert (
+        choose("x", ["label", "image"], {"ask": "What is it?"}).told()
+        == "ask='What is it?', answer=label, pictures=image"
+    )
 
 
 @pytest.mark.parametrize(
     ("names", "asked", "line"),
     [
         (["question", "answer"], {"answer": "anser"}, "'x' has no column 'anser' (answer); did you mean 'answer'?"),
-        (["question", "answer"], {"image": "picture"}, "'x' has no column 'picture' (image); allowed: question, answer"),
+        (
+            ["question", "answer"],
+            {"image": "picture"},
+            "'x' has no column 'picture' (image); allowed: question, answer",
+        ),
         (["question", "answer", "opts"], {"options": "opt"}, "'x' has no column 'opt' (options); did you mean 'opts'?"),
         (
             ["caption", "image"],
@@ -58,8 +68,8 @@ def test_the_same_question_of_all_rows() -> None:
         (
             ["label", "image"],
             {},
-            "'x' has no column of questions (question, query, prompt, problem, instruction, ...); it has: label, image; "
-            "name one: ?question=NAME, or ask the same of all: ?ask=TEXT",
+            "'x' has no column of questions (question, query, prompt, problem, instruction, ...); it has: label, "
+            "image; name one: ?question=NAME, or ask the same of all: ?ask=TEXT",
         ),
     ],
 )

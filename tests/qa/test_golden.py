@@ -41,7 +41,9 @@ class Rows(Source[Labelled]):
         unit = "cm" if self.kind == "number" and index == 1 else ""
         question = f"What is {index}{' in <image>' if photos else ''}?"
         answers = ANSWERS[self.kind][index]
-        return Labelled(f"row {index}", question, answers, self.facts, options, photos, "Look." if index == 2 else "", unit)
+        return Labelled(
+            f"row {index}", question, answers, self.facts, options, photos, "Look." if index == 2 else "", unit
+        )
 
     def id(self, index: int) -> str:
         return content_id(f"{self.kind} {index}".encode())

@@ -16,7 +16,7 @@ from ssl4rl.core.recipe.recipe import make_recipe
 from ssl4rl.core.source import Split
 from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.qa.labelled import Labelled, Raw
-from ssl4rl.qa.opening import benchmark_of, open_path
+from ssl4rl.qa.tables.opening import benchmark_of, open_path
 from tests.qa.helpers import error, items, jsonl, opened, pictures, skipped
 from tests.vision.files import b64, encoded, write_tsv
 
@@ -74,7 +74,7 @@ def test_what_is_wrong_with_a_row_is_said_by_its_number(tmp_path: Path) -> None:
     assert {name: found[f"x.jsonl row {name}"] for name in (4, 5, 6, 7, 8, 9, 11, 12)} == {
         4: "'../outside.png' leads outside its folder",
         5: "'https://pictures.example/a.png' is an address; pictures are read from files beside the table",
-        6: "'notes.txt' is no path of a picture (.jpg, .jpeg, .jpe, ...), nor base64",
+        6: "'notes.txt' is no picture's path (.jpg, .jpeg, .jpe, ...), nor base64",
         7: "its image holds no picture, but 7",
         8: "no JSON object",
         9: "no JSON object",
@@ -114,7 +114,9 @@ def test_tsv_in_vlmevalkits_layout_and_others(tmp_path: Path) -> None:
         "x.tsv row 6": "refers to row '99', which has no picture",
         "x.tsv row 7": "has 3 columns, the header 8",
     }
-    plain = write_tsv(tmp_path / "y.tsv", ["q", "a", "opts"], ["1?", "x", '["x", "y"]'], ["2?", "y"], ["3?", "y", "x|y"])
+    plain = write_tsv(
+        tmp_path / "y.tsv", ["q", "a", "opts"], ["1?", "x", '["x", "y"]'], ["2?", "y"], ["3?", "y", "x|y"]
+    )
     source = opened("choice", f"{plain}?options=opts")
     assert [item.options for item in items(source)] == [("x", "y"), ("x", "y")]
     assert skipped(source) == {"y.tsv row 2": "has 2 columns, the header 3"}
@@ -141,7 +143,11 @@ def test_parquet_as_the_datasets_library_writes_it(tmp_path: Path) -> None:
             (("x", "y"), (1,), 1), (("x", "y", "z"), (2,), 0), (("x", "y"), (0,), 2),
         ]  # fmt: skip
     single = arrow.table(
-        {"question": ["a?", "b?"], "answer": ["x", "y"], "image": arrow.array([{"bytes": data[0], "path": None}, None], kind)}
+        {
+            "question": ["a?", "b?"],
+            "answer": ["x", "y"],
+            "image": arrow.array([{"bytes": data[0], "path": None}, None], kind),
+        }
     )
     parquet.write_table(single, tmp_path / "y.parquet")
     assert [len(item.photos) for item in items(opened("text", str(tmp_path / "y.parquet")))] == [1, 0]
@@ -181,8 +187,8 @@ def test_the_raw_table_is_every_tasks_and_each_kind_sees_its_own_rows(tmp_path: 
     assert sizes == {"choice": 1, "number": 1, "text": 3}
     assert error("box", path) == (
         f"'jsonl:{path}' (question=question, options=options, answer=answer): no row gives a qa/box question "
-        "(x.jsonl row 1: its answer '3' is no box; x.jsonl row 2: its answer 'red' is no box; x.jsonl row 3: its answer "
-        "'B' is no box)"
+        "(x.jsonl row 1: its answer '3' is no box; x.jsonl row 2: its answer 'red' is no box; x.jsonl row 3: its "
+        "answer 'B' is no box)"
     )
 
 
@@ -193,7 +199,11 @@ def test_the_raw_table_is_every_tasks_and_each_kind_sees_its_own_rows(tmp_path: 
         ("x.jsonl", '[{"question": 1}]\n', "'jsonl:{}': no line is a JSON object; of a list write one object a line"),
         ("x.jsonl", "", "'jsonl:{}' has no column of answers"),
         ("x.tsv", "question\tanswer\n", "'tsv:{}' has no rows"),
-        ("x.tsv", "question\tanswer\nq\t\n", "'tsv:{}' (question=question, answer=answer): no row can be used (x.tsv row 1:"),
+        (
+            "x.tsv",
+            "question\tanswer\nq\t\n",
+            "'tsv:{}' (question=question, answer=answer): no row can be used (x.tsv row 1:",
+        ),
     ],
 )
 def test_files_that_cannot_be_asked_are_one_line(tmp_path: Path, name: str, content: str, line: str) -> None:
@@ -205,7 +215,9 @@ def test_wrong_paths_and_options_are_one_line(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "questions.jsonl", {"question": "q?", "answer": "a"})
     assert error("text", path.replace("questions", "question")).endswith(f"did you mean '{path}'?")
     assert error("text", f"{path}?quest=x").endswith("unknown option 'quest'; did you mean 'question'?")
-    assert error("text", str(tmp_path)).endswith("is a folder without questions; allowed: .tsv, .jsonl, .ndjson, .parquet, drawn:")
+    assert error("text", str(tmp_path)).endswith(
+        "is a folder without questions; allowed: .tsv, .jsonl, .ndjson, .parquet, drawn:"
+    )
     with pytest.raises(Ssl4rlError, match="nothing may follow the colon"):
         create_dataset("qa/text", "drawn:x", size=1)
 
@@ -237,7 +249,7 @@ def copies(folder: Path) -> None:
 
 def test_near_twins_of_pictures_and_of_questions_stay_together(tmp_path: Path) -> None:
     copies(tmp_path)
-    long = "A train leaves at noon and drives eighty kilometres an hour for {} hours, how far does it come in all that time?"
+    long = "A train leaves at noon and drives eighty kilometres an hour for {} hours, how far does it come in all?"
     rows = [
         {"question": "Where was this?", "answer": "x", "image": "a.png"},
         {"question": "Who took it?", "answer": "x", "image": "copy.jpg"},

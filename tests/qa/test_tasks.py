@@ -195,13 +195,18 @@ def test_what_guessing_earns_is_the_best_constants_reward(tmp_path: Path) -> Non
     data = create_dataset("qa/number", path, level="exact", size=200, split="all")
     examples = list(data)
     assert np.mean([data.expected(example) for example in examples]) == pytest.approx(0.4)
-    assert np.mean([data.score_answer("<answer>3</answer>", example).value for example in examples]) == pytest.approx(0.4)
+    assert np.mean([data.score_answer("<answer>3</answer>", example).value for example in examples]) == pytest.approx(
+        0.4
+    )
     report = ssl4rl.check(["qa/number"], data=path, n=64)
     assert [str(failure) for failure in report.failures] == []
 
 
 def test_yes_and_no_are_told_to_lean(tmp_path: Path) -> None:
-    rows = [{"question": f"Is it {n}?", "options": ["no", "yes"], "answer": "no" if n % 10 < 3 else "yes"} for n in range(200)]
+    rows = [
+        {"question": f"Is it {n}?", "options": ["no", "yes"], "answer": "no" if n % 10 < 3 else "yes"}
+        for n in range(200)
+    ]
     path = jsonl(tmp_path / "x.jsonl", *rows)
     data = create_dataset("qa/choice", path, size=200, split="all")
     examples = list(data)

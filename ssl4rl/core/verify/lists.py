@@ -141,8 +141,8 @@ class Box(Verifier):
     def instruction(self) -> str:
         _, numbers, how = _UNITS[self.unit]
         return (
-            f"Answer with four {numbers} x0,y0,x1,y1: the left, top, right and bottom edge {how}, measured from its top "
-            "left corner."
+            f"Answer with four {numbers} x0,y0,x1,y1: the left, top, right and bottom edge {how}, measured from its "
+            "top left corner."
         )
 
     def extent(self, example: Example) -> tuple[float, float]:

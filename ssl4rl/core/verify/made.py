@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from ssl4rl.core.types import Example, Ssl4rlError, shortened
 
@@ -16,7 +16,7 @@ def refuse(what: str, got: Any, allowed: str) -> NoReturn:
     raise Ssl4rlError(f"{what} is {kind}; allowed: {allowed}")
 
 
-def is_list(value: Any) -> bool:
+def is_list(value: Any) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
 

@@ -71,7 +71,9 @@ class Several(Verifier):
         super().require(example)
         metas = example.meta.get("questions")
         if not made.is_list(metas) or len(metas) != self.n or not all(isinstance(meta, Mapping) for meta in metas):
-            made.refuse("meta['questions']", metas, f"a list of the {self.n} questions' metas, the last question's first")
+            made.refuse(
+                "meta['questions']", metas, f"a list of the {self.n} questions' metas, the last question's first"
+            )
         for question in split(example):
             self.each.require(question)
 

@@ -16,9 +16,9 @@ from typing import Any, BinaryIO
 from ssl4rl.core.limits import MIB, Budget, exceeded, limit, open_regular
 from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError, Unusable, shortened
-from ssl4rl.qa.answers import listed
-from ssl4rl.qa.columns import Columns, choose
 from ssl4rl.qa.labelled import Raw
+from ssl4rl.qa.tables.answers import listed
+from ssl4rl.qa.tables.columns import Columns, choose
 from ssl4rl.vision.photo import EncodedPhoto, FilePhoto
 from ssl4rl.vision.sources.base import NO_PICTURE, find_files, inside, one_line
 from ssl4rl.vision.sources.folder import EXTENSIONS
@@ -116,7 +116,9 @@ def read_jsonl(uri: str, path: Path, asked: Asked) -> Found:
                 record = _object(line)
                 if isinstance(record, dict):
                     layout.update(dict.fromkeys(map(str, record)))
-                    budget.spend(sum(min(len(line), _weight(value)) for value in record.values()), "the text of its rows")
+                    budget.spend(
+                        sum(min(len(line), _weight(value)) for value in record.values()), "the text of its rows"
+                    )
                     record = {name: _placed(value) for name, value in record.items()}
                 lines.append((number, offset, len(line), record))
             offset += len(line)
@@ -247,7 +249,9 @@ def _file(table: Path, relative: str) -> FilePhoto:
     if "://" in relative:
         raise Unusable(f"{shortened(relative, 60)!r} is an address; pictures are read from files beside the table")
     if Path(relative).suffix.lower() not in EXTENSIONS:
-        raise Unusable(f"{shortened(relative, 40)!r} is no path of a picture ({', '.join(EXTENSIONS[:3])}, ...), nor base64")
+        raise Unusable(
+            f"{shortened(relative, 40)!r} is no path of a picture ({', '.join(EXTENSIONS[:3])}, ...), nor base64"
+        )
     inside(table.parent, relative)
     return FilePhoto(str(table.parent), relative)
 
@@ -372,4 +376,3 @@ def text(value: Any) -> str:
     if value is None or isinstance(value, (list, dict, bytes, _Left)):
         return ""
     return str(value).strip()
-

@@ -151,4 +151,3 @@ def best(rates: Sequence[float]) -> int | None:
     if not rates or max(rates) < 0 or sum(rate == max(rates) for rate in rates) > 1:
         return None
     return max(range(len(rates)), key=lambda at: rates[at])
-

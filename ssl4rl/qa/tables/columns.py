@@ -11,8 +11,9 @@ from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 NAMES: Mapping[str, Sequence[str]] = {
     "question": ("question", "query", "prompt", "problem", "instruction", "text", "expression", "sentence", "q"),
     "answer": (
-        *("answer", "answers", "label", "labels", "gt", "ground_truth", "target", "solution", "correct"),
-        *("answerkey", "answer_key", "answer_idx", "answer_index", "gt_answer", "bbox", "bbox_2d", "box", "boxes", "bounding_box", "a"),
+        *("answer", "answers", "label", "labels", "gt", "ground_truth", "target", "solution", "correct", "answerkey"),
+        *("answer_key", "answer_idx", "answer_index", "gt_answer", "bbox", "bbox_2d", "box", "boxes", "bounding_box"),
+        "a",
     ),
     "options": ("options", "choices", "candidates", "mc_options"),
     "hint": ("hint", "context", "passage"),

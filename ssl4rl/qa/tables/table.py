@@ -12,10 +12,10 @@ from ssl4rl.core.near.shingles import near_texts
 from ssl4rl.core.source import Problem, Source, Way, content_id
 from ssl4rl.core.task import Task
 from ssl4rl.core.types import Ssl4rlError
-from ssl4rl.qa import options
-from ssl4rl.qa.answers import Read, read
 from ssl4rl.qa.constants import Facts
 from ssl4rl.qa.labelled import Labelled, Raw
+from ssl4rl.qa.tables import options
+from ssl4rl.qa.tables.answers import Read, read
 from ssl4rl.vision.sources.base import PhotoSource, folder_group
 
 NEAR_SHARE = 0.8
@@ -120,7 +120,9 @@ class Answered(Source[Labelled]):
         self._problems = (*table.problems, *self._read.problems)
         if not self._read.rows:
             reasons = "; ".join(f"{problem.name}: {problem.why}" for problem in self._problems[:3])
-            raise Ssl4rlError(f"{table.uri!r} ({table.told}): no row gives a qa/{kind} question ({reasons or 'no rows'})")
+            raise Ssl4rlError(
+                f"{table.uri!r} ({table.told}): no row gives a qa/{kind} question ({reasons or 'no rows'})"
+            )
         self._facts = Facts(() if kind == "choice" else self._read.answers)
         self._leans: list[tuple[float, ...]] = [()] * len(self._read.rows)
         self._kept = [""] * len(self._read.rows)
@@ -163,7 +165,9 @@ class Answered(Source[Labelled]):
     def taken(self) -> str:
         said = [took(f"{self._table.told} ({self._read.how})", len(self), self._problems)]
         stay = Counter(self._kept)
-        said += [f"{stay['last']} keep their last option in its place (all or none of the above)"] if stay["last"] else []
+        said += (
+            [f"{stay['last']} keep their last option in its place (all or none of the above)"] if stay["last"] else []
+        )
         said += [f"{stay['order']} keep the order of their options (one names others)"] if stay["order"] else []
         ids = Counter(self.id(at) for at in range(len(self)))
         again = sum(ids.values()) - len(ids)

@@ -28,7 +28,7 @@ def read_boxes(uri: str, rows: Sequence[Raw], asked: Mapping[str, str]) -> tuple
 
     What measure they are in is `coords`; where it is not said, it is told by the numbers themselves: all up to 1 are
     shares; else pixels and thousandths are tried, and what fits only one of them decides. Likewise `corners`: two
-    corners (xyxy) unless a corner and sizes (xywh) fits more boxes. A box fits that has an area and lies in its picture.
+    corners (xyxy) unless a corner and sizes (xywh) fits more boxes. A box fits that has an area and lies inside.
 
     Raises:
         Ssl4rlError: an unknown measure, or one that the numbers do not tell.
@@ -44,7 +44,9 @@ def read_boxes(uri: str, rows: Sequence[Raw], asked: Mapping[str, str]) -> tuple
     fours = [box for boxes in found if not isinstance(boxes, str) for box in boxes]
     if not fours:
         return found, "boxes"
-    tried = [asked["coords"]] if "coords" in asked else ["share"] if max(map(max, fours)) <= 1 else ["pixel", "thousand"]
+    tried = (
+        [asked["coords"]] if "coords" in asked else ["share"] if max(map(max, fours)) <= 1 else ["pixel", "thousand"]
+    )
     sizes: list[tuple[int, int] | None] = [None] * len(rows)
     if "pixel" in tried:
         sizes = [

@@ -18,9 +18,9 @@ from ssl4rl.core.types import Ssl4rlError, Unusable, shortened
 from ssl4rl.core.verify import made
 from ssl4rl.core.verify.choice import words_of
 from ssl4rl.core.verify.quantity import quantity
-from ssl4rl.qa.boxes import read_boxes
 from ssl4rl.qa.labelled import Raw
-from ssl4rl.qa.options import of_row, positions
+from ssl4rl.qa.tables.boxes import read_boxes
+from ssl4rl.qa.tables.options import of_row, positions
 from ssl4rl.vision.sources.tsv import parts_of
 
 VOTES = 3

@@ -10,10 +10,10 @@ from pathlib import Path
 from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.core.uri import missing, split_options
-from ssl4rl.qa.columns import OPTIONS
-from ssl4rl.qa.files import Asked, Found, read_jsonl, read_parquet, read_tsv
 from ssl4rl.qa.labelled import Raw
-from ssl4rl.qa.table import Table
+from ssl4rl.qa.tables.columns import OPTIONS
+from ssl4rl.qa.tables.files import Asked, Found, read_jsonl, read_parquet, read_tsv
+from ssl4rl.qa.tables.table import Table
 from ssl4rl.vision.sources.base import NO_PICTURE, examine, named, one_line
 
 ENDINGS = {".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -126,5 +126,5 @@ def _table(uri: str, found: Found, asked: Asked, name: str) -> Table:
 def benchmark_of(name: str, columns: Sequence[str]) -> str:
     """The benchmark that a file is, by its name or by VLMEvalKit's columns for scores by category; "" for none."""
     stem = name.partition(".")[0]
-    marked = _LAYOUT <= {*columns} and bool(_MARKS & {*columns})
+    marked = {*columns} >= _LAYOUT and bool(_MARKS & {*columns})
     return stem if marked or BENCHMARKS.match(stem) else ""
