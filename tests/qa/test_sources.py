@@ -74,7 +74,7 @@ def test_what_is_wrong_with_a_row_is_said_by_its_number(tmp_path: Path) -> None:
     assert {name: found[f"x.jsonl row {name}"] for name in (4, 5, 6, 7, 8, 9, 11, 12)} == {
         4: "'../outside.png' leads outside its folder",
         5: "'https://pictures.example/a.png' is an address; pictures are read from files beside the table",
-        6: "'notes.txt' is no picture's path (.jpg, .jpeg, .jpe, ...), nor base64",
+        6: "'notes.txt' is no path of a picture (.jpg, .jpeg, .jpe, ...), nor base64",
         7: "its image holds no picture, but 7",
         8: "no JSON object",
         9: "no JSON object",
