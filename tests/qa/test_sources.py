@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,33 @@ def test_what_is_wrong_with_a_row_is_said_by_its_number(tmp_path: Path) -> None:
     assert found["x.jsonl row 3"].startswith("its picture: ")
     assert len(found) == 10
     assert "; 1 rows, 10 skipped: x.jsonl row 4: '../outside.png' leads outside its folder" in source.taken
+
+
+def test_whatever_a_line_holds_it_is_a_row_or_a_reason(tmp_path: Path) -> None:
+    lines = [
+        '{"question": "q?", "answer": ' + "[" * 600 + "]" * 600 + "}",
+        '{"question": "q?", "answer": ' + "9" * 400 + "}",
+        '{"question": "q?", "answer": 1e999}',
+        '{"question": "q?", "answer": NaN}',
+        '{"question": "half \\ud800 a letter?", "answer": "x\\udc00"}',
+        '{"question": ["q?"], "answer": "a"}',
+        '{"question": "q?", "answer": {"a": 1}}',
+        '{"question": "q?", "answer": "a", "options": 7}',
+        '{"question": "q?", "answer": "a", "options": {"A": "x", "B": null}}',
+        '{"question": "q?", "answer": "4", "unit": ["cm"]}',
+        '{"question": "\\u0000?", "answer": true}',
+        '{"question": "q?", "answer": "4 cm"}',
+    ]
+    (tmp_path / "x.jsonl").write_text("\n".join(lines) + "\n")
+    path = str(tmp_path / "x.jsonl")
+    for kind in ("text", "number"):
+        source = opened(kind, path)
+        data = create_dataset(f"qa/{kind}", path, size=20, split="all")
+        assert len(source) + len(source.problems) == len(lines)
+        for example in data:
+            assert data.score_answer(data.components[0].verifier.complete(example.answer), example).value == 1
+            assert example.digest()
+    assert len(pickle.loads(pickle.dumps(source))) == len(source)
 
 
 def test_tsv_in_vlmevalkits_layout_and_others(tmp_path: Path) -> None:

@@ -22,7 +22,10 @@ def is_list(value: Any) -> TypeGuard[Sequence[Any]]:
 
 def is_number(value: Any) -> bool:
     """A finite number as JSON has it; true and false are none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond what JSON's readers take for one
+        return False
 
 
 def is_plain(value: Any) -> bool:

@@ -171,7 +171,7 @@ def listed(text: str) -> list[Any]:
 def agreed(answers: Sequence[Any]) -> list[str]:
     """Texts that are right, the most frequent first: all of a list of aliases; of one in which some repeat those that
     `VOTES` say, or else the most frequent."""
-    texts = [str(one).strip() for one in answers]
+    texts = [str(one).encode("utf-8", "replace").decode("utf-8").strip() for one in answers]
     counts = Counter(words_of(text) for text in texts)
     first = {words_of(text): text for text in reversed(texts)}
     if len(counts) < len(texts):

@@ -119,7 +119,7 @@ def read_jsonl(uri: str, path: Path, asked: Asked) -> Found:
                     budget.spend(
                         sum(min(len(line), _weight(value)) for value in record.values()), "the text of its rows"
                     )
-                    record = {name: _placed(value) for name, value in record.items()}
+                    record = _light_record(record)
                 lines.append((number, offset, len(line), record))
             offset += len(line)
     if lines and not layout:
@@ -165,6 +165,14 @@ def _is_base64(text: str) -> bool:
     return text.startswith("data:") or (
         len(text) > _REFERENCE and " " not in head and _BASE64.fullmatch(head) is not None
     )
+
+
+def _light_record(record: dict[str, Any]) -> dict[str, Any] | None:
+    """An object without the encoded pictures in it; None where its values lie in each other too deeply."""
+    try:
+        return {name: _placed(value) for name, value in record.items()}
+    except RecursionError:
+        return None
 
 
 def _placed(value: Any) -> Any:
@@ -364,7 +372,7 @@ def options_of(columns: Columns, cells: Mapping[str, Any]) -> list[str]:
         value = listed(value) if isinstance(value, str) and value.startswith("[") else value
         if isinstance(value, dict):  # {"A": ..., "B": ...}, or {"text": [...], "label": [...]} as in ARC
             value = value["text"] if isinstance(value.get("text"), list) else list(value.values())
-        values = value.split("|") if isinstance(value, str) else list(value or ())
+        values = value.split("|") if isinstance(value, str) else value if isinstance(value, list) else []
     texts = [text(value) for value in values]
     while texts and not texts[-1]:
         texts.pop()
@@ -375,4 +383,9 @@ def text(value: Any) -> str:
     """A cell as text."""
     if value is None or isinstance(value, (list, dict, bytes, _Left)):
         return ""
-    return str(value).strip()
+    return clean(str(value)).strip()
+
+
+def clean(said: str) -> str:
+    """A text that UTF-8 can hold: JSON may bring halves of letters."""
+    return said if said.isascii() else said.encode("utf-8", "replace").decode("utf-8")
