@@ -36,6 +36,7 @@ MODALITIES = {
     "graph": "Graphs",
     "video": "Clips",
     "text": "Plain texts",
+    "qa": "Own labels",
     "ssl4rl_table": "Tables",
 }
 """Titles, in the order of the navigation; a plugin without one comes after them under its name."""

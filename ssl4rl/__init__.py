@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from ssl4rl.core.verify import Box as Box
     from ssl4rl.core.verify import Choice as Choice
     from ssl4rl.core.verify import EdgeSet as EdgeSet
+    from ssl4rl.core.verify import FreeText as FreeText
     from ssl4rl.core.verify import Integer as Integer
     from ssl4rl.core.verify import NodeSet as NodeSet
+    from ssl4rl.core.verify import Number as Number
     from ssl4rl.core.verify import Path as Path
     from ssl4rl.core.verify import Permutation as Permutation
     from ssl4rl.core.verify import Text as Text
@@ -60,8 +62,10 @@ _HOME = {
         "Box",
         "Choice",
         "EdgeSet",
+        "FreeText",
         "Integer",
         "NodeSet",
+        "Number",
         "Path",
         "Permutation",
         "Text",

@@ -53,9 +53,11 @@ def write(plugin: str, golden: Golden) -> None:
 
 if __name__ == "__main__":
     from tests.graph import test_golden as graph
+    from tests.qa import test_golden as qa
     from tests.video import test_golden as video
     from tests.vision import test_golden as vision
 
     write("vision", vision.current())
     write("video", video.current())
     write("graph", graph.current())
+    write("qa", qa.current())

@@ -38,7 +38,7 @@ def different(verbs: tuple[str, ...]) -> list[Command]:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A reader's folder: photos/, clips/, the files of docs/extending.md, and the text plugin installed."""
+    """A reader's folder: photos/, clips/, mine.tsv, the files of docs/extending.md, and the text plugin installed."""
     (tmp_path / "photos").mkdir()
     for file in sorted((ROOT / "ssl4rl" / "embedded" / "photos").glob("*.jpg"))[:16]:
         shutil.copy(file, tmp_path / "photos")
@@ -52,6 +52,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         frames[0].save(tmp_path / "clips" / f"{number}.gif", save_all=True, append_images=frames[1:], duration=80)
     for file in (ROOT / "examples" / "extending").glob("*.py"):
         shutil.copy(file, tmp_path)
+    rows = [f"Is {n} even?\tyes\tno\t{'AB'[n % 2]}\n" for n in range(60)]
+    (tmp_path / "mine.tsv").write_text("question\tA\tB\tanswer\n" + "".join(rows))
     info = tmp_path / "installed" / "ssl4rl_text-1.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ssl4rl-text\nVersion: 1\n")

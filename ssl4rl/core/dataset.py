@@ -12,8 +12,9 @@ import numpy as np
 
 from ssl4rl.core.source import Split
 from ssl4rl.core.task import Level, Task, keyed_rng
-from ssl4rl.core.types import Example, Key, Score, Ssl4rlError, Unusable, VerifierFault
+from ssl4rl.core.types import Example, Key, Media, Score, Ssl4rlError, Unusable, VerifierFault
 from ssl4rl.core.verify import Style, Verifier
+from ssl4rl.core.verify.made import refuse
 from ssl4rl.core.verify.several import join
 
 MAX_ATTEMPTS = 64
@@ -169,7 +170,9 @@ class TaskDataset(Sequence[Example]):
             except Unusable as why:
                 rejected.append({"sources": ids, "why": str(why)})
                 continue
-            notes = task.verifier_for(level.params).notes(made)
+            verifier = task.verifier_for(level.params)
+            _require(task, made, verifier)
+            notes = verifier.notes(made)
             return replace(made, meta={**made.meta, **notes}) if notes else made, chosen, rejected
         reasons = Counter(str(r["why"]) for r in rejected).most_common(3)
         raise Ssl4rlError(
@@ -247,5 +250,17 @@ class TaskDataset(Sequence[Example]):
         return self.component_of(example).verifier.chance(example)
 
     def expected(self, example: Example) -> float:
-        """Mean accuracy of a random valid answer to this example, partial credit included."""
+        """Mean accuracy of the best guess at this example, partial credit included."""
         return self.component_of(example).verifier.expected(example)
+
+
+def _require(task: Task[Any], made: Any, verifier: Verifier) -> None:
+    """Raises Ssl4rlError where a task made something that cannot be asked or scored; names the task."""
+    try:
+        if not isinstance(made, Example):
+            refuse("what make() returned", made, "an Example")
+        if isinstance(made.prompt, str) or not all(isinstance(part, (str, Media)) for part in made.prompt):
+            refuse("prompt", made.prompt, "a tuple of texts and Media")
+        verifier.require(made)
+    except Ssl4rlError as error:
+        raise Ssl4rlError(f"{task.name} made an example that cannot be scored: {error}") from error

@@ -63,20 +63,34 @@ class Sources:
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, str, str], Source[Any]] = {}
+        self._used: dict[int, Source[Any]] = {}
 
-    def get(self, uri: str, plugin: registry.Plugin, like: str = "") -> Source[Any]:
-        key = (plugin.name, uri, "" if plugin.sources else like)
+    def get(self, uri: str, plugin: registry.Plugin, task: Task[Any]) -> Source[Any]:
+        """What a source, opened at most once, holds for a task (`Source.for_task`).
+
+        Raises:
+            Ssl4rlError: as `registry.open_source`, or nothing for this task is there.
+        """
+        key = (plugin.name, uri, "" if plugin.sources else task.data)
         if key not in self._open:
-            self._open[key] = registry.open_source(uri, plugin, like)
-        return self._open[key]
+            self._open[key] = registry.open_source(uri, plugin, task.data)
+        source = self._open[key].for_task(task)
+        self._used.setdefault(id(source), source)
+        return source
 
     def __iter__(self) -> Iterator[Source[Any]]:
-        return iter(self._open.values())
+        """Those that were asked for."""
+        return iter(self._used.values())
 
     @property
     def taken(self) -> dict[str, str]:
         """What each source read and how, in one line by URI; those with nothing to say are not there."""
-        return {source.uri: source.taken for source in self if source.taken}
+        found: dict[str, str] = {}
+        for source in self:
+            if source.taken:
+                before = found.get(source.uri, "")
+                found[source.uri] = f"{before}; {source.taken}" if before else source.taken
+        return found
 
 
 def open_mixture(
@@ -111,7 +125,7 @@ def open_mixture(
         if not uri:
             raise Ssl4rlError(f"{task.name} brings no data of its own; name a source, for instance a folder")
         registry.require_kind(uri, task.kinds)
-        source = sources.get(uri, plugin, task.data)
+        source = sources.get(uri, plugin, task)
         if id(source) not in splits:
             splits[id(source)] = Split(source, split, held_out, split_by if split_by in source.ways else None)
         splits[id(source)].prepare(task.draws)

@@ -7,12 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 
 from ssl4rl.core.limits import LIMITS, limit, variable
-from ssl4rl.core.task import keyed_rng
+from ssl4rl.core.task import Task, keyed_rng
 from ssl4rl.core.types import Ssl4rlError, nearest
 
 S = TypeVar("S")
@@ -80,6 +80,16 @@ class Source(ABC, Generic[S]):
     def moved(self, way: Way) -> Mapping[str, tuple[str, str]]:
         """Items whose group has another name than when the source was last opened: id -> (before, now)."""
         return {}
+
+    def for_task(self, task: Task[Any]) -> Source[Any]:
+        """What this source holds for a task: itself, or a source of those items that the task can use.
+
+        Asked once for each task where a mixture is opened; equal tasks get the same object.
+
+        Raises:
+            Ssl4rlError: it holds nothing for the task.
+        """
+        return self
 
     @property
     def problems(self) -> Sequence[Problem]:

@@ -14,7 +14,7 @@ from ssl4rl.core.types import Media, Ssl4rlError, Unusable
 from ssl4rl.core.uri import missing
 from ssl4rl.vision.photo import EncodedPhoto
 from ssl4rl.vision.sources.base import named, one_line
-from ssl4rl.vision.sources.tsv import Record, header_of, pictures_of, records
+from ssl4rl.vision.sources.tsv import Record, header_of, pictures_of, records, text_of
 
 ROTATION = 1_000_000
 """Rows whose index is the same below this are rotations of one question (VLMEvalKit's `g_index`)."""
@@ -88,7 +88,7 @@ class _Table:
         def light() -> Iterator[Record]:
             for row in self._rows:
                 named = zip(self._columns, row.fields, strict=False)
-                texts.append({name: _text(cell) for name, cell in named if name in kept})
+                texts.append({name: text_of(cell) for name, cell in named if name in kept})
                 numbers.append(row.number)
                 yield row
 
@@ -131,12 +131,6 @@ class _Table:
 
     def _refused(self, number: int, why: str) -> Ssl4rlError:
         return Ssl4rlError(f"{self.uri!r} row {number}: {why}")
-
-
-def _text(cell: bytes) -> str:
-    """A cell's text; "nan" is how pandas writes nothing."""
-    text = cell.decode("utf-8", "replace").strip()
-    return "" if text in ("nan", "NaN") else text
 
 
 def _shown(photos: Sequence[EncodedPhoto], uri: str, row: int) -> list[Media]:

@@ -63,6 +63,7 @@ _UPRIGHT = {
     8: Transpose.ROTATE_90,
 }
 _EXIF_ORIENTATION = 0x0112
+_TIFF_WIDTH, _TIFF_HEIGHT = 0x0100, 0x0101
 
 _LOST_BITS = 32
 """A picture of 16 bits a channel, of which 8 are read, is refused where none of its values reaches this (of 256)."""
@@ -127,6 +128,23 @@ def decode_values(stream: Metered) -> np.ndarray[Any, np.dtype[Any]]:
             stream.allow("picture_file_mib", limit("picture_file_mib") * MIB, BODY_READS)
             stream.lend_fd = image.format == "TIFF"
             return np.array(image)
+
+
+def upright_size(stream: Metered) -> tuple[int, int]:
+    """Width and height of the whole picture once it is turned upright, by its header.
+
+    Raises:
+        Unusable: it asks for more than is allowed.
+        BROKEN: whatever Pillow raises on broken data.
+    """
+    with opened(stream) as image:
+        width, height = image.size
+        if image.format == "TIFF":  # Pillow's size may be of the turned picture already
+            tags = cast("Any", image).tag_v2
+            width, height = int(tags[_TIFF_WIDTH]), int(tags[_TIFF_HEIGHT])
+        turned = _orientation(image)
+    across = (Transpose.TRANSPOSE, Transpose.TRANSVERSE, Transpose.ROTATE_90, Transpose.ROTATE_270)
+    return (height, width) if turned in across else (width, height)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from ssl4rl.core.source import content_id
 from ssl4rl.core.types import Unusable
 from ssl4rl.vision import raster
 from ssl4rl.vision.cache.decoded import file_stamp
-from ssl4rl.vision.decoding import BROKEN, decode, opened, quiet, why
+from ssl4rl.vision.decoding import BROKEN, decode, opened, quiet, upright_size, why
 from ssl4rl.vision.look.thumb import DECODED_PX, look_of
 from ssl4rl.vision.streams import Metered, Part, open_below, regular
 
@@ -105,6 +105,18 @@ class EncodedPhoto(Photo):
         try:
             with self.open() as file, quiet:
                 return decode(Metered(file), min_side_px, partial(self.stamp, file) if keep else None)
+        except (Unusable, *BROKEN) as error:
+            raise self._unusable(error) from error
+
+    def size_px(self) -> tuple[int, int]:
+        """Width and height of the whole picture, upright, by its header.
+
+        Raises:
+            Unusable: as `decode`.
+        """
+        try:
+            with self.open() as file, quiet:
+                return upright_size(Metered(file))
         except (Unusable, *BROKEN) as error:
             raise self._unusable(error) from error
 

@@ -33,6 +33,7 @@ ROOMS = [
     "vision",
     "video",
     "graph",
+    "qa",
     "embedded",
     *(f"tools.{name}" for name in TOOLS),
     "commands",
@@ -43,7 +44,8 @@ APART = {
     "vision": ["graph", "core.grpo"],
     "video": ["graph", "core.grpo"],
     "graph": ["vision", "video", "core.grpo"],
-    "tools": ["vision", "video", "graph", "embedded"],
+    "qa": ["video", "graph", "core.grpo"],
+    "tools": ["vision", "video", "graph", "qa", "embedded"],
 }
 """What a room may not import although it stands before it in the order."""
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ssl4rl.core.types import Example, Score, Verdict
+from ssl4rl.core.verify import made
 from ssl4rl.core.verify.plain import layers, normalise
 from ssl4rl.core.verify.tags import Style, read_tags, tagged
 
@@ -29,11 +30,13 @@ class Verifier(ABC):
     """Asks for an answer in one form, reads the reply, scores it, and knows what guessing would earn.
 
     A subclass gives `instruction` (what to write between the tags), `parse`, `grade`, `render`, `random_answer` and
-    `chance`; one with partial credit also `expected`, and `best_guess` where that is another's mean. Verifiers are
-    frozen: they hold parameters, never state. `parts`: what their scores hold, which a recipe may weigh.
+    `chance`; one with partial credit also `expected`, and `best_guess` where that is another's mean; what it reads of
+    an example's answer and `meta` it asks for in `require`. Verifiers are frozen: they hold parameters, never state.
+    `parts`: what their scores hold, which a recipe may weigh. `answers`: what an answer is, in words.
     """
 
     parts: ClassVar[Sequence[str]] = ("accuracy", "format")
+    answers: ClassVar[str] = "an answer"
 
     @property
     @abstractmethod
@@ -60,15 +63,20 @@ class Verifier(ABC):
         """Probability that `random_answer` is correct."""
 
     def best_guess(self, example: Example, rng: np.random.Generator) -> Any:
-        """An answer as the best strategy draws it that looks at nothing; `random_answer` unless another earns more."""
-        return self.random_answer(example, rng)
+        """An answer as the best strategy draws it that looks at nothing; `random_answer` unless another earns more.
+
+        Where the answers were brought along, one of them may be right more often than others: a task that knows it says
+        so in `meta["guess"]`, and that is the best guess.
+        """
+        return example.meta["guess"] if "guess" in example.meta else self.random_answer(example, rng)
 
     def expected(self, example: Example) -> float:
         """Mean accuracy of `best_guess`, partial credit included; a reward above it was not earned by guessing.
 
-        Equals `chance` where there is no partial credit.
+        Equals `chance` where there is no partial credit. With `meta["guess"]` it is what that earns here, 0 or 1 where
+        there is no partial credit: its mean over examples is what counts.
         """
-        return self.chance(example)
+        return self.grade(example.meta["guess"], example) if "guess" in example.meta else self.chance(example)
 
     def correct(self, parsed: Any, example: Example) -> bool:
         """Whether a parsed answer earns the verdict "correct"."""
@@ -77,6 +85,23 @@ class Verifier(ABC):
     def render(self, answer: Any) -> str:
         """The canonical text of an answer; `parse` reads it back."""
         return str(answer)
+
+    def is_answer(self, answer: Any) -> bool:
+        """Whether `answer` is of the type that this verifier grades; what it says does not matter."""
+        return True
+
+    def require(self, example: Example) -> None:
+        """What this verifier reads of an example is there and of its type. Core calls it for each example made.
+
+        Raises:
+            Ssl4rlError: `answer` or an entry of `meta` is of another type: what, what was got, what is allowed.
+        """
+        made.general(example)
+        for what, answer in (("answer", example.answer), *(("meta['accepted']", a) for a in example.accepted[1:])):
+            if not self.is_answer(answer):
+                made.refuse(what, answer, self.answers)
+        if "guess" in example.meta and not self.is_answer(example.meta["guess"]):
+            made.refuse("meta['guess']", example.meta["guess"], self.answers)
 
     def notes(self, example: Example) -> dict[str, Any]:
         """What `parse` takes from the prompt, for `example.meta`, where it must do without the prompt later."""

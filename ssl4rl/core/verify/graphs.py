@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ssl4rl.core.types import Example
-from ssl4rl.core.verify import guessing, names
+from ssl4rl.core.verify import guessing, made, names
 from ssl4rl.core.verify.base import Verifier
 
 if TYPE_CHECKING:
@@ -21,6 +21,21 @@ if TYPE_CHECKING:
 
 DRAWS = 2000
 """Random answers that `expected` is the mean of where several sets are right."""
+
+_NODES = "names that an answer may use"
+
+
+def _are_names(answer: Any) -> bool:
+    return made.is_list(answer) and len(answer) > 0 and all(map(made.is_plain, answer))
+
+
+def _require_nodes(example: Example, said: Iterable[Any]) -> None:
+    """`meta["nodes"]` is a list of names, those `said` in answers among them."""
+    made.listed(example, "nodes", _NODES, least=1, needed=True)
+    nodes = {str(node) for node in example.meta["nodes"]}
+    other = next((name for name in said if str(name) not in nodes), None)
+    if other is not None:
+        made.refuse("a node of the answer", other, "names that are in meta['nodes']")
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,16 @@ class NodeSet(Verifier):
     size: chance is 1 / C(nodes, size). Expected: where the number is told that size / nodes, else what sets of the
     size that earns most do.
     """
+
+    answers: ClassVar[str] = "a list of nodes' names, at least one"
+
+    def is_answer(self, answer: Any) -> bool:
+        return _are_names(answer)
+
+    def require(self, example: Example) -> None:
+        super().require(example)
+        _require_nodes(example, itertools.chain(*example.accepted))
+        made.whole(example, "count", 1, len(example.meta["nodes"]), "how many nodes are asked for")
 
     @property
     def instruction(self) -> str:
@@ -89,6 +114,18 @@ class EdgeSet(Verifier):
     """
 
     directed: bool = False
+    answers: ClassVar[str] = "a list of edges, each a pair of names, at least one"
+
+    def is_answer(self, answer: Any) -> bool:
+        return made.is_list(answer) and len(answer) > 0 and all(map(made.is_pair, answer))
+
+    def require(self, example: Example) -> None:
+        super().require(example)
+        made.paired(example, "candidates", "a list of edges, each a pair of names")
+        among = example.meta.get("candidates", ())
+        if 0 < len(among) < len(example.answer):
+            made.refuse("meta['candidates']", among, f"the {len(example.answer)} edges of the answer, and others")
+        _require_nodes(example, itertools.chain(*itertools.chain(*example.accepted)))
 
     @property
     def instruction(self) -> str:
@@ -186,6 +223,17 @@ class Path(Verifier):
     """
 
     directed: bool = False
+    answers: ClassVar[str] = "a list of nodes' names from start to end"
+
+    def is_answer(self, answer: Any) -> bool:
+        return _are_names(answer) and len(answer) > 1
+
+    def require(self, example: Example) -> None:
+        super().require(example)
+        _require_nodes(example, example.answer)
+        made.paired(example, "edges", "a list of the edges that may be walked, each a pair of names", needed=True)
+        if not made.is_number(example.meta.get("paths")):
+            made.refuse("meta['paths']", example.meta.get("paths"), "how many right paths there are")
 
     @property
     def instruction(self) -> str:

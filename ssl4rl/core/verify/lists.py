@@ -8,9 +8,10 @@ import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ssl4rl.core.types import Example
+from ssl4rl.core.verify import made
 from ssl4rl.core.verify.base import Verifier
 from ssl4rl.core.verify.plain import bare, from_json, unlisted
 
@@ -48,6 +49,10 @@ class Permutation(Verifier):
 
     n: int
     partial: float = 1.0
+    answers: ClassVar[str] = "an order: a list of whole numbers, each once"
+
+    def is_answer(self, answer: Any) -> bool:
+        return made.is_list(answer) and len(answer) == self.n and all(map(made.is_number, answer))
 
     @property
     def instruction(self) -> str:
@@ -89,14 +94,27 @@ class Permutation(Verifier):
         return float(np.mean([self.grade(self.random_answer(example, rng), example) for _ in range(2000)]))
 
 
+BoxUnit = Literal["percent", "thousand", "share", "pixel"]
+_UNITS: dict[str, tuple[float, str, str]] = {
+    "percent": (100, "whole numbers", "in per cent of the picture, from 0 to 100"),
+    "thousand": (1000, "whole numbers", "in thousandths of the picture's width and height, from 0 to 1000"),
+    "share": (1, "numbers", "as shares of the picture's width and height, from 0 to 1, with three decimals"),
+    "pixel": (0, "whole numbers", "in pixels of the picture, whose size is told above"),
+}
+"""The largest coordinate (0: the picture's own size), and how they are asked for."""
+
+
 @dataclass(frozen=True)
 class Box(Verifier):
     """A box as "x0,y0,x1,y1" in per cent of width and height, whole numbers from the top left corner.
 
+    `unit`: another measure, answers and replies alike: "thousand" (of 0 to 1000), "share" (of 0 to 1), or "pixel", of a
+    picture whose width and height are `meta["size"]`.
     Reward: 1 from an intersection over union (IoU) of `correct_iou` with the true box on; below as much as the IoU is
     above `least_iou`, max(0, (IoU - l) / (1 - l)), since a box in the middle overlaps most others a little.
     Guessing draws any box; chance and expected value are the mean over 4,096 boxes of a fixed generator (there is no
-    closed form; error < 0.01). Where the question is known to be about squares, `sides` says from which side to which,
+    closed form; error < 0.01), the expected value that of `meta["guess"]` where there is one. Where the question is
+    known to be about squares, `sides` says from which side to which, in per cent,
     and guessing draws one of the middle side that keeps a fifth of it from the border, where guesses hit less often
     (counted over all such places; of squares from 32 to 44 that lie everywhere as often, it earns .033 and the best
     constant .035).
@@ -105,13 +123,34 @@ class Box(Verifier):
     correct_iou: float = 0.7
     least_iou: float = 0.5
     sides: tuple[int, int] | None = None
+    unit: BoxUnit = "percent"
+    answers: ClassVar[str] = "a box: four numbers x0, y0, x1, y1 with x0 < x1 and y0 < y1"
+
+    def is_answer(self, answer: Any) -> bool:
+        fits = made.is_list(answer) and len(answer) == 4 and all(map(made.is_number, answer))
+        return fits and answer[0] < answer[2] and answer[1] < answer[3]
+
+    def require(self, example: Example) -> None:
+        super().require(example)
+        if self.unit == "pixel":
+            made.listed(example, "size", "numbers: the picture's width and height", least=2, needed=True)
+            if not all(made.is_number(side) and side > 0 for side in example.meta["size"]):
+                made.refuse("meta['size']", example.meta["size"], "the picture's width and height in pixels")
 
     @property
     def instruction(self) -> str:
+        _, numbers, how = _UNITS[self.unit]
         return (
-            "Answer with four whole numbers x0,y0,x1,y1: the left, top, right and bottom edge in per cent of the "
-            "picture, from 0 to 100, measured from its top left corner."
+            f"Answer with four {numbers} x0,y0,x1,y1: the left, top, right and bottom edge {how}, measured from its "
+            "top left corner."
         )
+
+    def extent(self, example: Example) -> tuple[float, float]:
+        """The largest coordinates to the right and down."""
+        if self.unit == "pixel":
+            width, height = example.meta["size"][:2]
+            return float(width), float(height)
+        return _UNITS[self.unit][0], _UNITS[self.unit][0]
 
     def parse(self, text: str, example: Example) -> list[float] | None:
         text = unlisted(text.replace("%", ""))
@@ -124,7 +163,8 @@ class Box(Verifier):
         if not _EDGES.fullmatch(text):
             return None
         box = [_number(number) for number in re.findall(_NUMBER, text)]
-        valid = len(box) == 4 and max(box) <= 100 and box[0] < box[2] and box[1] < box[3]
+        across, down = self.extent(example)
+        valid = len(box) == 4 and box[0] < box[2] <= across and box[1] < box[3] <= down
         return box if valid else None
 
     def grade(self, parsed: Any, example: Example) -> float:
@@ -140,20 +180,26 @@ class Box(Verifier):
         margin = min(round(side / 5), (100 - side) // 2)
         return side, margin, 100 - side - margin
 
-    def random_answer(self, example: Example, rng: np.random.Generator) -> list[int]:
+    def random_answer(self, example: Example, rng: np.random.Generator) -> list[float]:
         if self.sides:
             side, low, high = self._squares(self.sides)
             x, y = rng.integers(low, high + 1, 2).tolist()
-            return [x, y, x + side, y + side]
+            return self._scaled([x, y, x + side, y + side], example)
         x0, x1 = sorted(rng.choice(101, 2, replace=False).tolist())
         y0, y1 = sorted(rng.choice(101, 2, replace=False).tolist())
-        return [x0, y0, x1, y1]
+        return self._scaled([x0, y0, x1, y1], example)
+
+    def _scaled(self, percent: Sequence[float], example: Example) -> list[float]:
+        """A box of per cent in this unit."""
+        across, down = self.extent(example)
+        box = [percent[0] * across / 100, percent[1] * down / 100, percent[2] * across / 100, percent[3] * down / 100]
+        return [_number(f"{edge:.6f}") for edge in box]
 
     def chance(self, example: Example) -> float:
         return float((self._random_grades(example) >= 1).mean())
 
     def expected(self, example: Example) -> float:
-        return float(self._random_grades(example).mean())
+        return super().expected(example) if "guess" in example.meta else float(self._random_grades(example).mean())
 
     def _random_grades(self, example: Example) -> np.ndarray[Any, np.dtype[np.float64]]:
         """What the boxes of guessing earn: float [boxes]."""
@@ -161,7 +207,9 @@ class Box(Verifier):
 
         low, high = self._guesses()
         best = np.zeros(len(low))
-        for box in example.accepted:
+        to_percent = 100 / np.array(self.extent(example) * 2)
+        for answer in example.accepted:
+            box = np.array(answer) * to_percent
             sides = np.minimum(high, box[2:]) - np.maximum(low, box[:2])
             shared = np.clip(sides, 0, None).prod(axis=1)
             union = (high - low).prod(axis=1) + (box[2] - box[0]) * (box[3] - box[1]) - shared
@@ -170,7 +218,7 @@ class Box(Verifier):
         return np.where(best >= self.correct_iou, 1.0, partial)
 
     def _guesses(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """The top left and bottom right corners of guessing's boxes, int [boxes, 2] each."""
+        """The top left and bottom right corners of guessing's boxes in per cent, int [boxes, 2] each."""
         import numpy as np
 
         if self.sides:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ssl4rl.core.types import Example
+from ssl4rl.core.verify import made
 from ssl4rl.core.verify.base import Verifier, either
 from ssl4rl.core.verify.plain import bare
 
@@ -40,6 +41,10 @@ class Integer(Verifier):
 
     low: int
     high: int
+    answers: ClassVar[str] = "a whole number"
+
+    def is_answer(self, answer: Any) -> bool:
+        return made.is_number(answer)
 
     @property
     def instruction(self) -> str:
@@ -76,6 +81,10 @@ class Angle(Verifier):
 
     step_deg: int
     partial_deg: int = 0
+    answers: ClassVar[str] = "a number of degrees"
+
+    def is_answer(self, answer: Any) -> bool:
+        return made.is_number(answer)
 
     @property
     def angles(self) -> range:

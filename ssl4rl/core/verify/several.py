@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ssl4rl.core.types import Example, Media
+from ssl4rl.core.verify import made
 from ssl4rl.core.verify.base import Verifier
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Several(Verifier):
 
     each: Verifier
     n: int
+    answers: ClassVar[str] = "a list of as many answers as questions, the last question's first"
 
     @property
     def instruction(self) -> str:
@@ -61,6 +63,19 @@ class Several(Verifier):
             f"{self.each.instruction} Give {self.n} such answers, from the last question's to the first's, "
             "separated by semicolons."
         )
+
+    def is_answer(self, answer: Any) -> bool:
+        return made.is_list(answer) and len(answer) == self.n
+
+    def require(self, example: Example) -> None:
+        super().require(example)
+        metas = example.meta.get("questions")
+        if not made.is_list(metas) or len(metas) != self.n or not all(isinstance(meta, Mapping) for meta in metas):
+            made.refuse(
+                "meta['questions']", metas, f"a list of the {self.n} questions' metas, the last question's first"
+            )
+        for question in split(example):
+            self.each.require(question)
 
     def parse(self, text: str, example: Example) -> list[Any] | None:
         texts = _BETWEEN.split(text.strip(" ;"))

@@ -54,7 +54,7 @@ def picks(verifier: Verifier, example: Example) -> Picks:
 
 @picks.register
 def _(verifier: Choice, example: Example) -> Picks:
-    options = tuple(verifier.options[: example.meta.get("options", len(verifier.options))])
+    options = tuple(verifier.open_options(example))
     return {"answer": Pick(options, frozenset(map(str, example.accepted)), where="labels")}
 
 
@@ -88,9 +88,10 @@ def _(verifier: Permutation, example: Example) -> Picks:
 @picks.register
 def _(verifier: Box, example: Example) -> Picks:
     x0, y0, x1, y1 = example.answer
-    centres = {"across": (x0 + x1) / 2, "down": (y0 + y1) / 2}
+    width, height = verifier.extent(example)
+    centres = {"across": (x0 + x1) / 2 / width, "down": (y0 + y1) / 2 / height}
     return {
-        axis: Pick(_THIRDS[axis], frozenset([_THIRDS[axis][min(2, int(centre * 3 / 100))]]), fair=False)
+        axis: Pick(_THIRDS[axis], frozenset([_THIRDS[axis][min(2, int(centre * 3))]]), fair=False)
         for axis, centre in centres.items()
     }
 

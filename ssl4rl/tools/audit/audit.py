@@ -235,7 +235,7 @@ def audit(
         place = uri(data) or made.data
         if not place:
             raise Ssl4rlError(f"{made.name} brings no data of its own; name a source, for instance a folder")
-        source = sources.get(place, plugin, made.data)
+        source = sources.get(place, plugin, made)
         for one in [level] if level else list(made.levels):
             found.append(audit_task(made, one, Split(source, split), n, seed, twin))
     return Audited(tuple(found), sources.taken)

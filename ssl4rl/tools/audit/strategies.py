@@ -7,6 +7,7 @@ and it is scored by the task's own verifier, partial credit included. What it ea
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatch
@@ -17,7 +18,21 @@ from scipy import stats
 
 from ssl4rl.core.task import keyed_rng
 from ssl4rl.core.types import Example
-from ssl4rl.core.verify import Angle, Box, Choice, EdgeSet, Integer, NodeSet, Path, Permutation, Several, Text, Verifier
+from ssl4rl.core.verify import (
+    Angle,
+    Box,
+    Choice,
+    EdgeSet,
+    FreeText,
+    Integer,
+    NodeSet,
+    Number,
+    Path,
+    Permutation,
+    Several,
+    Text,
+    Verifier,
+)
 from ssl4rl.tools.audit import text
 from ssl4rl.tools.audit.features import Array
 from ssl4rl.tools.audit.guess import Guess, probability
@@ -176,13 +191,20 @@ def _(verifier: Permutation) -> Sequence[Any]:
 @_fixed_answers.register
 def _(verifier: Box) -> Sequence[Any]:
     boxes = [[x, y, x + s, y + s] for s in SIDES for x in range(0, 101 - s, 10) for y in range(0, 101 - s, 10)]
-    return [*boxes, *([50 - s // 2, 50 - s // 2, 50 + s // 2, 50 + s // 2] for s in CENTRED), [0, 0, 100, 100]]
+    boxes += [*([50 - s // 2, 50 - s // 2, 50 + s // 2, 50 + s // 2] for s in CENTRED), [0, 0, 100, 100]]
+    whole, _ = verifier.extent(Example((), None))
+    return boxes if whole == 100 else [[edge * whole / 100 for edge in box] for box in boxes]
 
 
 def constants(verifier: Verifier, examples: Sequence[Example]) -> Sequence[Any]:
     """Answers that may be given whatever is asked."""
     if isinstance(verifier, Choice) and any("options" in example.meta for example in examples):
         return verifier.options[: min(example.meta.get("options", len(verifier.options)) for example in examples)]
+    if isinstance(verifier, Number | FreeText):
+        said = Counter(example.answer for example in examples)
+        return [answer for answer, _ in said.most_common(MOST_CONSTANTS)]
+    if isinstance(verifier, Box) and verifier.unit == "pixel":
+        return []  # pictures differ in size
     return list(_fixed_answers(verifier))
 
 
@@ -194,7 +216,7 @@ def surface(verifier: Verifier, example: Example, fixed: frozenset[str]) -> Answ
 
 @surface.register
 def _(verifier: Choice, example: Example, fixed: frozenset[str]) -> Answers:
-    labels = list(verifier.options[: example.meta.get("options", len(verifier.options))])
+    labels = verifier.open_options(example)
     shown = text.layout(example, labels)
     if not shown.options:
         return {}

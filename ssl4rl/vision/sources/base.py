@@ -27,6 +27,9 @@ before training starts; in larger ones a broken body shows when it is drawn, and
 _BATCH = 4096
 _NAMES_BYTES = 1 << 26
 
+NO_PICTURE = "no picture"
+"""Why a row of a table is left out that has none."""
+
 SCHEME_OF = {
     ".tsv": "tsv",
     ".tar": "tar",

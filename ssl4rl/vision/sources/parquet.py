@@ -17,7 +17,7 @@ from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError, Unusable, nearest
 from ssl4rl.core.uri import split_options
 from ssl4rl.vision.photo import EncodedPhoto
-from ssl4rl.vision.sources.base import PhotoSource, examine, find_files, one_line
+from ssl4rl.vision.sources.base import NO_PICTURE, PhotoSource, examine, find_files, one_line
 from ssl4rl.vision.streams import MIB, TooMuch, open_below, regular, too_much
 
 _USUAL = ("image", "images", "img", "picture", "photo", "jpg", "png", "webp", "image_bytes", "bytes")
@@ -71,36 +71,47 @@ def _pictures(file: Path, column: str | None, problems: list[Problem], columns: 
 
     `columns` is told which one they come from.
     """
-    with open_regular(f"parquet:{file}", file) as stream, _parquet().ParquetFile(stream) as opened:
+    with open_regular(f"parquet:{file}", file) as stream, arrow_parquet().ParquetFile(stream) as opened:
         chosen = choose_column(f"parquet:{one_line(str(file))}", opened.schema_arrow, column)
         columns[f"column {chosen!r} of {len(opened.schema_arrow.names)}"] = None
-        several = is_list(opened.schema_arrow.field(chosen).type)
+    return [photo for row in pictures_by_row(file, chosen, problems) for photo in row]
+
+
+def pictures_by_row(file: Path, column: str, problems: list[Problem]) -> list[list[ParquetPhoto]]:
+    """Of each row of a file the pictures in a column. Rows without go to `problems`, and so do too large row groups.
+
+    Raises:
+        Ssl4rlError: more rows than are allowed.
+        OSError, ValueError: it is no parquet file.
+    """
+    with open_regular(f"parquet:{file}", file) as stream, arrow_parquet().ParquetFile(stream) as opened:
+        several = is_list(opened.schema_arrow.field(column).type)
         groups = [opened.metadata.row_group(group) for group in range(opened.num_row_groups)]
         sizes = [
-            (group.num_rows, sum(part.total_uncompressed_size for part in _chunks(group, chosen))) for group in groups
+            (group.num_rows, sum(part.total_uncompressed_size for part in _chunks(group, column))) for group in groups
         ]
     if sum(rows for rows, _ in sizes) > limit("pictures"):
         raise exceeded(f"parquet:{file}", "pictures")
-    photos: list[ParquetPhoto] = []
-    first = 1
+    found: list[list[ParquetPhoto]] = []
     for group, (rows, size_bytes) in enumerate(sizes):
+        first = len(found) + 1
         where = f"{one_line(file.name)} rows {first} to {first + rows - 1}"
         try:
             if size_bytes > limit("row_group_mib") * MIB:
                 raise too_much(f"one row group of {size_bytes // MIB} MiB", "row_group_mib")
-            cells = _groups.column(str(file), group, chosen) if several else None
+            cells = _groups.column(str(file), group, column) if several else None
         except TooMuch as error:
             problems.append(Problem(where, str(error)))
-        else:
-            handle = (str(file), chosen, group)
-            for row in range(rows):
-                name = f"{one_line(file.name)} row {first + row}"
-                parts = cell_parts(name, cells[row] if cells is not None else None, problems)
-                photos += [
-                    ParquetPhoto(*handle, row, part, f"{name} picture {part + 1}" if part else name) for part in parts
-                ]
-        first += rows
-    return photos
+            found += [[] for _ in range(rows)]
+            continue
+        handle = (str(file), column, group)
+        for row in range(rows):
+            name = f"{one_line(file.name)} row {first + row}"
+            parts = cell_parts(name, cells[row] if cells is not None else None, problems)
+            found.append(
+                [ParquetPhoto(*handle, row, part, f"{name} picture {part + 1}" if part else name) for part in parts]
+            )
+    return found
 
 
 def _chunks(group: Any, column: str) -> list[Any]:
@@ -150,7 +161,7 @@ def _size(kept: Any) -> int:
 
 
 def _read_group(file: str, group: int, column: str) -> Any:
-    parquet, allowed = _parquet(), limit("row_group_mib") * MIB
+    parquet, allowed = arrow_parquet(), limit("row_group_mib") * MIB
     with regular(file) as stream:
         state = os.fstat(stream.fileno())
         metadata = _metadata(file, state.st_mtime_ns, state.st_size)
@@ -170,7 +181,7 @@ def _read_group(file: str, group: int, column: str) -> Any:
 def _metadata(file: str, changed_ns: int, size: int) -> Any:
     """What a file says of its row groups; of thousands of them it takes longer to read than one of them."""
     with regular(file) as stream:
-        return _parquet().read_metadata(stream)
+        return arrow_parquet().read_metadata(stream)
 
 
 def _counted(opened: Any, group: int, column: str, rows: int, allowed: int) -> Any:
@@ -195,7 +206,7 @@ def require_small_groups(uri: str, file: Path) -> None:
     allowed, where = limit("row_group_mib") * MIB, f"a row group of {one_line(file.name)}"
     try:
         with open_regular(uri, file) as stream:
-            metadata = _parquet().read_metadata(stream)
+            metadata = arrow_parquet().read_metadata(stream)
             for number in range(metadata.num_row_groups):
                 group = metadata.row_group(number)
                 chunks = [group.column(index) for index in range(group.num_columns)]
@@ -250,7 +261,7 @@ def open_cell(cell: Any, part: int, roots: Sequence[str], label: str) -> BinaryI
     if data is not None:
         return io.BytesIO(data)
     if not path:
-        raise Unusable(f"{label}: no picture")
+        raise Unusable(f"{label}: {NO_PICTURE}")
     reason: Unusable | None = None
     for root in roots:
         try:
@@ -264,7 +275,7 @@ def cell_parts(name: str, cell: Any, problems: list[Problem]) -> range:
     """Which pictures a row has: 0 alone where `cell` is None (no list), else as many as the list has, if it may."""
     count = 1 if cell is None else len(cell) if cell.is_valid else 0
     if count == 0:
-        problems.append(Problem(name, "no picture"))
+        problems.append(Problem(name, NO_PICTURE))
     if count > limit("pictures_per_row"):
         problems.append(Problem(name, str(too_much(f"{count} pictures", "pictures_per_row"))))
         return range(0)
@@ -281,7 +292,7 @@ def choose_column(uri: str, schema: Any, asked: str | None) -> str:
         if asked not in schema.names:
             raise Ssl4rlError(f"{uri!r} has no column {asked!r}{nearest(asked, schema.names)}")
         return asked
-    fitting = [field.name for field in schema if _holds_pictures(field.type)]
+    fitting = [field.name for field in schema if holds_pictures(field.type)]
     return pick(uri, fitting, schema.names)
 
 
@@ -306,7 +317,8 @@ def is_list(kind: Any) -> bool:
     return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
 
-def _holds_pictures(kind: Any) -> bool:
+def holds_pictures(kind: Any) -> bool:
+    """Whether an Arrow type is that of a column of pictures: bytes, {bytes, path}, or lists of either."""
     types = import_module("pyarrow.types")
     if is_list(kind):
         kind = kind.value_type
@@ -320,7 +332,7 @@ def _is_bytes(kind: Any) -> bool:
     return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
 
-def _parquet() -> Any:
+def arrow_parquet() -> Any:
     try:
         return import_module("pyarrow.parquet")
     except ImportError:

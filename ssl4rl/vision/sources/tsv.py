@@ -20,7 +20,7 @@ from ssl4rl.core.source import Problem, too_many_problems
 from ssl4rl.core.types import Ssl4rlError, Unusable
 from ssl4rl.core.uri import missing
 from ssl4rl.vision.photo import EncodedPhoto, FilePhoto
-from ssl4rl.vision.sources.base import SCHEME_OF, PhotoSource, examine, inside, named, one_line
+from ssl4rl.vision.sources.base import NO_PICTURE, SCHEME_OF, PhotoSource, examine, inside, named, one_line
 from ssl4rl.vision.streams import MIB, regular, too_much
 
 _REFERENCE = 64
@@ -88,7 +88,7 @@ def _row_parts(file: str, offset: int, size: int, column: int) -> list[bytes]:
 def open_tsv(text: str) -> PhotoSource:
     """The pictures of a VLMEvalKit TSV: `tsv:FILE`.
 
-    Column `image` holds base64, a list of base64, or the `index` of the row that holds the picture; column
+    Column `image` holds base64, a list of base64, the `index` of the row that holds the picture, or a path; column
     `image_path` a path (or a list of paths) relative to the TSV, used where `image` is missing or empty. Every row
     gives its pictures, so a picture referred to by four rows comes four times under one content id. Only byte offsets
     are kept; a row is read again when its picture is drawn. A file that asks questions with options is a benchmark.
@@ -130,6 +130,12 @@ def _photos(path: Path, rows: Iterator[Record], columns: list[str]) -> tuple[lis
         if len(photos) > limit("pictures"):
             raise exceeded(f"tsv:{path}", "pictures")
     return photos, [problem for _, problem in problems]
+
+
+def text_of(cell: bytes) -> str:
+    """A cell's text; "nan" is how pandas writes nothing."""
+    text = cell.decode("utf-8", "replace").strip()
+    return "" if text in ("nan", "NaN") else text
 
 
 def header_of(fields: list[bytes]) -> list[str]:
@@ -190,6 +196,8 @@ def _pictures_in(
     """One row's pictures, or the index of the row that has them. Raises Unusable."""
     cell = row.fields[at["image"]].strip() if "image" in at else b""
     paths = row.fields[at["image_path"]].strip() if "image_path" in at else b""
+    if _names_files(cell):
+        return _files(path, name, parts_of(cell), problems)
     if len(cell) > _REFERENCE:
         at_row, column = (str(path), row.offset, row.size), at["image"]
         return [TsvPhoto(*at_row, column, part, _name(name, part)) for part in range(len(parts_of(cell)))]
@@ -197,8 +205,16 @@ def _pictures_in(
         return _files(path, name, parts_of(paths), problems)
     if cell:
         return cell
-    problems.append(Problem(name, "no picture"))
+    problems.append(Problem(name, NO_PICTURE))
     return []
+
+
+def _names_files(cell: bytes) -> bool:
+    """Whether an `image` cell holds the path of a picture, or a list of them: base64 has no full stop."""
+    return bool(_PICTURE_PATH.search(cell[-80:])) and not cell.startswith(b"data:")
+
+
+_PICTURE_PATH = re.compile(rb"\.(?:jpe?g|jfif|png|webp|gif|tiff?|bmp|avif)[\"'\]\s]*\Z", re.IGNORECASE)
 
 
 def _name(row: str, part: int) -> str:
