@@ -23,6 +23,12 @@ _WITH_TEXT = re.compile(r"(?:(?:option|choice|letter|number|answer|candidate)[\W
 _MINUS = re.compile(r"[\W_]*-\d")
 
 
+@lru_cache(maxsize=1024)
+def _folded(options: tuple[str, ...]) -> Mapping[str, str]:
+    """Each option by its folded text; the first of those that fold alike."""
+    return {fold(option): option for option in reversed(options)}
+
+
 @dataclass(frozen=True)
 class Choice(Verifier):
     """One of a few options: letters ("ABCD") or words (("top left", "top right")).
@@ -48,7 +54,7 @@ class Choice(Verifier):
         folded = fold(text)
         if not folded:
             return None
-        options = {fold(option): option for option in reversed(self._open(example))}
+        options = _folded(tuple(self._open(example)))
         if _MINUS.match(text) and all(option.isdigit() for option in options):
             return None
         if folded in options:
