@@ -38,7 +38,7 @@ $(STAMP): pyproject.toml constraints.txt
 setup: $(STAMP)
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 # vLLM wants an older transformers and torch builds of its own, so it has its own environment. No torchvision for a CPU
 # has compiled operators for every torch: Qwen's processor imports the package alone, and the two operators that it
