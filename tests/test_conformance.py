@@ -40,4 +40,3 @@ def test_an_installed_task_keeps_every_promise(name: str) -> None:
 def test_and_asked_twice_in_one_prompt(name: str) -> None:
     level = f"{first_level(name)},questions=2"
     kept(name, level, [level])
-
