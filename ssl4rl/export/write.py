@@ -151,8 +151,8 @@ def export(
         rows = [one.stop - one.start for one in todo]
         there = [n for n, one in zip(rows, todo, strict=True) if (folder / one.place).exists()]
         raise KeyboardInterrupt(
-            f"stopped with {sum(there)} of {sum(rows)} rows in finished files of {str(folder)!r}; the same command goes "
-            "on"
+            f"stopped with {sum(there)} of {sum(rows)} rows in finished files of {str(folder)!r}; the same command "
+            "goes on"
         ) from None
     found.seconds = time.monotonic() - began
     return found
