@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -9,6 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+import ssl4rl
+from ssl4rl.core.recipe.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
 
@@ -133,3 +138,55 @@ def test_decoding(tmp_path: Path) -> None:
     assert kernels["static", "merged"] < kernels["static", "apart"]
     assert {row["waits_a_token"] for row in found["rows"] if row["decoder"] == "static"} == {0.0}
     assert set(found["cpu_seconds_a_step"]) == {"apart", "merged"}
+
+
+QUEUES = sorted((ROOT / "benchmarks" / "queues").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("queue", QUEUES, ids=lambda path: path.stem)
+def test_every_run_of_a_queue_is_a_recipe(queue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no two of all queues have one name, for they may share a folder."""
+    monkeypatch.chdir(ROOT)
+    names = [run["name"] for path in QUEUES for run in yaml.safe_load(path.read_text())]
+    assert len(set(names)) == len(names)
+    for run in yaml.safe_load(queue.read_text()):
+        assert load_recipe(run["recipe"], [*run.get("set", []), f"name={run['name']}"]).name == run["name"]
+
+
+def test_a_coin_pays_about_half_whatever_is_said() -> None:
+    spec = importlib.util.spec_from_file_location("coin", ROOT / "benchmarks" / "queues" / "coin.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    data = ssl4rl.create_dataset("vision/rotation", "scenes:", size=100)
+    paid = [module.coin(["right"] * 8, data[i]) for i in range(100)]
+    assert paid == [module.coin(["wrong"] * 8, data[i]) for i in range(100)]
+    assert 350 < sum(map(sum, paid)) < 450
+
+
+@pytest.mark.slow
+def test_a_queue_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    small = [*SHORT, "model.device=cpu", "train.workers=0"]
+    asked = "--task 'vision/rotation[90deg,original=false,image_px=32]' -n 4"
+    runs = [
+        {"name": "one", "recipe": "quickstart_vision", "set": small, "eval": [asked]},
+        {"name": "bad", "recipe": "quickstart_vision", "set": ["no.such=1"]},
+        {"name": "two", "recipe": "quickstart_vision", "set": small},
+    ]
+    file, out, kept = tmp_path / "queue.yaml", tmp_path / "runs", tmp_path / "kept"
+    file.write_text(yaml.safe_dump(runs))
+    command = [sys.executable, str(ROOT / "benchmarks" / "run_queue.py"), str(file), "--out", str(out)]
+    options = ["--json", str(tmp_path / "rows.json"), "--keep", str(kept)]
+    first = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert first.returncode == 1
+    assert first.stdout.splitlines()[:5] == [
+        "one ...", f"one {asked} ...", "bad ...", f"bad: exit 2, see {out / 'bad'}.log", "two ...",
+    ]  # fmt: skip
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert [(row["name"], len(row["curve"]), len(row["evals"])) for row in rows] == [("one", 2, 1), ("two", 2, 0)]
+    assert rows[0]["evals"][0]["n"] == 4
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.stdout.splitlines()[:2] == ["bad ...", f"bad: exit 2, see {out / 'bad'}.log"]
+    page = ssl4rl.report([kept / "one", kept / "two"])
+    assert "one" in page.page()

@@ -23,8 +23,8 @@ class Weights:
 
     @property
     def loading(self) -> dict[str, Any]:
-        """What `load_policy` is told of the model's code, as the run's recipe says it."""
-        return code_of(self.run)
+        """What `load_policy` is told of the model's code and precision, as the run's recipe says it."""
+        return loading_of(self.run)
 
 
 def find_weights(model: str, before: bool = False) -> Weights:
@@ -122,11 +122,16 @@ def of_a_run(model: str) -> tuple[str, dict[str, Any], str]:
     return place.path, as_asked(place.run), place.note
 
 
-def code_of(run: Run | None) -> dict[str, Any]:
-    """The `code` and `trust` that a run's model is loaded with."""
+def loading_of(run: Run | None) -> dict[str, Any]:
+    """The `code`, `trust` and `dtype` that a run's model is loaded with: it is measured as it was trained."""
     if run is None:
         return {}
-    return {"code": run.setting("model", "code", ""), "trust": run.setting("model", "trust_remote_code", False)}
+    dtype = run.setting("model", "dtype", "auto")
+    return {
+        "code": run.setting("model", "code", ""),
+        "trust": run.setting("model", "trust_remote_code", False),
+        "dtype": dtype if dtype in ("float32", "bfloat16") else "auto",
+    }
 
 
 def as_asked(run: Run | None) -> dict[str, Any]:
@@ -149,5 +154,5 @@ def as_asked(run: Run | None) -> dict[str, Any]:
         "held_out": share if isinstance(share, float) else 0.2,
         "split_by": run.recipe.get("split_by", "content"),  # what runs of before there was a choice were split by
         "max_tokens": run.setting("prompt", "max_tokens", 1024),
-        "loading": code_of(run),
+        "loading": loading_of(run),
     }

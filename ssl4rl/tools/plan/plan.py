@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from ssl4rl.core.recipe.recipe import Recipe, load_recipe
 from ssl4rl.tools.asked import Place, at_least, need, quiet
 from ssl4rl.tools.plan.fit import GB, PARTS, Fit, fits, needed
+from ssl4rl.tools.plan.pace import Pace, paces
 from ssl4rl.tools.shown import Shown
 
 CARDS = (24, 40, 80)
@@ -32,6 +33,7 @@ class Plan(Shown):
     """What one of `gpus` devices holds at most, in bytes by phase and part, if every reply is as long as it may be.
 
     `parameters`, `trained`: how many. `work`: tokens and passes of a step. `notes`: what was found out on the way.
+    `paces`: about how long its steps take on known cards, by rules of thumb.
     """
 
     recipe: Recipe
@@ -44,6 +46,7 @@ class Plan(Shown):
     work: Mapping[str, int]
     fits: Sequence[Fit] = ()
     notes: Sequence[str] = ()
+    paces: Sequence[Pace] = ()
 
     @property
     def worst(self) -> str:
@@ -70,6 +73,9 @@ class Plan(Shown):
             "fits": [
                 {"gb": fit.gb, "overrides": fit.overrides, "needed_gb": round(fit.peak / GB, 3)} for fit in self.fits
             ],
+            "pace": [
+                {"card": p.card, "sampling_s": p.sampling, "update_s": p.update, "hours": p.hours} for p in self.paces
+            ],
             "notes": list(self.notes),
         }
 
@@ -88,9 +94,19 @@ class Plan(Shown):
             f"tokens: {work['sampled_tokens']:,} sampled in {work['chunks']} chunk(s) a device, "
             f"{work['microbatches']} micro-batch(es) a device, each {1 + work['frozen_passes']} time(s) forward and "
             f"once backward, {work['updates']} update(s)",
+            *(self._hours() if self.paces else ()),
             *self.notes,
         ]
         return "\n".join(lines)
+
+    def _hours(self) -> Iterator[str]:
+        """A rough guess must not look like a measurement: two digits at most."""
+
+        def rough(number: float) -> str:
+            return f"{float(f'{number:.2g}'):g}"
+
+        each = "; ".join(f"{p.card} {rough(p.sampling + p.update)} s a step, {rough(p.hours)} h" for p in self.paces)
+        yield f"time      about, for {self.paces[0].steps} steps: {each}; a rule of thumb, not measured"
 
     def _table(self) -> str:
         unit, name = (GB, "GB") if self.bytes_needed > GB else (10**6, "MB")
@@ -168,15 +184,18 @@ def _planned(recipe: Recipe, gpus: int, cards: tuple[int, ...]) -> Plan:
     tokens = [len(prompt.prompt_ids) for prompt in prompts]
     found = fits(recipe, peaks, lambda changed, only: step(changed).peaks(only), cards, gpus) if gpu else []
     parameters = list(first.policy.model.parameters())
+    work, total = first.work(), sum(p.numel() for p in parameters)
+    trained = sum(p.numel() for p in parameters if p.requires_grad)
     return Plan(
         recipe=recipe,
         gpus=gpus,
         gpu=gpu,
-        parameters=sum(p.numel() for p in parameters),
-        trained=sum(p.numel() for p in parameters if p.requires_grad),
+        parameters=total,
+        trained=trained,
         lengths=Lengths(len(tokens), min(tokens), median(tokens), max(tokens)),
         peaks=peaks,
-        work=first.work(),
+        work=work,
         fits=found,
+        paces=paces(recipe, work, peaks, median(tokens), total, trained, gpus) if gpu else [],
         notes=[*([f"shared   no: {first.why_unshared}"] if first.why_unshared else [])],
     )

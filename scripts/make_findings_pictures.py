@@ -1,0 +1,216 @@
+"""The figures of docs/findings.md and docs/sensitivity.md, drawn from benchmarks/results/*.json.
+
+python scripts/make_findings_pictures.py --out docs/images
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+RESULTS = Path(__file__).parents[1] / "benchmarks/results"
+BLUE, ORANGE, GREEN, GREY = "#2a78b5", "#d9822b", "#3a9a5b", "#8a8a8a"
+Row = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    parser.add_argument("--only", nargs="*")
+    asked = parser.parse_args()
+    for name, draw in FIGURES.items():
+        if asked.only and name not in asked.only:
+            continue
+        figure = Figure(figsize=(7, 3.4), dpi=150, layout="constrained")
+        draw(figure)
+        figure.savefig(asked.out / f"finding_{name}.png", metadata={"Software": None})
+        print(asked.out / f"finding_{name}.png")
+
+
+def rows(name: str) -> dict[str, Row]:
+    """The runs of a queue by their name, its seed behind a last underscore."""
+    return {row["name"]: row for row in json.loads((RESULTS / f"{name}.json").read_text())}
+
+
+def seeds(found: dict[str, Row], kind: str) -> list[Row]:
+    return [row for name, row in found.items() if re.fullmatch(rf"{re.escape(kind)}_\d+", name)]
+
+
+def plain(axes: Axes, chance: float | None, y: str = "held-out accuracy") -> None:
+    axes.set_ylim(0, 1)
+    axes.set_ylabel(y)
+    axes.spines[["top", "right"]].set_visible(False)
+    if chance is not None:
+        axes.axhline(chance, color=GREY, linewidth=1, linestyle=(0, (4, 3)), label=f"chance {chance:.3g}")
+
+
+def point(axes: Axes, x: float, measure: Row, colour: str, label: str = "", marker: str = "o") -> None:
+    """An accuracy with its 95 % interval."""
+    low, high = measure["ci95"]
+    at = measure["accuracy"]
+    off = [[max(0, at - low)], [max(0, high - at)]]
+    axes.errorbar(x, at, yerr=off, fmt=marker, color=colour, capsize=2, label=label or None)
+
+
+def pretrained(figure: Figure) -> None:
+    found = rows("pretrained")
+    curves, bars = figure.subplots(1, 2, width_ratios=[1, 1.7])
+    for row in seeds(found, "smollm2_graph"):
+        x, y = zip(*row["curve"], strict=True)
+        curves.plot(x, y, color=BLUE, marker="o", markersize=3, label=f"seed {row['name'].rsplit('_')[-1]}")
+    for row in seeds(found, "smollm2_graph_coin"):
+        x, y = zip(*row["curve"], strict=True)
+        curves.plot(x, y, color=ORANGE, marker="o", markersize=3, label="a coin as reward")
+    plain(curves, 0.25)
+    curves.set_xlabel("GRPO steps")
+    curves.legend(fontsize=7, frameon=False)
+    models = [("before", "smollm2_graph_0", "start", GREY), ("GRPO", "smollm2_graph_0", "final", BLUE)]
+    models += [
+        ("coin", "smollm2_graph_coin_0", "final", ORANGE),
+        ("supervised", "smollm2_graph_labels_0", "final", GREEN),
+    ]
+    for at, (label, name, weights, colour) in enumerate(models):
+        told = [line for line in found[name]["evals"] if line["weights"] == weights] if name in found else []
+        for number, line in enumerate(told):
+            point(bars, number + (at - 1.5) * 0.17, line, colour, label if number == 0 else "")
+    bars.set_xticks(range(len(TRANSFER)), TRANSFER, rotation=40, ha="right", fontsize=7)
+    for number, chance in enumerate(CHANCES):
+        bars.plot([number - 0.4, number + 0.4], [chance, chance], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    plain(bars, None, "")
+    bars.legend(fontsize=7, frameon=False, ncols=2)
+
+
+TRANSFER = (
+    "its own question",
+    "words python perl java ruby",
+    "words admin libs javascript gnu-r",
+    "same words, letters",
+    "same words, incidence list",
+    "node classification, words",
+    "node alone, words",
+    "node classification, letters",
+    "link prediction",
+    "same region?",
+    "which text",
+    "npm packages",
+)
+CHANCES = (*[0.25] * 9, 0.5, 0.25, 0.25)
+
+
+def labels(figure: Figure) -> None:
+    found, axes = rows("labels"), figure.subplots()
+    kinds = {"masked": "hidden attribute (SSL)", "labels": "true labels", "vote": "group's vote", "coin": "a coin"}
+    for at, kind in enumerate(kinds):
+        for number, row in enumerate(seeds(found, kind)):
+            point(axes, at + (number - 1) * 0.12, row["evals"][0], [BLUE, GREEN, ORANGE, GREY][at])
+    axes.set_xticks(range(len(kinds)), kinds.values())
+    plain(axes, 0.25, "node classification, held out")
+    axes.legend(fontsize=7, frameon=False)
+
+
+def matrix(figure: Figure) -> None:
+    """Trained on rows, tested on columns."""
+    found, axes = rows("mixtures"), figure.subplots()
+    tasks = ("rotation", "position", "jigsaw")
+    chances = (0.25, 0.25, 0.5)
+    grid = [[seeds(found, f"mix_{one}")[0]["evals"][at] for at in range(3)] for one in tasks]
+    image = [
+        [(cell["accuracy"] - chance) / (1 - chance) for cell, chance in zip(row, chances, strict=True)] for row in grid
+    ]
+    axes.imshow(image, vmin=-1, vmax=1, cmap="RdBu")
+    for i, row in enumerate(grid):
+        for j, cell in enumerate(row):
+            said = f"{cell['accuracy']:.2f}" + (f"\nunread {cell['unparsed']:.2f}" if cell["unparsed"] > 0.02 else "")
+            axes.text(j, i, said, ha="center", va="center", fontsize=9)
+    axes.set_xticks(range(3), [f"{t}\nchance {c:g}" for t, c in zip(tasks, chances, strict=True)])
+    axes.set_yticks(range(3), [f"trained on {t}" for t in tasks])
+
+
+def mixing(figure: Figure) -> None:
+    found, axes = rows("mixtures"), figure.subplots()
+    tasks = {"rotation": 0.25, "position": 0.25, "jigsaw": 0.5}
+    sets = [name.removeprefix("mix_").rsplit("_", 1)[0].split("_") for name in found]
+    every = sorted({tuple(s) for s in sets}, key=lambda s: (len(s), s))
+    for at, (task, chance) in enumerate(tasks.items()):
+        with_it = [s for s in every if task in s]
+        for number, chosen in enumerate(with_it):
+            for row in seeds(found, "mix_" + "_".join(chosen)):
+                measure = row["after"] if len(chosen) == 1 else _of(row["tasks"], task)
+                colour = [BLUE, GREEN, ORANGE][len(chosen) - 1]
+                point(axes, at + (number - 1.5) * 0.2, measure, colour)
+        axes.plot([at - 0.4, at + 0.4], [chance, chance], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    for colour, said in ((BLUE, "alone"), (GREEN, "with one other"), (ORANGE, "with both")):
+        axes.plot([], [], "o", color=colour, label=said)
+    axes.set_xticks(range(3), tasks)
+    plain(axes, None)
+    axes.legend(fontsize=7, frameon=False)
+
+
+def _of(tasks: dict[str, Row], task: str) -> Row:
+    return next(entry["after"] for name, entry in tasks.items() if f"/{task}@" in name)
+
+
+def goldilocks(figure: Figure) -> None:
+    found, axes = rows("goldilocks"), figure.subplots()
+    for number, degrees in enumerate((180, 90, 45, 15)):
+        for row in seeds(found, f"turn_{degrees}deg"):
+            before, after = row["before"]["accuracy"], row["after"]["accuracy"]
+            axes.plot(
+                before, after - before, "o", color=[BLUE, GREEN, ORANGE, GREY][number], label=f"{degrees} degrees"
+            )
+    axes.set_xlabel("held-out accuracy at the start")
+    axes.set_ylabel("gain in 300 steps")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=7, frameon=False)
+
+
+def pictures(figure: Figure) -> None:
+    found, axes = rows("pictures"), figure.subplots()
+    sizes = {"train_100": 100, "train_1000": 1000, "train": 6331}
+    places = (("clip art never seen", BLUE), ("tuxpaint's stamps", GREEN), ("photographs", ORANGE))
+    for at, (said, colour) in enumerate(places):
+        for number, (part, size) in enumerate(sizes.items()):
+            for row in seeds(found, f"clip_rotation_{part}"):
+                if len(row["evals"]) > at:
+                    point(axes, size * (0.94 + 0.06 * at), row["evals"][at], colour, said if number == 0 else "")
+    axes.set_xscale("log")
+    axes.set_xticks(list(sizes.values()), [str(s) for s in sizes.values()])
+    axes.set_xlabel("pictures (a fifth of them held out)")
+    plain(axes, 0.25, "rotation, accuracy")
+    axes.legend(fontsize=7, frameon=False)
+
+
+def sensitivity(figure: Figure) -> None:
+    found, axes = rows("sensitivity"), figure.subplots()
+    kinds = ["seed_vision", *sorted({n.rsplit("_", 1)[0] for n in found} - {"seed_vision", "seed_graph"}, key=_order)]
+    for at, kind in enumerate(kinds):
+        for number, row in enumerate(seeds(found, kind)):
+            point(axes, at + (number - 1) * 0.06, row["after"], BLUE if at == 0 else GREEN)
+    axes.set_xticks(range(len(kinds)), [k.replace("_", " ") for k in kinds], rotation=40, ha="right", fontsize=8)
+    plain(axes, 0.25)
+
+
+def _order(name: str) -> tuple[str, int]:
+    word, _, number = name.partition("_")
+    return word, int(number) if number.isdigit() else 0
+
+
+FIGURES: dict[str, Callable[[Figure], None]] = {
+    "pretrained": pretrained,
+    "labels": labels,
+    "matrix": matrix,
+    "mixing": mixing,
+    "goldilocks": goldilocks,
+    "pictures": pictures,
+    "sensitivity": sensitivity,
+}
+
+if __name__ == "__main__":
+    main()
