@@ -350,6 +350,7 @@ def simulated() -> Iterator[SimGpu]:
     gpu = SimGpu()
     nothing = contextlib.nullcontext
     cuda = {
+        "get_device_name": lambda device=None: "a GPU that is not there",
         "is_available": lambda: True,
         "_lazy_init": lambda: None,
         "device_count": lambda: 1,
