@@ -44,6 +44,9 @@ class Centrality(Task[Rooted]):
     as often); the place of the right option (options are a uniform random set of nodes of one degree, kept or thrown
     away by a rule that does not know their order, and shuffled: P(option k is right) = 1 / options); order (nodes,
     edges and names are shuffled); ties (`margin`). The degree is drawn uniformly of those that occur often enough.
+    Measured (n = 2,500, seeds 0 and 1): the option mentioned last .358 and .354 at easy, where .333 is chance. That is
+    evidence, if little: an edge between two options mentions both, so who is joined to no other option is mentioned
+    last a little more often, and such nodes lie between groups more often. medium .266 and .263, pagerank .253 (.250).
 
     Source: ours; betweenness after Freeman (1977), PageRank after Page et al. (1999).
     Versions: 1, the first.
@@ -59,6 +62,9 @@ class Centrality(Task[Rooted]):
     draws = 1
     data = "sbm:nodes=12-20&blocks=3&p_in=0.6&p_out=0.06"
     verifier = Choice(question.LETTERS[:3])
+    cues: ClassVar[Mapping[str, str]] = {
+        "mention order": "an option joined to no other one is mentioned last more often, and lies between groups",
+    }
 
     def verifier_for(self, level: Mapping[str, Any]) -> Verifier:
         return Choice(question.labels(level)[: level["options"]])
