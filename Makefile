@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:
 	@echo "make demo    two small models learn on this machine's CPU: a picture task and a graph task"
-	@echo "make test    the tests, about eight minutes on two cores (TEST_PROCESSES=8 on more)"
+	@echo "make test    the tests, about five minutes on two cores (TEST_PROCESSES=8 on more)"
 	@echo "make test-vllm  the tests that sample with the real vLLM on this CPU, in an environment of their own (.venv-vllm)"
 	@echo "make hostile damaged runs, kills at random moments, hostile replies and files: about forty minutes, with counts"
 	@echo "make test-consumers  other trainers and harnesses, each in an environment of its own, read and pay our exports (3 GB)"
@@ -38,7 +38,7 @@ $(STAMP): pyproject.toml constraints.txt
 setup: $(STAMP)
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 # vLLM wants an older transformers and torch builds of its own, so it has its own environment. No torchvision for a CPU
 # has compiled operators for every torch: Qwen's processor imports the package alone, and the two operators that it

@@ -59,11 +59,12 @@ def _ladder(spec: TaskSpec, task: Task[Any]) -> list[tuple[Level, float]]:
 
 
 class Sources:
-    """Opens each source once, so that a mixture or a train and held-out pair shares it."""
+    """Opens each source once, and splits it once each way, so that a mixture or a train and held-out pair shares it."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, str, str], Source[Any]] = {}
         self._used: dict[int, Source[Any]] = {}
+        self._splits: dict[tuple[int, Part, float, Way | None], Split[Any]] = {}
 
     def get(self, uri: str, plugin: registry.Plugin, task: Task[Any]) -> Source[Any]:
         """What a source, opened at most once, holds for a task (`Source.for_task`).
@@ -77,6 +78,13 @@ class Sources:
         source = self._open[key].for_task(task)
         self._used.setdefault(id(source), source)
         return source
+
+    def split(self, source: Source[Any], part: Part, held_out: float, by: Way | None) -> Split[Any]:
+        """One part of a source that was opened here; the ids of all its items are asked for once."""
+        key = (id(source), part, held_out, by)
+        if key not in self._splits:
+            self._splits[key] = Split(source, part, held_out, by)
+        return self._splits[key]
 
     def __iter__(self) -> Iterator[Source[Any]]:
         """Those that were asked for."""
@@ -118,7 +126,6 @@ def open_mixture(
         raise Ssl4rlError(f"unknown prompt style {style!r}{nearest(style, STYLES)}")
     sources = sources or Sources()
     components = []
-    splits: dict[int, Split[Any]] = {}
     for entry, spec in enumerate(specs):
         task, plugin = registry.resolve(spec.task)
         uri = spec.data or data or task.data
@@ -126,11 +133,10 @@ def open_mixture(
             raise Ssl4rlError(f"{task.name} brings no data of its own; name a source, for instance a folder")
         registry.require_kind(uri, task.kinds)
         source = sources.get(uri, plugin, task)
-        if id(source) not in splits:
-            splits[id(source)] = Split(source, split, held_out, split_by if split_by in source.ways else None)
-        splits[id(source)].prepare(task.draws)
+        parted = sources.split(source, split, held_out, split_by if split_by in source.ways else None)
+        parted.prepare(task.draws)
         for level, share in _ladder(spec, task):
-            components.append(Component(task, level, splits[id(source)], spec.weight * share, entry, spec.task))
+            components.append(Component(task, level, parted, spec.weight * share, entry, spec.task))
     if split_by is not None and all(c.split.by != split_by for c in components):
         known = {way: None for c in components for way in c.split.source.ways}
         raise Ssl4rlError(f"split_by is {split_by!r}; allowed for this data: {', '.join(known)}")

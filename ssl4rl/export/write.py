@@ -142,10 +142,18 @@ def export(
     mine = [one for at, one in enumerate(shards) if at % share[1] == share[0]]
     todo = [one for one in mine if not (folder / one.place).exists()]
     found.kept = len(mine) - len(todo)
-    for done in _written(plan, folder, todo, engine, progress):
-        found.written += 1
-        found.rows_written += done.stop - done.start
-        found.mib += (folder / done.place).stat().st_size / 2**20
+    try:
+        for done in _written(plan, folder, todo, engine, progress):
+            found.written += 1
+            found.rows_written += done.stop - done.start
+            found.mib += (folder / done.place).stat().st_size / 2**20
+    except KeyboardInterrupt:
+        rows = [one.stop - one.start for one in todo]
+        there = [n for n, one in zip(rows, todo, strict=True) if (folder / one.place).exists()]
+        raise KeyboardInterrupt(
+            f"stopped with {sum(there)} of {sum(rows)} rows in finished files of {str(folder)!r}; the same command "
+            "goes on"
+        ) from None
     found.seconds = time.monotonic() - began
     return found
 
@@ -237,23 +245,18 @@ def _written(
 ) -> Iterator[Shard]:
     """Writes shards, and gives each when it is finished."""
     rows, before = sum(one.stop - one.start for one in todo), 0
-    try:
-        if engine == "ray":
-            from ssl4rl.export.on_ray import write_all
+    if engine == "ray":
+        from ssl4rl.export.on_ray import write_all
 
-            for one in write_all(plan.asked, folder, todo, write_one):
-                before += one.stop - one.start
-                progress(before, rows)
-                yield one
-            return
-        for one in todo:
-            write_shard(plan, folder, one, partial(_further, progress, before, rows))
+        for one in write_all(plan.asked, folder, todo, write_one):
             before += one.stop - one.start
+            progress(before, rows)
             yield one
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"stopped with {before} of {rows} rows in finished files of {str(folder)!r}; the same command goes on"
-        ) from None
+        return
+    for one in todo:
+        write_shard(plan, folder, one, partial(_further, progress, before, rows))
+        before += one.stop - one.start
+        yield one
 
 
 def _further(progress: Callable[[int, int], None], before: int, rows: int, done: int) -> None:

@@ -3,7 +3,8 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
+from functools import cache
 from pathlib import Path
 
 import networkx as nx
@@ -53,7 +54,8 @@ MOST_MODULES, MOST_LINES = 14, 400
 HEAVY = ["torch", "transformers", "datasets", "accelerate", "peft", "trl", "matplotlib", "torch_geometric"]
 
 
-def imported(file: Path) -> set[str]:
+@cache
+def imported(file: Path) -> Set[str]:
     """Modules that a file imports at any level, "from a import b" as both a and a.b."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):

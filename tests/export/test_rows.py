@@ -12,10 +12,14 @@ import pytest
 import ssl4rl
 from ssl4rl.core import registry
 from ssl4rl.core.dataset import TaskDataset
+from ssl4rl.core.mixture import Sources, TaskSpec, open_mixture
 from ssl4rl.core.task import keyed_rng
 from ssl4rl.core.types import Ssl4rlError
 
 PLUGIN = f"{Path(__file__).parents[2] / 'examples' / 'plugin_table' / 'ssl4rl_table.py'}:TASKS"
+
+
+SOURCES = Sources()
 
 
 def every_level() -> Iterator[tuple[str, str]]:
@@ -37,7 +41,7 @@ def replies(data: TaskDataset, example: ssl4rl.Example) -> list[str]:
 @pytest.mark.parametrize("style", ["think", "answer"])
 @pytest.mark.parametrize(("name", "level"), list(every_level()))
 def test_a_row_is_scored_as_its_example(name: str, level: str, style: Any) -> None:
-    data = ssl4rl.create_dataset(name, level=level, size=2, style=style, split="all")
+    data = open_mixture([TaskSpec(name, level)], size=2, style=style, split="all", sources=SOURCES)
     for example, row in zip(data, ssl4rl.rows(data), strict=True):
         travelled = json.loads(json.dumps(row["info"]))
         for reply in replies(data, example):

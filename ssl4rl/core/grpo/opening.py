@@ -20,7 +20,7 @@ from ssl4rl.core.grpo.logps.attention import install
 from ssl4rl.core.grpo.logps.prefix import inner_model
 from ssl4rl.core.grpo.model.policy import Policy, Prepared, load_policy, prepare_encoder
 from ssl4rl.core.grpo.model.pretrained import Lora
-from ssl4rl.core.grpo.preflight import Ways, fast_ways
+from ssl4rl.core.grpo.preflight import Ways, fast_ways, kept_ways
 from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.record.console import Say
 from ssl4rl.core.grpo.record.data_seen import data_seen, differences
@@ -192,7 +192,12 @@ def open_run(
     if recipe.engine == "trl" and not recipe.warmup.steps:
         ways = Ways(None, False, {"shared": "off", "ok": False, "reason": "TRL trains, and nothing is warmed up"})
     else:
-        ways = ranks.by_first(lambda: fast_ways(policy, data.train, recipe.train, say))
+        ways = ranks.by_first(
+            lambda: (
+                (state and kept_ways(state, policy, recipe.train, say))
+                or fast_ways(policy, data.train, recipe.train, say)
+            )
+        )
     shared = ways.attention is not None
     if ways.attention is not None:
         install(inner_model(policy.model), ways.attention)  # the first rank alone has found it out
@@ -200,7 +205,7 @@ def open_run(
     if recipe.sampling.backend == "vllm":
         backend = vllm.open_vllm(recipe, policy, ranks, recipe.folder)
     trainer = Trainer(recipe, policy, data.train, shared=shared, backend=backend, rewards=rewards, ranks=ranks)
-    trainer.preflight = ways.report
+    trainer.ways = ways.state(policy, recipe.train)
     ranks.share_weights(trainer.learner.parameters)
     run.open()
     for note in run.notes:

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import math
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
+import transformers
 from torch import Tensor, nn
 
 from ssl4rl.core.dataset import TaskDataset
@@ -96,6 +97,64 @@ class Ways:
     attention: str | None
     static: bool
     report: dict[str, Any]
+
+    def state(self, policy: Policy, train: TrainSection) -> dict[str, Any]:
+        """What a checkpoint keeps, in plain values: this, and under what it was decided."""
+        decided = {"attention": self.attention, "static": self.static, "report": self.report}
+        return {**decided, "under": _circumstances(policy, train)}
+
+
+def kept_ways(state: Mapping[str, Any], policy: Policy, train: TrainSection, say: Callable[[str], None]) -> Ways | None:
+    """The ways that `Ways.state` kept in a checkpoint: rounding may decide otherwise on the weights of now, and the run
+    would go on as another. None, which is said, where something else than the weights has changed or nothing is kept.
+    """
+    kept, now, step = state.get("ways"), _circumstances(policy, train), state.get("step")
+    if train.shared != "auto" or not _is_kept(kept):
+        return None
+    changed = [
+        f"{name} was {kept['under'].get(name)}, is {now[name]}" for name in now if kept["under"].get(name) != now[name]
+    ]
+    if changed:
+        say(f"shared prompts: checked anew, for since step {step} {'; '.join(changed)}")
+        return None
+    ways = Ways(kept["attention"], kept["static"], kept["report"])
+    reason = f" ({ways.report['reason']})" if ways.report.get("reason") else ""
+    found = {None: "OFF, training runs unshared and slower", ATTENTION: "on", COPYING: "on, copying keys"}[
+        ways.attention
+    ]
+    loud = "" if ways.attention == ATTENTION else "WARNING "
+    say(f"{loud}shared prompts: {found}, as was found before step {step}'s checkpoint{reason}")
+    if train.cuda_graphs == "on" and not ways.static:
+        say("WARNING train.cuda_graphs: OFF, as was found then")
+    return ways
+
+
+def _circumstances(policy: Policy, train: TrainSection) -> dict[str, str]:
+    """What the decision rests on, beside the weights and the prompts."""
+    with autocast(policy):
+        precision = half_precision(policy.model) or torch.float32
+    device = torch.cuda.get_device_name(policy.device) if policy.device.type == "cuda" else str(policy.device)
+    return {
+        "train.cuda_graphs": train.cuda_graphs,
+        "device": device,
+        "precision": str(precision).removeprefix("torch."),
+        "torch": str(torch.__version__),
+        "transformers": transformers.__version__,
+    }
+
+
+def _is_kept(kept: Any) -> TypeGuard[Mapping[str, Any]]:
+    """A state.pt may be somebody else's."""
+    return (
+        isinstance(kept, Mapping)
+        and kept.get("attention") in (None, ATTENTION, COPYING)
+        and isinstance(kept.get("static"), bool)
+        and all(
+            isinstance(kept.get(part), dict)
+            and all(isinstance(x, str | bool | int | float | None) for x in kept[part].values())
+            for part in ("report", "under")
+        )
+    )
 
 
 def fast_ways(policy: Policy, dataset: TaskDataset, train: TrainSection, say: Callable[[str], None]) -> Ways:

@@ -91,7 +91,7 @@ class Trainer:
         )
         self.rewards = rewards or rewards_of(recipe, dataset)
         self.backend = backend or Native(policy, recipe.train.rollout_rows, shared)
-        self.preflight: dict[str, Any] = {}  # why prompts are shared or not, where that was found out
+        self.ways: dict[str, Any] = {"report": {}}  # how prompts are shared, and why, where that was found out
         self.bad_steps = 0  # in a row, up to now
         self.shortages: list[Shortage] = []
         self.on_shortage: Callable[[Shortage], None] = lambda shortage: None
@@ -381,6 +381,7 @@ class Trainer:
             "too_long": place["too_long"],
             "shortages": [one.to_json() for one in self.shortages],
             "curriculum": self.curriculum.state(),
+            "ways": self.ways,
             **self.learner.state(),
         }
 

@@ -25,6 +25,12 @@ _WITH_TEXT = re.compile(r"(?:(?:option|choice|letter|number|answer|candidate)[\W
 _MINUS = re.compile(r"[\W_]*-\d")
 
 
+@lru_cache(maxsize=1024)
+def _folded(options: tuple[str, ...]) -> Mapping[str, str]:
+    """Each option by its folded text; the first of those that fold alike."""
+    return {fold(option): option for option in reversed(options)}
+
+
 @dataclass(frozen=True)
 class Choice(Verifier):
     """One of a few options: letters ("ABCD") or words (("top left", "top right")).
@@ -67,7 +73,7 @@ class Choice(Verifier):
         folded = fold(text)
         if not folded:
             return None
-        options = {fold(option): option for option in reversed(self.open_options(example))}
+        options = _folded(tuple(self.open_options(example)))
         if _MINUS.match(text) and all(option.isdigit() for option in options):
             return None
         if folded in options:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from ssl4rl.core.grpo import opening, stages
 from ssl4rl.core.grpo.logps import attention, flexible
+from ssl4rl.core.grpo.stream import check_lengths
 from tests.tiny_models import build
 
 
@@ -20,6 +23,18 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return path if path.exists() else build(kind, path)
 
     return folder
+
+
+@pytest.fixture(scope="package", autouse=True)
+def few_lengths() -> Iterator[None]:
+    """A run looks at 64 prompts' lengths before it begins, which take longer than the steps of most runs here: at 8.
+
+    What is looked at is tested in test_stream.py, and in runs of their own process in tests/test_cli_stderr.py.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (opening, stages):
+            patch.setattr(module, "check_lengths", partial(check_lengths, n=8))
+        yield
 
 
 @pytest.fixture

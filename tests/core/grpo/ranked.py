@@ -1,7 +1,7 @@
 """A small run with everything in it, by one process or by those of torchrun; what each computed is written beside it.
 
-`torchrun --nproc_per_node=2 -m tests.core.grpo.ranked OUT [SHARD [key=value ...]]`, with values of the recipe's
-section train, half=1 for half-precision arithmetic as on a GPU, resume=1
+`torchrun --nproc_per_node=2 -m tests.core.grpo.ranked OUT [SHARD [key=value ...]] [then OUT ...]`, with values of the
+recipe's section train, half=1 for half-precision arithmetic as on a GPU, resume=1; behind each "then" another run.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ import json
 import os
 import sys
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
 from ssl4rl.core.grpo.model.policy import Policy
+from ssl4rl.core.grpo.ranks import open_ranks
 from ssl4rl.core.grpo.sampling.sampled import Rollouts
 from ssl4rl.core.grpo.stream import Prompt
 from ssl4rl.core.grpo.trainer import Trainer
@@ -103,5 +106,15 @@ def main(out: Path, shard: str = "none", *options: str) -> None:
     torch.save(gradients, out / f"{name}.pt")
 
 
+def runs(arguments: list[str]) -> None:
+    """One after another by the same processes, which meet once."""
+    given = [list(part) for ends, part in groupby(arguments, "then".__eq__) if not ends]
+    with open_ranks(None, "cpu"), pytest.MonkeyPatch.context() as patch:
+        for name in ("init_process_group", "destroy_process_group"):
+            patch.setattr(torch.distributed, name, lambda *_: None)
+        for out, *options in given:
+            main(Path(out), *options)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    runs(sys.argv[1:])

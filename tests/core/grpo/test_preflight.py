@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from ssl4rl.core.grpo.logps import prefix as prefix_module
 from ssl4rl.core.grpo.logps.layout import layout
 from ssl4rl.core.grpo.logps.prefix import shared_logps, unshared_logps
 from ssl4rl.core.grpo.logps.structure import why_unshareable
-from ssl4rl.core.grpo.preflight import gradient_difference, preflight
+from ssl4rl.core.grpo.model.policy import load_policy
+from ssl4rl.core.grpo.preflight import Ways, gradient_difference, kept_ways, preflight
 from tests.core.grpo.cases import differences, gradients, groups_of, load, plain_logps
 from tests.core.grpo.runs import recipe, resumed, run, run_until, same
 from tests.tiny_models import SHAREABLE_TEXT, SHAREABLE_VISION, UNSHAREABLE_TEXT, UNSHAREABLE_VISION
@@ -125,6 +127,57 @@ def test_a_run_on_the_slow_attention_says_so_and_resumes_bit_for_bit(
     run_until(stopped, 3, monkeypatch)
     run(resumed(stopped))
     assert same(straight.folder, stopped.folder)
+
+
+@pytest.mark.parametrize("began", ["shared", "unshared"])
+def test_a_resumed_run_shares_as_it_began(began: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the check would find by then: here nothing is near enough for it, before the stop or after."""
+    straight, stopped = recipe(tmp_path / "straight"), recipe(tmp_path / "stopped")
+    with monkeypatch.context() as patch:
+        if began == "unshared":
+            patch.setattr(preflight_module, "TOLERANCE", -1.0)
+        run(straight)
+        run_until(stopped, 3, patch)
+    if began == "shared":
+        monkeypatch.setattr(preflight_module, "TOLERANCE", -1.0)
+    said = run(resumed(stopped))
+    (line,) = [line for line in said if "shared prompts" in line]
+    if began == "shared":
+        assert line == "shared prompts: on, as was found before step 2's checkpoint"
+    else:
+        assert line.startswith(
+            "WARNING shared prompts: OFF, training runs unshared and slower, as was found before step 2's checkpoint "
+            "(packed log-probs differ by "
+        )
+    assert same(straight.folder, stopped.folder)
+    found = [json.loads((made.folder / "summary.json").read_text()) for made in (straight, stopped)]
+    assert found[0]["preflight"] == found[1]["preflight"]
+    assert found[0]["shared_prompts"] == found[1]["shared_prompts"] == (began == "shared")
+
+
+def test_what_a_checkpoint_kept_holds_under_its_circumstances_alone() -> None:
+    policy, train = load_policy("embedded:tiny_vlm", device="cpu"), recipe(Path("out")).train
+    said: list[str] = []
+    kept = Ways(attention.COPYING, False, {"ok": True, "reason": "no kernel image", "logp_noise": None})
+    state = {"step": 7, "ways": kept.state(policy, train)}
+    assert kept_ways(state, policy, train, said.append) == kept
+    assert said == [
+        "WARNING shared prompts: on, copying keys, as was found before step 7's checkpoint (no kernel image)"
+    ]
+    said.clear()
+    state["ways"]["under"]["torch"] = "2.6.0"
+    assert kept_ways(state, policy, train, said.append) is None
+    assert said == [f"shared prompts: checked anew, for since step 7 torch was 2.6.0, is {torch.__version__}"]
+    said.clear()
+    whole = kept.state(policy, train)
+    for name, value in [("attention", "eager"), ("static", 1), ("report", {"reason": [1]}), ("under", None)]:
+        assert kept_ways({"step": 7, "ways": {**whole, name: value}}, policy, train, said.append) is None
+    assert kept_ways({"step": 7}, policy, train, said.append) is None, "of before this was kept"
+    assert (
+        kept_ways({"step": 7, "ways": whole}, policy, recipe(Path("out"), train={"shared": "off"}).train, said.append)
+        is None
+    )
+    assert said == []
 
 
 @pytest.mark.parametrize("precision", ["autocast", "weights"])

@@ -94,11 +94,21 @@ def test_a_launcher_that_did_not(
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two processes did."""
-    folder = tmp_path_factory.mktemp("two")
-    launch("tests.core.grpo.ranked", folder)
-    return folder
+def by_two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What two processes did: by `train.shard`, the folder. One after another, for starting processes takes long."""
+    root = tmp_path_factory.mktemp("two")
+    folders = {shard: root / shard for shard in ("none", "optimizer", "gradients")}
+    arguments: list[Any] = []
+    for shard, folder in folders.items():
+        folder.mkdir()
+        arguments += ["then", folder, shard]
+    launch("tests.core.grpo.ranked", *arguments[1:])
+    return folders
+
+
+@pytest.fixture
+def two(by_two: dict[str, Path]) -> Path:
+    return by_two["none"]
 
 
 def test_two_processes_do_what_one_does(tmp_path: Path, two: Path) -> None:
@@ -132,19 +142,19 @@ def test_two_processes_do_what_one_does(tmp_path: Path, two: Path) -> None:
     assert all(line["groups"] <= 5 and line["sampled"] > 5 for line in steps)
 
 
-def test_a_divided_optimizer_changes_no_bit(tmp_path: Path, two: Path) -> None:
-    launch("tests.core.grpo.ranked", tmp_path, "optimizer")
-    assert same(tmp_path / "run", two / "run")
+def test_a_divided_optimizer_changes_no_bit(by_two: dict[str, Path], two: Path) -> None:
+    shares = by_two["optimizer"]
+    assert same(shares / "run", two / "run")
     for rank in range(2):
-        divided, whole = (torch.load(folder / f"rank{rank}.pt") for folder in (tmp_path, two))
+        divided, whole = (torch.load(folder / f"rank{rank}.pt") for folder in (shares, two))
         assert all(torch.equal(a, b) for a, b in zip(divided, whole, strict=True))
     whole, *parts = (
         json.loads((folder / f"rank{rank}.json").read_text())["state_elements"]
-        for folder, rank in ((two, 0), (tmp_path, 0), (tmp_path, 1))
+        for folder, rank in ((two, 0), (shares, 0), (shares, 1))
     )
     assert sum(parts) == whole
     assert max(parts) < 0.51 * whole
-    states = [checkpoint(folder / "run")["optimizer"] for folder in (tmp_path, two)]
+    states = [checkpoint(folder / "run")["optimizer"] for folder in (shares, two)]
     assert states[0]["param_groups"] == states[1]["param_groups"]
     assert states[0]["state"].keys() == states[1]["state"].keys()
     for i, entry in states[1]["state"].items():
@@ -152,18 +162,18 @@ def test_a_divided_optimizer_changes_no_bit(tmp_path: Path, two: Path) -> None:
         assert all(torch.equal(entry[name], states[0]["state"][i][name]) for name in entry)
 
 
-def test_divided_gradients_change_no_bit(tmp_path: Path, two: Path) -> None:
+def test_divided_gradients_change_no_bit(by_two: dict[str, Path], two: Path) -> None:
     """One micro-batch a rank, so that the sums have the order of undivided ones."""
-    launch("tests.core.grpo.ranked", tmp_path, "gradients")
-    assert same(tmp_path / "run", two / "run")
-    states = [checkpoint(folder / "run")["optimizer"] for folder in (tmp_path, two)]
+    shares = by_two["gradients"]
+    assert same(shares / "run", two / "run")
+    states = [checkpoint(folder / "run")["optimizer"] for folder in (shares, two)]
     assert states[0]["param_groups"] == states[1]["param_groups"]
     assert states[0]["state"].keys() == states[1]["state"].keys()
     for i, entry in states[1]["state"].items():
         assert all(torch.equal(entry[name], states[0]["state"][i][name]) for name in entry)
     whole, *parts = (
         json.loads((folder / f"rank{rank}.json").read_text())["gradient_elements"]
-        for folder, rank in ((two, 0), (tmp_path, 0), (tmp_path, 1))
+        for folder, rank in ((two, 0), (shares, 0), (shares, 1))
     )
     assert [one[0] for one in parts] == [0, 0], "whole gradients when the optimiser steps"
     assert sum(one[1] for one in parts) == whole[0]

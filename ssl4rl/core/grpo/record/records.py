@@ -89,7 +89,7 @@ def summarise(run: RunDir, trainer: Trainer, unusable: Unusable, seconds: float)
         "engine": recipe.engine,
         "kind": recipe.kind,
         "shared_prompts": trainer.learner.shared,
-        "preflight": trainer.preflight,
+        "preflight": trainer.ways["report"],
         "seconds": round(seconds, 1),
         "steps": trainer.step - recipe.warmup.steps,
         "warmup_steps": recipe.warmup.steps,

@@ -363,6 +363,7 @@ class _Log(TrainerCallback):  # type: ignore[misc]
             "step": session.trainer.step,
             "first": self.first,
             "too_long": session.trainer.stream.too_long,
+            "ways": session.trainer.ways,
             **session.data.state(),
         }
         if session.ranks.first:

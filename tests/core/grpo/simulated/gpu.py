@@ -135,6 +135,26 @@ def on_cpu(x: Tensor) -> Tensor:
     return torch.empty(0, dtype=x.dtype).set_(storage, x.storage_offset(), x.size(), x.stride())
 
 
+def tensors_in(given: Any) -> Iterator[Tensor]:
+    """Those among an operator's arguments, which nest lists, tuples and dicts alone."""
+    if isinstance(given, Tensor):
+        yield given
+    elif isinstance(given, (list, tuple, dict)):
+        for one in given.values() if isinstance(given, dict) else given:
+            yield from tensors_in(one)
+
+
+def all_on_cpu(given: Any) -> Any:
+    """An operator's arguments with plain CPU tensors in place of the device's."""
+    if isinstance(given, SimTensor):
+        return on_cpu(given)
+    if isinstance(given, dict):
+        return {name: all_on_cpu(one) for name, one in given.items()}
+    if isinstance(given, list):
+        return [all_on_cpu(one) for one in given]
+    return tuple(all_on_cpu(one) for one in given) if isinstance(given, tuple) else given
+
+
 def ours(device: Any) -> bool:
     return device is not None and torch.device(device).type in ("cuda", "sim")
 
@@ -216,7 +236,7 @@ class SimGpu(TorchDispatchMode):
         kwargs = dict(kwargs or {})
         if func is torch.ops.prim.device.default:
             return _sim()
-        flat = [x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        flat = [*tensors_in((args, kwargs))]
         here, to = any(isinstance(x, SimTensor) for x in flat), kwargs.get("device")
         if not here and not ours(to):
             return func(*args, **kwargs)
@@ -224,7 +244,7 @@ class SimGpu(TorchDispatchMode):
         raw = {**kwargs, **({"device": torch.device("cpu")} if to is not None else {})}
         if to is not None:
             raw.pop("pin_memory", None)
-        raw_args, raw = pytree.tree_map_only(SimTensor, on_cpu, (args, raw))
+        raw_args, raw = all_on_cpu(args), all_on_cpu(raw)
         out = func(*raw_args, **raw)
         if func is torch.ops.aten._local_scalar_dense.default:
             return out
@@ -330,6 +350,7 @@ def simulated() -> Iterator[SimGpu]:
     gpu = SimGpu()
     nothing = contextlib.nullcontext
     cuda = {
+        "get_device_name": lambda device=None: "a GPU that is not there",
         "is_available": lambda: True,
         "_lazy_init": lambda: None,
         "device_count": lambda: 1,
