@@ -1,4 +1,4 @@
-"""The figures of docs/findings.md and docs/sensitivity.md, drawn from benchmarks/results/*.json.
+"""The figures of docs/findings.md, drawn from benchmarks/results/*.json.
 
 python scripts/make_findings_pictures.py --out docs/images
 """
@@ -111,26 +111,9 @@ def labels(figure: Figure) -> None:
         for number, row in enumerate(seeds(found, kind)):
             point(axes, at + (number - 1) * 0.12, row["evals"][0], [BLUE, GREEN, ORANGE, GREY][at])
     axes.set_xticks(range(len(kinds)), kinds.values())
+    axes.set_xlim(-0.5, len(kinds) - 0.5)
     plain(axes, 0.25, "node classification, held out")
     axes.legend(fontsize=7, frameon=False)
-
-
-def matrix(figure: Figure) -> None:
-    """Trained on rows, tested on columns."""
-    found, axes = rows("mixtures"), figure.subplots()
-    tasks = ("rotation", "position", "jigsaw")
-    chances = (0.25, 0.25, 0.5)
-    grid = [[seeds(found, f"mix_{one}")[0]["evals"][at] for at in range(3)] for one in tasks]
-    image = [
-        [(cell["accuracy"] - chance) / (1 - chance) for cell, chance in zip(row, chances, strict=True)] for row in grid
-    ]
-    axes.imshow(image, vmin=-1, vmax=1, cmap="RdBu")
-    for i, row in enumerate(grid):
-        for j, cell in enumerate(row):
-            said = f"{cell['accuracy']:.2f}" + (f"\nunread {cell['unparsed']:.2f}" if cell["unparsed"] > 0.02 else "")
-            axes.text(j, i, said, ha="center", va="center", fontsize=9)
-    axes.set_xticks(range(3), [f"{t}\nchance {c:g}" for t, c in zip(tasks, chances, strict=True)])
-    axes.set_yticks(range(3), [f"trained on {t}" for t in tasks])
 
 
 def mixing(figure: Figure) -> None:
@@ -159,6 +142,7 @@ def _of(tasks: dict[str, Row], task: str) -> Row:
 
 def goldilocks(figure: Figure) -> None:
     found, axes = rows("goldilocks"), figure.subplots()
+    found |= {"turn_90deg_0": rows("evidence")["quickstart_vision_0"]}  # the same run, of another queue
     for number, degrees in enumerate((180, 90, 45, 15)):
         for row in seeds(found, f"turn_{degrees}deg"):
             before, after = row["before"]["accuracy"], row["after"]["accuracy"]
@@ -168,7 +152,7 @@ def goldilocks(figure: Figure) -> None:
     axes.set_xlabel("held-out accuracy at the start")
     axes.set_ylabel("gain in 300 steps")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=7, frameon=False)
+    axes.set_ylim(0, 0.8)
 
 
 def pictures(figure: Figure) -> None:
@@ -187,29 +171,12 @@ def pictures(figure: Figure) -> None:
     axes.legend(fontsize=7, frameon=False)
 
 
-def sensitivity(figure: Figure) -> None:
-    found, axes = rows("sensitivity"), figure.subplots()
-    kinds = ["seed_vision", *sorted({n.rsplit("_", 1)[0] for n in found} - {"seed_vision", "seed_graph"}, key=_order)]
-    for at, kind in enumerate(kinds):
-        for number, row in enumerate(seeds(found, kind)):
-            point(axes, at + (number - 1) * 0.06, row["after"], BLUE if at == 0 else GREEN)
-    axes.set_xticks(range(len(kinds)), [k.replace("_", " ") for k in kinds], rotation=40, ha="right", fontsize=8)
-    plain(axes, 0.25)
-
-
-def _order(name: str) -> tuple[str, int]:
-    word, _, number = name.partition("_")
-    return word, int(number) if number.isdigit() else 0
-
-
 FIGURES: dict[str, Callable[[Figure], None]] = {
     "pretrained": pretrained,
     "labels": labels,
-    "matrix": matrix,
     "mixing": mixing,
     "goldilocks": goldilocks,
     "pictures": pictures,
-    "sensitivity": sensitivity,
 }
 
 if __name__ == "__main__":
