@@ -143,16 +143,16 @@ def _of(tasks: dict[str, Row], task: str) -> Row:
 def goldilocks(figure: Figure) -> None:
     found, axes = rows("goldilocks"), figure.subplots()
     found |= {"turn_90deg_0": rows("evidence")["quickstart_vision_0"]}  # the same run, of another queue
-    for number, degrees in enumerate((180, 90, 45, 15)):
+    ways = {180: 2, 90: 4, 45: 8, 15: 24}
+    for number, degrees in enumerate(ways):
         for row in seeds(found, f"turn_{degrees}deg"):
             before, after = row["before"]["accuracy"], row["after"]["accuracy"]
-            axes.plot(
-                before, after - before, "o", color=[BLUE, GREEN, ORANGE, GREY][number], label=f"{degrees} degrees"
-            )
-    axes.set_xlabel("held-out accuracy at the start")
+            axes.bar(number, after - before, color=BLUE, width=0.6)
+            axes.text(number, after - before + 0.015, f"{before:.2f} to {after:.2f}", ha="center", fontsize=9)
+    axes.set_xticks(range(4), [f"{n} ways\nchance {1 / n:.3g}" for n in ways.values()])
     axes.set_ylabel("gain in 300 steps")
-    axes.spines[["top", "right"]].set_visible(False)
     axes.set_ylim(0, 0.8)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def pictures(figure: Figure) -> None:
@@ -161,13 +161,15 @@ def pictures(figure: Figure) -> None:
     places = (("clip art never seen", BLUE), ("tuxpaint's stamps", GREEN), ("photographs", ORANGE))
     for at, (said, colour) in enumerate(places):
         for number, (part, size) in enumerate(sizes.items()):
-            for row in seeds(found, f"clip_rotation_{part}"):
+            for row in seeds(found, f"clip_contrastive_{part}"):
                 if len(row["evals"]) > at:
                     point(axes, size * (0.94 + 0.06 * at), row["evals"][at], colour, said if number == 0 else "")
     axes.set_xscale("log")
-    axes.set_xticks(list(sizes.values()), [str(s) for s in sizes.values()])
+    axes.set_xticks(list(sizes.values()), [f"{size:,}" for size in sizes.values()])
+    axes.set_xlim(70, 9000)
+    axes.minorticks_off()
     axes.set_xlabel("pictures (a fifth of them held out)")
-    plain(axes, 0.25, "rotation, accuracy")
+    plain(axes, 0.5, "contrastive, accuracy")
     axes.legend(fontsize=7, frameon=False)
 
 
