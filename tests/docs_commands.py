@@ -107,7 +107,7 @@ def parsed(command: Command) -> dict[str, Any]:
     found, sub, rest = cli.resolve_command(context, list(command.words))
     assert (found, sub is not None) == (name, True)
     assert sub is not None
-    return dict(sub.make_context(name, rest).params)
+    return dict(sub.make_context(name, rest, parent=context).params)
 
 
 def check_names(params: dict[str, Any]) -> None:
