@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 
 import pytest
 import torch
@@ -27,6 +29,19 @@ def encoder() -> Encoder:
     return Encoder(processor(SHAPES["tiny_vlm"]), text_only=False)
 
 
+Streams = Callable[..., PromptStream]
+
+
+@pytest.fixture
+def open_stream(encoder: Encoder) -> Iterator[Streams]:
+    """Opens streams, and closes them behind the test.
+
+    One that is left to the garbage collector makes whatever test runs by then wait 5 s for each of its workers.
+    """
+    with ExitStack() as stack:
+        yield lambda dataset, **options: stack.enter_context(closing(PromptStream(dataset, encoder, **options)))
+
+
 def scenes(size: int | None = None) -> TaskDataset:
     return create_dataset("vision/rotation", "scenes:", level=LEVEL, size=size, style="answer")
 
@@ -44,33 +59,33 @@ def content(prompts: list[Prompt]) -> list[tuple[int, str, list[int], bytes]]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_workers_change_nothing(encoder: Encoder, workers: int) -> None:
-    alone = PromptStream(scenes(), encoder)
-    stream = PromptStream(scenes(), encoder, workers=workers)
+def test_workers_change_nothing(open_stream: Streams, workers: int) -> None:
+    alone = open_stream(scenes())
+    stream = open_stream(scenes(), workers=workers)
     for n in (1, 20, 19):  # across the bounds of what a worker makes at a time
         assert content(stream.take(n)) == content(alone.take(n))
         assert stream.next_index == alone.next_index
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_start(encoder: Encoder, workers: int) -> None:
-    whole = PromptStream(scenes(), encoder).take(40)
-    stream = PromptStream(scenes(), encoder, start=37, workers=workers)
+def test_start(open_stream: Streams, workers: int) -> None:
+    whole = open_stream(scenes()).take(40)
+    stream = open_stream(scenes(), start=37, workers=workers)
     assert content(stream.take(3)) == content(whole[37:])
     assert stream.next_index == 40
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_bounded_dataset_ends(encoder: Encoder, workers: int) -> None:
-    stream = PromptStream(scenes(size=35), encoder, workers=workers)
+def test_a_bounded_dataset_ends(open_stream: Streams, workers: int) -> None:
+    stream = open_stream(scenes(size=35), workers=workers)
     assert [prompt.index for prompt in stream.take(30)] == list(range(30))
     assert [prompt.index for prompt in stream.take(30)] == list(range(30, 35))
     assert stream.take(30) == []
 
 
-def test_what_workers_send_is_whole(encoder: Encoder) -> None:
+def test_what_workers_send_is_whole(open_stream: Streams) -> None:
     """Tensors cross as arrays: the same dtypes and shapes come out."""
-    here, there = (PromptStream(scenes(), encoder, workers=w).take(1)[0] for w in (0, 1))
+    here, there = (open_stream(scenes(), workers=w).take(1)[0] for w in (0, 1))
     assert there.encoded.prompt_ids.dtype == torch.long
     for name, tensor in here.encoded.media.items():
         assert there.encoded.media[name].dtype == tensor.dtype
@@ -78,12 +93,12 @@ def test_what_workers_send_is_whole(encoder: Encoder) -> None:
     assert there.example.digest() == here.example.digest()
 
 
-def test_workers_leave_the_global_generator_alone(encoder: Encoder) -> None:
+def test_workers_leave_the_global_generator_alone(open_stream: Streams) -> None:
     """Else dropout would differ between a run and its resumption, whose worker starts at another step."""
     after = []
     for workers in (0, 1):
         torch.manual_seed(3)
-        PromptStream(scenes(), encoder, workers=workers).take(1)
+        open_stream(scenes(), workers=workers).take(1)
         after.append(torch.rand(1))
     assert torch.equal(*after)
 
@@ -100,10 +115,10 @@ def words() -> TaskDataset:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_long_prompts_are_skipped_and_counted(encoder: Encoder, workers: int) -> None:
+def test_long_prompts_are_skipped_and_counted(open_stream: Streams, encoder: Encoder, workers: int) -> None:
     known = lengths(words(), encoder, 60)
     limit = sorted(known)[45]
-    stream = PromptStream(words(), encoder, workers=workers, max_tokens=limit)
+    stream = open_stream(words(), workers=workers, max_tokens=limit)
     taken = stream.take(30)
     fitting = [index for index, length in enumerate(known) if length <= limit]
     assert [prompt.index for prompt in taken] == fitting[:30]
@@ -112,9 +127,9 @@ def test_long_prompts_are_skipped_and_counted(encoder: Encoder, workers: int) ->
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_ranks_divide_what_one_would_take(encoder: Encoder, workers: int) -> None:
+def test_ranks_divide_what_one_would_take(open_stream: Streams, workers: int) -> None:
     """By index; the last take is all that one bounded dataset has left, and one rank gets none of it."""
-    streams = [PromptStream(scenes(size=13), encoder, workers=workers, start=1, ranks=Ranks(r, 3)) for r in range(3)]
+    streams = [open_stream(scenes(size=13), workers=workers, start=1, ranks=Ranks(r, 3)) for r in range(3)]
     taken = [[[p.index for p in stream.take(n)] for n in (4, 6, 5)] for stream in streams]
     assert taken == [[[3], [6, 9], [12]], [[1, 4], [7, 10], []], [[2], [5, 8], [11]]]
     assert [stream.next_index for stream in streams] == [13, 13, 13]

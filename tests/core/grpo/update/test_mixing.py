@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,12 @@ def test_weights_of_a_stream_act_at_once(workers: int) -> None:
     """What workers made ahead for other weights is made again, so they change nothing."""
     encoder = Encoder(processor(SHAPES["tiny_vlm"]), text_only=False)
     data = create_dataset([LEVELS], style="answer")
-    stream = PromptStream(data, encoder, workers=workers, weights=[1, 0])
-    first = stream.take(5)
-    stream.weights = [0, 1]
-    second = stream.take(20)
-    stream.weights = [1, 1]
-    third = stream.take(8)
+    with closing(PromptStream(data, encoder, workers=workers, weights=[1, 0])) as stream:
+        first = stream.take(5)
+        stream.weights = [0, 1]
+        second = stream.take(20)
+        stream.weights = [1, 1]
+        third = stream.take(8)
     assert [p.example.key.level for p in first if p.example.key] == ["easy"] * 5
     assert [p.example.key.level for p in second if p.example.key] == ["hard"] * 20
     assert [p.index for p in (*first, *second, *third)] == list(range(33))
