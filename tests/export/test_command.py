@@ -65,7 +65,15 @@ def test_ctrl_c_and_on(tmp_path: Path) -> None:
         "--level",
         "tiny",
     ]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=os.environ)
+    running = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=os.environ,
+        # a shell's background job, which this may be, is born deaf to it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     while not list(tmp_path.glob("out/train/*")):
         assert running.poll() is None
         time.sleep(0.02)
