@@ -17,7 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ssl4rl.core.source import Split
+from ssl4rl.core.source import is_held_out
 from ssl4rl.vision.sources.folder import open_folder
 
 PACKAGES = {"openclipart-png": "usr/share/openclipart/png", "tuxpaint-stamps-default": "usr/share/tuxpaint/stamps"}
@@ -56,8 +56,12 @@ def _unpacked(package: str, folder: str, out: Path) -> Path:
 def _names(folder: Path, part: str, held_out: float) -> list[str]:
     """Paths under the folder, one for each content, by content id: in no order that means anything."""
     source = open_folder(str(folder))
-    split = Split(source, "train" if part == "train" else "held_out", held_out, "look")
-    return [source[int(index)].name.removeprefix(f"{folder}/") for index in split._indices]
+    groups = source.groups("look")
+    first = {source.id(index): index for index in reversed(range(len(source)))}
+    chosen = [
+        first[name] for name in sorted(first) if is_held_out(groups[first[name]], held_out) == (part == "held_out")
+    ]
+    return [source[index].name.removeprefix(f"{folder}/") for index in chosen]
 
 
 def _shrink(names: list[str], source: Path, target: Path, px: int) -> None:
