@@ -40,6 +40,7 @@ class Shape:
 SHAPES = {
     "tiny_vlm": Shape(image_px=32, patch_px=8, merge=2, width=96, vision_layers=3, text_layers=2),
     "tiny_vlm_several": Shape(image_px=32, patch_px=8, merge=2, width=96, vision_layers=3, text_layers=2, questions=8),
+    "tiny_vlm_3x3": Shape(image_px=48, patch_px=8, merge=2, width=96, vision_layers=3, text_layers=2),
     "small_vlm": Shape(image_px=64, patch_px=8, merge=2, width=128, vision_layers=4, text_layers=2),
 }
 

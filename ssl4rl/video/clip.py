@@ -12,6 +12,7 @@ from PIL import Image
 
 from ssl4rl.core.types import Media, Unusable
 from ssl4rl.vision import pixels
+from ssl4rl.vision.noise import Noise
 from ssl4rl.vision.photo import Photo
 
 
@@ -34,6 +35,10 @@ class Clip(ABC):
         Raises:
             Unusable: a frame cannot be decoded, or has another size.
         """
+
+    def content_free(self, rng: np.random.Generator) -> Clip:
+        """As many frames of noise, each by itself, so that none tells when it was: the audit's twin."""
+        return PhotoClip("noise", tuple(Noise(rng) for _ in range(len(self))))
 
 
 @dataclass(frozen=True)

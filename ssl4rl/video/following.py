@@ -52,6 +52,7 @@ class Next(Task[Clip]):
     verifier = Choice(LETTERS[:2])
     cues: ClassVar[Mapping[str, str]] = {
         "likeness": "what comes next is most like the last frame shown",
+        "option likeness": "frames near in time look alike, those offered among them",
     }
 
     def verifier_for(self, level: Mapping[str, Any]) -> Verifier:

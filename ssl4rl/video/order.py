@@ -30,7 +30,8 @@ class Order(Task[Clip]):
     Shortcuts and guards: a clip's first and last frame (never taken: they fade, or hold a title); clips that stand
     still (unusable); crops (one square for all frames); the numbers (drawn uniformly). Frames of films differ in how
     sharply they were coded (every first of a group is a whole picture); averaged down to `frame_px` little is left.
-    Not guarded: motion that is as probable backwards; what can be reached there is less than 1.
+    Not guarded: motion that is as probable backwards; what can be reached there is less than 1. That frames near in
+    time look alike is the evidence; which is most like all others is found without telling forwards from backwards.
 
     Source: ours, after shuffle and learn (arXiv 1603.08561) and Visual Jigsaw's clips (arXiv 2509.25190).
     Versions: 1, the first.
@@ -46,6 +47,9 @@ class Order(Task[Clip]):
     draws = 1
     data = "moving:"
     verifier = Permutation(3)
+    cues: ClassVar[Mapping[str, str]] = {
+        "option likeness": "frames near in time look alike, so those in the middle are most like all others",
+    }
 
     def verifier_for(self, level: Mapping[str, Any]) -> Verifier:
         return Permutation(level["frames"])

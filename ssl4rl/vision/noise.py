@@ -1,4 +1,4 @@
-"""A picture of noise with a depth map of other noise: what is left of a picture with depth without its content."""
+"""Pictures of noise, alone or with a depth map of other noise: clips and pictures with depth without their content."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 BLOCKS, BLOCK_PX = 8, 24
 
 
-class NoiseWithDepth(Photo):
-    """The content-free twin of pictures with depth; all of it comes out of one number."""
+class Noise(Photo):
+    """All of it comes out of one number."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.seed = int(rng.integers(1 << 62))
@@ -25,6 +25,10 @@ class NoiseWithDepth(Photo):
         grey = _smooth(rng, min_side_px)
         planes = [2 * grey + _smooth(rng, min_side_px) for _ in range(3)]
         return Image.fromarray(np.clip(np.stack(planes, axis=2) * 20 + 128, 0, 255).astype(np.uint8))
+
+
+class NoiseWithDepth(Noise):
+    """The content-free twin of pictures with depth."""
 
     def depth(self) -> Depth:
         """Blocks of even depth, from 1 to 8: of noise hardly a place would be even."""

@@ -3,7 +3,8 @@
 Drawn from their index alone, so nothing is stored or downloaded. Three in ten have fully random colours, so that "the
 blue side is up" does not carry far and the drawn things must be looked at. In `scenes:side_lit` the horizon is steeper
 and the sun, never in the middle, lights what is near it, so that left and right differ in every part of the picture: an
-order of tiles can then be told. What learns here says nothing about photographs.
+order of tiles can then be told. In `scenes:tinted` each picture grows cooler to the right and darker downwards: of any
+two parts it can be told which was further left and which higher. What learns here says nothing about photographs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     Colour = np.ndarray[Any, np.dtype[np.float64]]
 
 VERSION = 1
-SIDE_LIT = "side_lit"
+SIDE_LIT, TINTED = "side_lit", "tinted"
+VARIANTS = ("", SIDE_LIT, TINTED)
+"""What may follow "scenes:"."""
 MIN_SIDE_PX = 16
 RANDOM_COLOURS_SHARE = 0.3
 
@@ -36,12 +39,13 @@ _ROOFS = np.array([[150, 60, 45], [90, 60, 50], [70, 75, 90]], dtype=float)
 class Scene(Photo):
     """One drawn picture; `decode` draws it."""
 
-    def __init__(self, index: int, side_lit: bool) -> None:
-        self.index, self.side_lit = index, side_lit
+    def __init__(self, index: int, variant: str) -> None:
+        self.index, self.variant = index, variant
 
     def decode(self, min_side_px: int) -> Image.Image:
         side_px = max(min_side_px, MIN_SIDE_PX)
-        return _draw(keyed_rng("scenes", VERSION, self.index), side_px, self.side_lit)
+        drawn = _draw(keyed_rng("scenes", VERSION, self.index), side_px, self.variant == SIDE_LIT)
+        return _tint(drawn) if self.variant == TINTED else drawn
 
 
 class Scenes(Source[Scene]):
@@ -49,25 +53,25 @@ class Scenes(Source[Scene]):
 
     endless: ClassVar[bool] = True
 
-    def __init__(self, side_lit: bool = False) -> None:
-        self.side_lit = side_lit
-        self.uri = f"scenes:{SIDE_LIT if side_lit else ''}"
+    def __init__(self, variant: str = "") -> None:
+        self.variant = variant
+        self.uri = f"scenes:{variant}"
 
     def __len__(self) -> int:
         return 1 << 40
 
     def __getitem__(self, index: int) -> Scene:
-        return Scene(index, self.side_lit)
+        return Scene(index, self.variant)
 
     def id(self, index: int) -> str:
         return f"{self.uri}{VERSION}/{index}"
 
 
 def open_scenes(rest: str) -> Scenes:
-    """Opens "scenes:" or "scenes:side_lit"."""
-    if rest not in ("", SIDE_LIT):
-        raise Ssl4rlError(f"source 'scenes:{rest}'; allowed: 'scenes:', 'scenes:{SIDE_LIT}'")
-    return Scenes(side_lit=rest == SIDE_LIT)
+    """Opens "scenes:", "scenes:side_lit" or "scenes:tinted"."""
+    if rest not in VARIANTS:
+        raise Ssl4rlError(f"source 'scenes:{rest}'; allowed: {', '.join(repr(f'scenes:{v}') for v in VARIANTS)}")
+    return Scenes(rest)
 
 
 def _pick(rng: np.random.Generator, palette: Colour) -> Colour:
@@ -129,6 +133,15 @@ def _lit(image: Image.Image, sun_x: float) -> Image.Image:
     axis = (np.arange(image.width) + 0.5) / image.width
     light = (0.7 + 0.45 * np.exp(-((axis - sun_x) ** 2) / 0.2)).astype(np.float32)
     return Image.fromarray(np.minimum(np.asarray(image) * light[None, :, None], 255).astype(np.uint8))
+
+
+def _tint(image: Image.Image) -> Image.Image:
+    """Red falls and blue rises by half from left to right; all three fall by four tenths downwards."""
+    across = (np.arange(image.width) + 0.5) / image.width - 0.5
+    colours = 1 + across[:, None] * np.array([-0.5, 0.0, 0.5])  # (width, 3)
+    light = 1.1 - 0.4 * (np.arange(image.height) + 0.5) / image.height
+    tinted = np.asarray(image) * colours[None] * light[:, None, None]
+    return Image.fromarray(np.clip(tinted, 0, 255).astype(np.uint8))
 
 
 def _sky(sky: Colour, sun: Colour, sun_x: float, sun_y: float, glow: float, side_px: int) -> Image.Image:

@@ -32,6 +32,7 @@ _BRACKETS = str.maketrans("<>[]{}", "()()()")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _CONTENT = 4
 """Letters from which a word counts as one that says something."""
+_SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,17 @@ class Document:
         found = self.sentences
         pair = (found[0], found[-1]) if len(found) > 1 else ()
         return [pair] if len({*pair}) == 2 and all(map(is_whole, pair)) else []
+
+    def content_free(self, rng: np.random.Generator) -> Document:
+        """As many sentences of as many words, in another order, and the words mean nothing: the audit's twin."""
+        lengths = iter(rng.permutation([max(3, len(sentence.split())) for sentence in self.sentences]).tolist())
+
+        def sentence() -> str:
+            made = ["".join(rng.choice(_SYLLABLES, int(rng.integers(1, 5)))) for _ in range(next(lengths))]
+            return " ".join(made).capitalize().ljust(20, "a") + "."
+
+        paragraphs = [" ".join(sentence() for _ in paragraph) for paragraph in self.paragraphs]
+        return Document("\n\n".join(paragraphs), self.language)
 
     def runs(self, length: int) -> list[tuple[str, ...]]:
         """All runs of `length` whole sentences that follow each other, across paragraphs too; no sentence twice.

@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from ssl4rl_text import document
 from ssl4rl_text.document import Document
@@ -19,6 +21,8 @@ from ssl4rl_text.order import Order
 from ssl4rl_text.sources import open_descriptions, open_path
 
 from ssl4rl import Example, Ssl4rlError, Task, Unusable, keyed_rng
+from ssl4rl.core.source import Split
+from ssl4rl.tools.audit.audit import audit_task
 
 HOME = Path(__file__).parents[1]
 TEXT = (
@@ -240,3 +244,36 @@ def test_the_commands_know_the_package(installed: dict[str, str]) -> None:
     shown = json.loads(run("preview", "text/next", "-n", "2", "--json"))
     assert (shown["data"], len(shown["examples"])) == ("descriptions:", 2)
     assert "every promise is kept" in run("check", "text/order")
+
+
+def test_a_twin_has_as_many_sentences_and_none_of_the_words() -> None:
+    found = Document(TEXT)
+    twin = found.content_free(np.random.default_rng(0))
+    assert [len(paragraph) for paragraph in twin.paragraphs] == [3, 2]
+    assert sorted(len(sentence.split()) for sentence in twin.sentences) == [5, 6, 6, 7, 7]
+    assert not document.content_words(twin.text) & document.content_words(TEXT)
+
+
+@pytest.mark.parametrize(("task", "level"), [(Order(), "ends"), (Masked(), "word"), (Next(), "medium")], ids=str)
+def test_on_the_twin_nothing_tells(task: Task[Document], level: str) -> None:
+    found = audit_task(task, level, Split(DESCRIPTIONS, "all"), n=200)
+    assert found.on_twin
+    assert not found.leaks
+    assert not found.undecided
+
+
+class Longer(Order):
+    """The sentence that stood first says more."""
+
+    name = "test/longer"
+
+    def make(self, items: Sequence[Document], level: Mapping[str, Any], rng: np.random.Generator) -> Example:
+        made = super().make(items, level, rng)
+        lines = made.prompt[0].split("\n")
+        lines[made.answer[0] - 1] += " " + "More is said of it in what is not shown here. " * 2
+        return Example(("\n".join(lines),), made.answer)
+
+
+def test_a_sentence_that_is_marked_is_a_leak() -> None:
+    found = audit_task(Longer(), "easy", Split(DESCRIPTIONS, "all"), n=200)
+    assert "option length" in {row.family for row in found.leaks}

@@ -31,6 +31,7 @@ from ssl4rl.core.grpo.record.files import is_step, parse, read_text, write_sums,
 from ssl4rl.core.grpo.record.held_out import evaluate_if_due
 from ssl4rl.core.grpo.record.records import card, log_rollouts, summarise
 from ssl4rl.core.grpo.record.run_dir import RunDir
+from ssl4rl.core.grpo.sampling.vllm.colocate import forget_prefixes, reload_weights
 from ssl4rl.core.grpo.sampling.vllm.weights import write_config, write_weights
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.grpo.trl.config import (
@@ -179,6 +180,8 @@ class _Session:
                 )
         except REFUSALS as error:
             raise Ssl4rlError(f"engine trl: TRL refuses this: {one_line(error)}") from error
+        if samples_here(recipe) and policy.device.type == "cpu":
+            hand_over_whole(self.theirs.vllm_generation)
         for callback in (ProgressCallback, PrinterCallback):
             self.theirs.remove_callback(callback)
         self.sharded = bool(self.theirs.is_fsdp_enabled or self.theirs.is_deepspeed_enabled)
@@ -226,6 +229,29 @@ class _Session:
             return summary
 
         return self.ranks.by_first(write)
+
+
+def _importance(logs: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """How far TRL's vLLM is from the model that is trained, as the native engine logs it; without one nothing."""
+    ratio = "sampling/importance_sampling_ratio"
+    if f"{ratio}/mean" not in logs:
+        return {}
+    return {"importance": {"mean": round(logs[f"{ratio}/mean"], 6), "largest": round(logs[f"{ratio}/max"], 6)}}
+
+
+def hand_over_whole(sampler: Any) -> None:
+    """Lets TRL's vLLM on a CPU take all weights of an update at once.
+
+    TRL (1.16) loads them into vLLM's layers one by one; there vLLM (0.32) has packed each layer's weights away and has
+    nothing left to load into.
+    """
+
+    def sync_weights() -> None:
+        weights = [(name, weight.clone()) for name, weight in sampler._iter_named_params()]
+        reload_weights(sampler.llm, weights, packed=True)
+        forget_prefixes(sampler.llm)
+
+    sampler.sync_weights = sync_weights
 
 
 @contextmanager
@@ -341,6 +367,7 @@ class _Log(TrainerCallback):  # type: ignore[misc]
             "chance": round(logs["chance"], 6),
             "format": round(logs["rewards/format/mean"], 6),
             **self._further(),
+            **_importance(logs),
             "unparsed": round(logs["unparsed"], 6),
             "truncated": round(logs["truncated"], 6),
             "zero_variance": round(logs["frac_reward_zero_std"], 6),

@@ -180,11 +180,8 @@ class Colocated:
             write_adapter(self.policy, self._adapter)
         else:
             with whole_weights(self.policy) as weights:
-                self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": list(weights.items())})
-            if self.policy.device.type == "cpu":
-                self.llm.collective_rpc(_pack_heads)
-        if self.llm.reset_prefix_cache() is False:
-            raise RuntimeError("vLLM kept keys and values of the weights before the update")
+                reload_weights(self.llm, list(weights.items()), packed=self.policy.device.type == "cpu")
+        forget_prefixes(self.llm)
         self.stale = False
 
     @property
@@ -215,6 +212,22 @@ def _shut(llm: Any) -> None:
     shutdown = getattr(getattr(engine, "engine_core", None), "shutdown", None)
     if shutdown is not None:
         shutdown()
+
+
+def reload_weights(llm: Any, weights: list[tuple[str, Any]], packed: bool) -> None:
+    """Gives an engine in this process other weights, by the names of the checkpoint that it was opened with.
+
+    `packed`: on a CPU, where its layers multiply by packed copies and keep nothing that could be loaded into.
+    """
+    llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+    if packed:
+        llm.collective_rpc(_pack_heads)
+
+
+def forget_prefixes(llm: Any) -> None:
+    """Empties an engine's cache of prompts' keys and values, which are of the weights before an update."""
+    if llm.reset_prefix_cache() is False:
+        raise RuntimeError("vLLM kept keys and values of the weights before the update")
 
 
 def _pack_heads(worker: Any) -> None:

@@ -1,0 +1,96 @@
+"""Audits every task at every level on its own data and on its content-free twin, and keeps what tells something.
+
+    python benchmarks/audits.py [--n 500] [--seed 0] [--json OUT] [--table] [TASK ...]
+
+TASK as for strategies.py; without any, all that are installed. Levels that OUT holds at this n, seed and version of the
+task are passed over. A family is kept, with its best guess on the data and on the twin, where it is a leak, a cue or
+allowed. Exits with 1 where a level leaks. One process, five seconds to a minute a level.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from strategies import MORE, SMALL, opened  # beside this file
+
+from ssl4rl.core import registry
+from ssl4rl.tools.audit.audit import Audit, audit_task
+from ssl4rl.tools.audit.guess import Guess
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("tasks", nargs="*", metavar="TASK")
+    parser.add_argument("--n", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--table", action="store_true", help="audit nothing, print what OUT holds")
+    chosen = parser.parse_args()
+    kept: list[dict[str, Any]] = []
+    if chosen.json and chosen.json.exists():
+        kept = [json.loads(line.rstrip(",")) for line in chosen.json.read_text().splitlines()[1:-1]]
+    if not chosen.table:
+        for name, _, only in (task.partition("[") for task in chosen.tasks or registry.task_names()):
+            task, _ = registry.resolve(name)
+            for level in [only.rstrip("]")] if only else [*task.levels, *MORE.get(name, [])]:
+                key = {"task": task.id, "level": level, "n": chosen.n, "seed": chosen.seed}
+                if any(key.items() <= row.items() for row in kept):
+                    continue
+                start = time.perf_counter()
+                text = ",".join(part for part in (level, SMALL.get(name, "")) if part)
+                split = opened(name, text, chosen.n, chosen.seed).components[0].split
+                found = audit_task(task, text, split, chosen.n, chosen.seed)
+                kept.append({**key, **_told(found), "seconds": round(time.perf_counter() - start, 1)})
+                print(_line(kept[-1]), flush=True)
+                if chosen.json:
+                    chosen.json.write_text("[\n" + ",\n".join(json.dumps(row) for row in kept) + "\n]\n")
+    else:
+        print("\n".join(_line(row) for row in kept))
+    return 1 if any(row["leaks"] for row in kept) else 0
+
+
+def _told(found: Audit) -> dict[str, Any]:
+    return {
+        "data": found.uri,
+        "items": found.items,
+        "twin": found.no_twin or "yes",
+        "undecided": found.undecided,
+        "leaks": len(found.leaks),
+        "families": [
+            {"family": row.family, "verdict": row.verdict, "data": _guess(row.data), "twin": _guess(row.twin)}
+            for row in found.rows
+            if row.verdict != "ok"
+        ],
+    }
+
+
+def _guess(guess: Guess | None) -> dict[str, float] | None:
+    return guess and {
+        "accuracy": round(guess.accuracy, 4),
+        "chance": round(guess.chance, 4),
+        "p": float(f"{guess.p:.2g}"),
+    }
+
+
+def _line(row: dict[str, Any]) -> str:
+    told = [
+        f"{one['family']} {one['verdict']} {_side(one['data'])}, twin {_side(one['twin'])}" for one in row["families"]
+    ]
+    twin = "" if row["twin"] == "yes" else f" (no twin: {row['twin']})"
+    return f"{row['task']}[{row['level']}] n {row['n']}{twin}: {'; '.join(told) or 'nothing'}"
+
+
+def _side(guess: dict[str, float] | None) -> str:
+    return f"{guess['accuracy']:.3f} ({guess['chance']:.3f})" if guess else "-"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
