@@ -262,18 +262,18 @@ def test_on_the_twin_nothing_tells(task: Task[Document], level: str) -> None:
     assert not found.undecided
 
 
-class Longer(Order):
-    """The sentence that stood first says more."""
+class Louder(Order):
+    """The sentence that stood first ends with more signs than one."""
 
-    name = "test/longer"
+    name = "test/louder"
 
     def make(self, items: Sequence[Document], level: Mapping[str, Any], rng: np.random.Generator) -> Example:
         made = super().make(items, level, rng)
         lines = made.prompt[0].split("\n")
-        lines[made.answer[0] - 1] += " " + "More is said of it in what is not shown here. " * 2
+        lines[made.answer[0] - 1] += ".."
         return Example(("\n".join(lines),), made.answer)
 
 
 def test_a_sentence_that_is_marked_is_a_leak() -> None:
-    found = audit_task(Longer(), "easy", Split(DESCRIPTIONS, "all"), n=200)
+    found = audit_task(Louder(), "easy", Split(DESCRIPTIONS, "all"), n=200)
     assert "option length" in {row.family for row in found.leaks}

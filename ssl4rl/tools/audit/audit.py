@@ -40,7 +40,7 @@ PACKAGING = {
     "size": "sizes and aspect of the pictures",
     "length": "lengths and counts in the text",
     "option order": "order of the options by their text",
-    "option length": "lengths of the options",
+    "option length": "lengths of the options, their capitals, digits and signs",
     "option overlap": "what options have in common with each other: words, names, duplicates",
     "option likeness": "how alike the options' pictures are among themselves",
     "farming": "naming everything for a sure share",

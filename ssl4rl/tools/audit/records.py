@@ -131,7 +131,7 @@ def _each(
             found["mention order"] = list(text.mention_order(places))
         found["mentions"] = [text.mention_counts(where) for where in places]
         if pick.where == "labels":
-            found["option length"] = [{"characters": len(t), "words": len(t.split())} for t in texts]
+            found["option length"] = [text.lengths(t) for t in texts]
             words = [among.words_of(t) for t in texts]
             found["option overlap"] = list(among.overlap(words))
             found["shared words"] = list(among.shared_words(words, shown.body, fixed))
