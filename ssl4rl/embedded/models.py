@@ -21,7 +21,8 @@ from ssl4rl.embedded.smollm2 import load_smollm2
 class Shape:
     """A small model's size. `merge` x `merge` patches become one image token.
 
-    `questions`: the words round so many questions in one prompt are tokens of their own.
+    `questions`: the words round so many questions in one prompt are tokens of their own. `all_tasks`: so are the
+    sentences of the easy levels of every task of pictures and clips, not of the first five alone.
     """
 
     image_px: int
@@ -31,6 +32,7 @@ class Shape:
     vision_layers: int
     text_layers: int
     questions: int = 1
+    all_tasks: bool = False
 
     @property
     def image_tokens(self) -> int:
@@ -40,6 +42,7 @@ class Shape:
 SHAPES = {
     "tiny_vlm": Shape(image_px=32, patch_px=8, merge=2, width=96, vision_layers=3, text_layers=2),
     "tiny_vlm_several": Shape(image_px=32, patch_px=8, merge=2, width=96, vision_layers=3, text_layers=2, questions=8),
+    "tiny_vlm_all": Shape(image_px=32, patch_px=8, merge=2, width=96, vision_layers=3, text_layers=2, all_tasks=True),
     "tiny_vlm_3x3": Shape(image_px=48, patch_px=8, merge=2, width=96, vision_layers=3, text_layers=2),
     "small_vlm": Shape(image_px=64, patch_px=8, merge=2, width=128, vision_layers=4, text_layers=2),
 }
@@ -86,6 +89,41 @@ Answer with one of these: same or different.
 Reply with nothing but the answer inside <answer> </answer>.
 First reason inside <think> </think>, then give the answer inside <answer> </answer>.
 """
+_LATER_SENTENCES = """
+All are crops of pictures and may be mirrored, recoloured or blurred.
+Which view comes from the same picture as the first one?
+The second picture is a copy of the first.
+Was it mirrored (its left and right sides exchanged)?
+The picture was cut into 2 x 2 patches, and one patch was turned upside down (by 180 degrees).
+The second picture shows the first of 2 x 2 patches, and one of them was replaced by something from elsewhere.
+Which patch?
+The second picture is another view of the first one's place.
+The white ring of the first picture marks a point.
+Which ring of the second picture marks the same point?
+Rings mark points of the picture.
+Which ring's point is nearest to the camera?
+In which order were these frames filmed?
+Are these frames shown forwards or backwards?
+Which of these frames is from another clip?
+Which of these was filmed next?
+Answer with one of these: red or green.
+Answer with one of these: yes or no.
+Answer with one of these: forwards or backwards.
+Answer with one letter: A or B.
+Answer with a whole number from 1 to 4.
+Answer with the numbers 1 to 3, each once, separated by commas, for example 3,2,1.
+"""
+_LATER_LABELS = [
+    "First picture:",
+    "Second picture:",
+    "View A:",
+    "View B:",
+    "Frame 1:",
+    "Frame 2:",
+    "Frame 3:",
+    "Frame 4:",
+]
+_LATER_ANSWERS = ["red", "green", "yes", "no", "forwards", "backwards"]
 _GRIDS = {(2, 1): "from top to bottom", (1, 2): "from left to right"} | {
     (n, n): "row by row from the top left" for n in (2, 3, 4)
 }
@@ -155,11 +193,11 @@ def _corpus() -> list[str]:
     return [*(phrases * 3), *words, *(numbers * 3)]
 
 
-def tokenizer(questions: int = 1) -> Any:
+def tokenizer(questions: int = 1, all_tasks: bool = False) -> Any:
     """A byte-level BPE tokenizer of at most 2,048 tokens, the same on every machine.
 
     The sentences of the tasks' own prompts are one token each, and so are the answer tags; what else they say is merged
-    within clauses rather than words. Any other text is spelt in smaller pieces. `questions` is that of `Shape`.
+    within clauses rather than words. Any other text is spelt in smaller pieces. For the arguments see `Shape`.
     """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -198,6 +236,12 @@ def tokenizer(questions: int = 1) -> Any:
         round_them = [f"Question {k}:" for k in range(1, questions + 1)]
         round_them += [Several(Choice("AB"), k).instruction.partition(". ")[2] for k in range(2, questions + 1)]
         fast.add_tokens([AddedToken(t, lstrip=True, rstrip=True, normalized=False, special=False) for t in round_them])
+    if all_tasks:
+        sentences = _LATER_SENTENCES.strip().split("\n")
+        fast.add_tokens([AddedToken(text, lstrip=True, normalized=False, special=False) for text in sentences])
+        labels = [AddedToken(t, lstrip=True, rstrip=True, normalized=False, special=False) for t in _LATER_LABELS]
+        words = [AddedToken(t, single_word=True, normalized=False, special=False) for t in _LATER_ANSWERS]
+        fast.add_tokens(labels + words)
     fast.chat_template = _CHAT_TEMPLATE
     return fast
 
@@ -208,7 +252,7 @@ def processor(shape: Shape) -> Any:
 
     edge = {"longest_edge": shape.image_px}
     images = Idefics3ImageProcessorPil(do_image_splitting=False, size=edge, max_image_size=edge)
-    text = tokenizer(shape.questions)
+    text = tokenizer(shape.questions, shape.all_tasks)
     return Idefics3Processor(images, text, image_seq_len=shape.image_tokens, chat_template=_CHAT_TEMPLATE)
 
 
