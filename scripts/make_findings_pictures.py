@@ -62,15 +62,17 @@ def point(axes: Axes, x: float, measure: Row, colour: str, label: str = "", mark
 def pretrained(figure: Figure) -> None:
     found = rows("pretrained")
     curves, bars = figure.subplots(1, 2, width_ratios=[1, 1.7])
-    for row in seeds(found, "smollm2_graph"):
+    trained = seeds(found, "smollm2_graph")
+    for number, row in enumerate(trained):
         x, y = zip(*row["curve"], strict=True)
-        curves.plot(x, y, color=BLUE, marker="o", markersize=3, label=f"seed {row['name'].rsplit('_')[-1]}")
+        said = f"GRPO, {len(trained)} seeds" if number == 0 else None
+        curves.plot(x, y, color=BLUE, marker="o", markersize=3, label=said)
     for row in seeds(found, "smollm2_graph_coin"):
         x, y = zip(*row["curve"], strict=True)
         curves.plot(x, y, color=ORANGE, marker="o", markersize=3, label="a coin as reward")
     plain(curves, 0.25)
     curves.set_xlabel("GRPO steps")
-    curves.legend(fontsize=7, frameon=False)
+    curves.legend(fontsize=7, frameon=False, loc="lower right")  # below the chance, where no line is
     models = [("before", "smollm2_graph_0", "start", GREY), ("GRPO", "smollm2_graph_0", "final", BLUE)]
     models += [
         ("coin", "smollm2_graph_coin_0", "final", ORANGE),

@@ -23,7 +23,8 @@ from PIL import Image
 
 import ssl4rl
 from ssl4rl import Example, Ssl4rlError
-from ssl4rl.tools.catalogue import Entry, card, catalogue, paragraphs, show_chance, summary
+from ssl4rl.tools.catalogue import EXAMPLES as CHANCES
+from ssl4rl.tools.catalogue import Entry, card, catalogue, mean_chance, paragraphs, show_chance, summary
 from ssl4rl.tools.page import blocks, drawings
 from ssl4rl.tools.preview.preview import Preview
 
@@ -103,17 +104,21 @@ def levels(entry: Entry) -> list[tuple[str, float | None]]:
 def level(out: Path, plugin: str, entry: Entry, name: str, chance: float | None) -> dict[str, Any]:
     found = ssl4rl.preview(entry.name, level=name, n=EXAMPLES, split="all")
     stem = f"{plugin}/{anchor(entry.task.name.partition('/')[2])}-{anchor(name)}"
-    own = [show_chance(found.data.chance(example)) for example in found.examples]
     return {
         "name": name,
         "anchor": anchor(f"{entry.task.name}-{name}"),
-        "chance": show_chance(chance) if chance is not None else " and ".join(dict.fromkeys(own)),
+        "chance": show_chance(chance) if chance is not None else by_example(entry.name, name),
         "params": found.level.params,
         "data": found.uri,
         "examples": [
             shown(out, f"{stem}-{number}", found, example, number) for number, example in enumerate(found.examples, 1)
         ],
     }
+
+
+def by_example(task: str, name: str) -> str:
+    """Of a level whose chance differs by example: two examples may both be the commonest answer, so more are asked."""
+    return f"{show_chance(mean_chance(task, name))}, the mean of {CHANCES} examples"
 
 
 def shown(out: Path, stem: str, found: Preview, example: Example, number: int) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
 SOURCE = "source"  # where the repository's files stand on the site
+GALLERY = "the site's Gallery"  # named on the first page; it is made for the site alone, so no file links to it
 LONGEST = 60_000  # characters of a file that are shown
 _LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 _FENCE = re.compile(r"^ {0,3}(```|~~~)")
@@ -63,6 +64,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Turns links to the repository's files into links to their pages."""
     here = page.file.src_uri
     markdown = with_readme(markdown)
+    if here == "index.md" and files.get_file_from_path("gallery/index.md") is not None:
+        markdown = markdown.replace(GALLERY, f"[{GALLERY}](gallery/index.md)")
 
     def turned(match: re.Match[str]) -> str:
         path = repository_path(here, match[2])
@@ -159,6 +162,7 @@ def commands() -> str:
         "What `ssl4rl COMMAND --help` prints. Every command exits 2 with one line where you can mend it.",
     ]
     for name, command in cli.commands.items():
-        with click.Context(command, info_name=f"ssl4rl {name}", terminal_width=100, max_content_width=100) as context:
+        above = click.Context(cli, info_name="ssl4rl", **cli.context_settings)
+        with click.Context(command, above, name, terminal_width=100, max_content_width=100) as context:
             found += ["", f"## {name}", "", "```text", command.get_help(context).strip(), "```"]
     return "\n".join(found)
