@@ -47,6 +47,11 @@ def test_a_page_of_the_gallery(name: str, levels: list[str], pictures: int, draw
     assert not any("prefers-color-scheme" in made[name].decode() for name in stored if name.endswith(".svg"))
 
 
+def test_a_chance_that_differs_by_example_is_a_mean() -> None:
+    """Both examples shown of qa/number may have the commonest answer: "chance 1" would say nothing of the level."""
+    assert load_script("make_gallery").by_example("qa/number", "relaxed") == "0.25, the mean of 8 examples"
+
+
 @pytest.mark.slow
 def test_the_gallery_is_whole(tmp_path: Path) -> None:
     gallery = load_script("make_gallery")

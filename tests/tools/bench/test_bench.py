@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +259,10 @@ def test_a_stopped_call_goes_on_and_models_are_compared(tmp_path: Path, monkeypa
     assert "McNemar's exact p 1" in str(again)
     page = again.page()
     assert "Compared question by question" in page
+    assert '<th class="given">embedded:tiny_vlm</th>' in page  # a model's name is not set in capitals
+    for table in page.split("<table")[1:]:  # a column's head stands where its cells do
+        heads, cells = (re.findall(f'<{tag}(?: class="([^"]*)")?>', table) for tag in ("th", "td"))
+        assert [head == "num" for head in heads] == [cell == "num" for cell in cells[: len(heads)]]
     assert "http" not in page.replace("http://www.w3.org", "")
 
 
