@@ -82,9 +82,7 @@ def check_heard(tree: Mapping[str, Any], paths: Collection[Sequence[str]]) -> No
         if path[0] not in ("name", "stages") and all(_sets(stage, path) for stage in stages):
             key = shortened(".".join(path))
             each = ", ".join(f"stages.{i}.{key}" for i in range(min(3, len(stages))))
-            raise Ssl4rlError(
-                f"{key} is set by every stage, so the recipe's own holds in none; set {each} or stages=[]"
-            )
+            raise Ssl4rlError(f"{key} is set by every stage, so the recipe's holds in none; set {each} or stages=[]")
 
 
 def _sets(stage: Any, path: Sequence[str]) -> bool:
