@@ -39,7 +39,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keys", type=int, default=0)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--table", action="store_true", help="audit nothing, print what OUT holds")
+    parser.add_argument("--table", action="store_true", help="audit nothing, print what OUT holds as a table")
     chosen = parser.parse_args()
     kept: list[dict[str, Any]] = []
     if chosen.json and chosen.json.exists():
@@ -64,7 +64,7 @@ def main() -> int:
                 if chosen.json:
                     chosen.json.write_text("[\n" + ",\n".join(json.dumps(row) for row in kept) + "\n]\n")
     else:
-        print("\n".join(_line(row) for row in kept))
+        print(_table(kept))
     return 1 if any(row.get("leaks") for row in kept) else 0
 
 
@@ -113,6 +113,26 @@ def _line(row: dict[str, Any]) -> str:
     ]
     twin = "" if row["twin"] == "yes" else f" (no twin: {row['twin']})"
     return f"{row['task']}[{row['level']}] n {row['n']}{twin}: {'; '.join(told) or 'nothing'}"
+
+
+def _table(kept: list[dict[str, Any]]) -> str:
+    """What docs/audit.md shows: a row a task, the families that tell something by verdict."""
+    lines = ["| task | levels | what tells something |", "|---|---|---|"]
+    for task in dict.fromkeys(row["task"] for row in kept):
+        rows = [row for row in kept if row["task"] == task and "alarms" not in row]
+        told: dict[str, list[str]] = {}
+        for row in rows:
+            for one in row["families"]:
+                side = "on the twin " if one["verdict"] == "LEAK" and not one["data"] else ""
+                figures = f"{side}{_side(one['data'] or one['twin'])}".replace("0.", ".")
+                twin = f", twin {_side(one['twin'])}".replace("0.", ".") if one["verdict"] != "content cue" else ""
+                told.setdefault(f"{one['verdict']}: {one['family']}", []).append(f"{row['level']} {figures}{twin}")
+        undecided = [row["level"] for row in rows if row["undecided"]]
+        parts = [f"{what} {', '.join(where)}" for what, where in told.items()]
+        parts += [f"undecided: {', '.join(undecided)}"] if undecided else []
+        levels = ", ".join(row["level"] for row in rows).replace("|", "\\|")
+        lines.append(f"| {task.partition('@')[0]} | {levels} | {'; '.join(parts) or 'nothing'} |")
+    return "\n".join(lines)
 
 
 def _side(guess: dict[str, float] | None) -> str:
