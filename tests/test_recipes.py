@@ -33,8 +33,10 @@ from tests.vision.files import b64, encoded, write_tsv
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
 
 RECIPES = shipped()
-ON_SITE = [name for name, path in RECIPES.items() if "embedded:" in path.read_text()]
-REAL = [name for name in RECIPES if name not in ON_SITE]
+STAGED = [name for name, path in RECIPES.items() if "\nstages:" in path.read_text()]
+MADE_HERE = [name for name, path in RECIPES.items() if "embedded:" in path.read_text()]
+ON_SITE = [name for name in MADE_HERE if name not in STAGED]
+REAL = [name for name in RECIPES if name not in MADE_HERE]
 PAPER = [name for name in REAL if name.startswith("paper_")]
 FAMILY = {"paper": "qwen2_5_vl", "qwen2_5_vl": "qwen2_5_vl", "qwen3_vl": "qwen3_vl", "smolvlm": "smolvlm"}
 SLOW = ("qwen2_5_vl_7b_lora", "qwen2_5_vl_3b_8gpu", "smolvlm_full", *PAPER)  # their architectures are run by others
@@ -173,6 +175,16 @@ def test_two_steps_on_the_same_architecture(
     more = [f"model.path={folder / 'final'}", "name=more", "train.steps=1", "eval.n=1"]
     further, _ = train(load_recipe(RECIPES[name], [*small, *more]), monkeypatch)
     assert further["steps"] == 1
+
+
+@pytest.mark.parametrize("name", STAGED)
+def test_a_step_of_each_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    small = ["model.device=cpu", "grpo.prompts_per_step=4", "train.workers=0", "eval.n=4", f"out={tmp_path}"]
+    count = len(load_recipe(RECIPES[name]).stages)
+    recipe = load_recipe(RECIPES[name], [*small, *(f"stages.{i}.train.steps=1" for i in range(count))])
+    summary, _ = train(recipe, monkeypatch)
+    assert (summary["steps"], summary["after"]["n"]) == (count, 4)
+    assert AutoModelForImageTextToText.from_pretrained(recipe.folder / "final")
 
 
 @pytest.mark.parametrize("name", ON_SITE)

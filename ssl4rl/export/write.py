@@ -267,8 +267,8 @@ def write_shard(plan: Plan, folder: Path, shard: Shard, progress: Callable[[int]
     """Writes one data file beside its place and then moves it there; what was begun of it is removed if it fails."""
     final = folder / shard.place
     begun = folder / _UNFINISHED / f"{final.name}.{os.getpid()}"
-    for place in (final.parent, begun.parent):
-        place.mkdir(parents=True, exist_ok=True)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    _begin(begun)
     records = plan.consumer.records(plan.parts[shard.split], shard.start, shard.stop, plan.system)
     try:
         if shard.suffix == "parquet":
@@ -280,6 +280,17 @@ def write_shard(plan: Plan, folder: Path, shard: Shard, progress: Callable[[int]
         begun.unlink(missing_ok=True)
         with suppress(OSError):  # other processes write there still
             begun.parent.rmdir()
+
+
+def _begin(place: Path) -> None:
+    """An empty file at a place, and its folder, which another process may just be taking away as empty."""
+    while True:
+        place.parent.mkdir(exist_ok=True)
+        try:
+            place.touch()
+        except FileNotFoundError:
+            continue
+        return
 
 
 def _jsonl(place: Path, records: Iterator[dict[str, Any]], progress: Callable[[int], None]) -> None:

@@ -143,6 +143,23 @@ def test_an_interrupted_export_goes_on(tmp_path: Path) -> None:
     assert len(records(tmp_path / "out", "train")) == 6
 
 
+def test_a_folder_that_another_process_takes_away_as_empty_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, mkdir = [], Path.mkdir
+
+    def taken_away_once(place: Path, *args: Any, **given: Any) -> None:
+        mkdir(place, *args, **given)
+        if place.name == write._UNFINISHED and not made:
+            made.append(place)
+            place.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", taken_away_once)
+    done = export("graph/hops", format="reasoning-gym", level="tiny", n=4, out=tmp_path / "rows")
+    assert made
+    assert done.written == 2
+
+
 def test_a_killed_process_leaves_nothing_that_counts(tmp_path: Path) -> None:
     small("swift", tmp_path / "out")
     file = tmp_path / "out" / "train" / "train-00001-of-00002.jsonl"

@@ -39,11 +39,15 @@ SAMPLE = {
     "strays among checkpoints": "went on from step 6",
     "metrics.jsonl garbled within": "went on from step 6; 6 lines of metrics.jsonl could not be read; dropped",
     "first evaluation lost": ("went on from step 6; metrics.jsonl had lost 1 evaluation, which the checkpoint kept"),
+    "config.json, no checksums": (
+        "ssl4rl: model folder 'RUN/checkpoints/step_000006/policy' does not load: It looks like the config file at "
+        "'RUN/checkpoints/step_000006/policy/config.json' is not a valid JSON file."
+    ),
     "recipe.yaml cut short": "went on from step 6; recipe.yaml is damaged; it is written anew",
 }
 
 
-_QUICK = ("state.pt runs code", "metrics.jsonl garbled within", "recipe.yaml cut short")
+_QUICK = ("config.json, no checksums", "state.pt runs code", "metrics.jsonl garbled within", "recipe.yaml cut short")
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ class Order(Task[Document]):
     verifier = Permutation(2)
     cues: ClassVar[Mapping[str, str]] = {
         "words[ends]": "how texts begin and how they end is what is asked for",
+        "option length[ends]": "first sentences name things: capitals, digits and signs",
         "option order[ends]": "last sentences begin with This more often, which is late in the alphabet",
         "option overlap[medium]": "the sentence in the middle shares words with both others",
         "option overlap[hard]": "sentences in the middle share words with two others",

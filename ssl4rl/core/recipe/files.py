@@ -79,9 +79,12 @@ def _nearest_file(file: Path) -> str:
     return ours if "did you mean" in ours and "did you mean" not in near else near
 
 
-def override(tree: dict[str, Any], overrides: Overrides) -> None:
+def override(tree: dict[str, Any], overrides: Overrides) -> list[tuple[str, ...]]:
     """Sets keys of the tree. A mapping as a value is laid over the section's keys; every other value takes the place
     of what was there, lists too.
+
+    Returns:
+        The paths of the keys that were set.
 
     Raises:
         Ssl4rlError: an override without a value, one that is not YAML, or a position beyond the end of a list.
@@ -91,8 +94,18 @@ def override(tree: dict[str, Any], overrides: Overrides) -> None:
         pairs = ((key, plain(value), f"{key}={value!r}") for key, value in overrides.items())
     else:
         pairs = (_parse(text) for text in overrides)
+    paths: list[tuple[str, ...]] = []
     for key, value, shown in pairs:
-        _set(tree, str(key).split("."), value, shown, merge=isinstance(overrides, Mapping))
+        path = tuple(str(key).split("."))
+        _set(tree, path, value, shown, merge=isinstance(overrides, Mapping))
+        paths += _leaves(path, value) if isinstance(overrides, Mapping) else [path]
+    return paths
+
+
+def _leaves(path: tuple[str, ...], value: Any) -> list[tuple[str, ...]]:
+    if not isinstance(value, Mapping):
+        return [path]
+    return [leaf for key, part in value.items() for leaf in _leaves((*path, str(key)), part)]
 
 
 def plain(value: Any) -> Any:

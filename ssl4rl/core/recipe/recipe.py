@@ -28,7 +28,7 @@ from ssl4rl.core.recipe.sections import (
     TrainSection,
     WarmupSection,
 )
-from ssl4rl.core.recipe.stages import RejectionSection, check_keys, stage_trees, with_tasks
+from ssl4rl.core.recipe.stages import RejectionSection, check_heard, check_keys, stage_trees, with_tasks
 from ssl4rl.core.recipe.vllm import VllmSection
 from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 
@@ -159,7 +159,7 @@ def load_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe, ove
         tree, where = read_tree(recipe), os.fspath(recipe)
     else:
         raise Ssl4rlError(f"a recipe is {type(recipe).__name__}; allowed: a path, a name, a mapping or a Recipe")
-    override(tree, overrides)
+    check_heard(tree, override(tree, overrides))
     return make_recipe(tree, where)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ssl4rl.core.types import nearest, shortened
+from ssl4rl.core.types import Ssl4rlError, nearest, shortened
 
 STAGES = "stages"
 """The folder of a run that holds its stages' folders, each a run of its own."""
@@ -71,6 +71,29 @@ def check_keys(stage: Mapping[str, Any], keys: Collection[str]) -> None:
                 raise ValueError(
                     f"'{key}.{shortened(str(inner))}' is the whole run's and cannot be set in a stage{model}"
                 )
+
+
+def check_heard(tree: Mapping[str, Any], paths: Collection[Sequence[str]]) -> None:
+    """Raises Ssl4rlError for a key set beside the recipe whose value every stage replaces, so that it holds nowhere."""
+    stages = tree.get("stages")
+    if not isinstance(stages, Sequence) or not stages or not all(isinstance(stage, Mapping) for stage in stages):
+        return
+    for path in paths:
+        if path[0] not in ("name", "stages") and all(_sets(stage, path) for stage in stages):
+            key = shortened(".".join(path))
+            each = ", ".join(f"stages.{i}.{key}" for i in range(min(3, len(stages))))
+            raise Ssl4rlError(f"{key} is set by every stage, so the recipe's holds in none; set {each} or stages=[]")
+
+
+def _sets(stage: Any, path: Sequence[str]) -> bool:
+    """Whether a stage says what stands at a path, or replaces something above it."""
+    for key in path:
+        if not isinstance(stage, Mapping):
+            return True
+        if key not in stage:
+            return False
+        stage = stage[key]
+    return not isinstance(stage, Mapping)
 
 
 def stage_trees(run: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:

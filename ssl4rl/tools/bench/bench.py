@@ -193,14 +193,12 @@ def bench(
     given = {"style": style, "max_new_tokens": max_new_tokens, "system": system}
     results = []
     for name, place in opened:
-        if place.note:
-            say(place.note)
         settings = (as_asked(place.run) if place.run else asked) | {k: v for k, v in given.items() if v is not None}
         how = How(settings["style"], settings["max_new_tokens"], temperature, settings["system"], seed, corrupt)
         folder = Path(out) if out else place.run.folder / "bench" if place.run else Path("bench")
         about = {"weights": _fingerprint(place), "benchmark": benchmark.digest, **how.to_json()}
         answers = Answers(folder, benchmark.name, about, anew)
-        results.append(_measured(name, place, items, how, changed, answers, done))
+        results.append(_measured(name, place, items, how, changed, answers, done, say))
     if len({(result.how.style, result.how.max_new_tokens, result.how.system) for result in results}) > 1:
         say("WARNING the models were not asked alike: their recipes differ; --style, --max-new-tokens and --system do")
     found = Benched(benchmark, turned, shuffle, tuple(results))
@@ -270,6 +268,7 @@ def _measured(
     corrupt: Corrupt | None,
     answers: Answers,
     done: Callable[[int, int], None],
+    say: Callable[[str], None],
 ) -> Result:
     """One model's replies and their scores; its weights are gone afterwards."""
     started = perf_counter()
@@ -283,6 +282,8 @@ def _measured(
             policy = load_policy(
                 place.path, name=name, trainable=False, system=how.system, options=options, **place.loading
             )
+        if place.note:
+            say(place.note)
         answered = ask(policy, items, how, corrupt, answers, done)
     return Result(name, place.weights, how, answered, answers.file, perf_counter() - started)
 

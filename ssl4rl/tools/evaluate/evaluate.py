@@ -188,8 +188,6 @@ def evaluate(
     need("train", "torch", "transformers")
     model = os.fspath(model)
     place = find_weights(model, before=before)
-    if place.note:
-        say(place.note)
     if place.run is None and (before or save):
         raise Ssl4rlError(
             f"{'before' if before else 'save'}: {model!r} is not in a run's folder, which has a recipe.yaml; "
@@ -210,6 +208,8 @@ def evaluate(
         policy = load_policy(
             place.path, name=model, trainable=False, system=asked["system"], options=options, **place.loading
         )
+        if place.note:
+            say(place.note)
         results = []
         for dataset, plugin in opened:
             started = time.perf_counter()

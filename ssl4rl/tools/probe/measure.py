@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, variance
 from typing import Any
 
@@ -29,9 +29,16 @@ def measure_all(
     group: int,
     temperature: float,
     asked: Mapping[str, Any],
+    note: str,
+    say: Callable[[str], None],
 ) -> tuple[list[Row], int]:
-    """Loads a model and measures what could be opened (the rest are rows already); the rows, and its parameters."""
+    """Loads a model and measures what could be opened (the rest are rows already); the rows, and its parameters.
+
+    `note` is said once the model is loaded, so that nothing stands before a refusal.
+    """
     policy = load_policy(path, name=model, trainable=False, system=asked["system"], **asked["loading"])
+    if note:
+        say(note)
     sampling = Sampling(temperature=temperature, max_new_tokens=asked["max_new_tokens"])
     rows = [
         one if isinstance(one, Row) else measure(policy, *one, n, group, sampling, asked["max_tokens"])

@@ -160,13 +160,11 @@ def probe(
     opened = [one for name in known for one in _open(name, level, data, split, seed, asked, sources)]
     if all(isinstance(one, Row) for one in opened):
         raise Ssl4rlError(next(one.why for one in opened if isinstance(one, Row)))
-    if note:
-        say(note)
     with quiet():
         from ssl4rl.tools.probe.measure import measure_all
 
         started = time.perf_counter()
-        rows, parameters = measure_all(path, model, opened, n, group, temperature, asked)
+        rows, parameters = measure_all(path, model, opened, n, group, temperature, asked, note, say)
     seconds = time.perf_counter() - started
     return Probe(model, parameters, data, split, asked["style"], temperature, seconds, rows, sources.taken)
 

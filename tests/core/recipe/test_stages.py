@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +116,32 @@ def test_what_is_wrong_in_a_stage_is_one_line(sections: dict[str, Any], line: st
         recipe(**sections)
     assert str(error.value).startswith(f"recipe: {line}")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        (["train.steps=2"], "train.steps"),
+        ({"train": {"steps": 2}}, "train.steps"),
+        (["tasks.0.level=hard"], "tasks.0.level"),
+    ],
+)
+def test_a_key_that_every_stage_sets_is_refused_beside_the_recipe(given: Any, key: str) -> None:
+    tasks = [{"task": "vision/position"}]
+    stages = [{"train": {"steps": 3}, "tasks": tasks}, {"train": {"steps": 4}, "tasks": tasks}]
+    each = f"stages.0.{key}, stages.1.{key}"
+    said = f"{key} is set by every stage, so the recipe's holds in none; set {each} or stages=[]"
+    with pytest.raises(Ssl4rlError, match=f"^{re.escape(said)}$"):
+        load_recipe({"name": "run", "model": {"path": "m"}, "tasks": tasks, "stages": stages}, given)
+
+
+def test_a_key_that_one_stage_leaves_alone_holds_there() -> None:
+    tasks = [{"task": "vision/position"}]
+    tree = {
+        "name": "run",
+        "model": {"path": "m"},
+        "tasks": tasks,
+        "stages": [{"train": {"steps": 3}}, {"kind": "grpo"}],
+    }
+    run = load_recipe(tree, ["train.steps=2", "optim.lr=0.5", "stages.0.optim={lr: 0.1}"])
+    assert [(one.train.steps, one.optim.lr) for one in run.stage_recipes()] == [(3, 0.1), (2, 0.5)]
