@@ -89,7 +89,8 @@ def report(runs: Place | Sequence[Place], out: Place | None = None) -> Reported:
 
     Args:
         runs: one or more runs' folders, or what `train` returned.
-        out: the page; None is RUN_DIR/report.html, or ./report.html for several.
+        out: the page; None is RUN_DIR/report.html, or ./report.html for several. The picture lies beside it, of its name,
+            or is RUN_DIR/curve.png.
 
     Raises:
         Ssl4rlError: a folder holds no run, or a file cannot be written. Without matplotlib, or before anything was
@@ -101,7 +102,7 @@ def report(runs: Place | Sequence[Place], out: Place | None = None) -> Reported:
     single = found[0].folder if len(found) == 1 else None
     page = save(render(found), out or (single or Path()) / "report.html")
     try:
-        curve = write_curve(found, single / "curve.png" if single else page.with_suffix(".png"))
+        curve = write_curve(found, single / "curve.png" if single and out is None else page.with_suffix(".png"))
     except Ssl4rlError as error:
         return Reported(found, page, None, str(error))
     return Reported(found, page, curve)

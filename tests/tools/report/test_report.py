@@ -267,6 +267,15 @@ def test_the_curve_is_a_picture(tmp_path: Path) -> None:
             assert picture.size == (1120, 640)
 
 
+def test_a_report_elsewhere_leaves_the_runs_folder_alone(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "one")
+    before = sorted(folder.iterdir())
+    (tmp_path / "pages").mkdir()
+    found = report.report(folder, tmp_path / "pages" / "mine.html")
+    assert found.files == [tmp_path / "pages" / "mine.html", tmp_path / "pages" / "mine.png"]
+    assert sorted(folder.iterdir()) == before
+
+
 def test_without_matplotlib_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_run(tmp_path / "one")
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
