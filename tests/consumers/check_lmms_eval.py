@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -81,8 +83,18 @@ def check(folder: Path, replies: Sequence[tuple[int, str]]) -> Ran:
     pictures = sum(
         part["type"] == "image_url" for messages in asked[: len(rows)] for m in messages for part in m["content"]
     )
+    # and our own model through it, in a process without the stand-ins
+    ours = [sys.executable, "-m", "ssl4rl", "bench", "embedded:tiny_vlm", "--lmms", str(folder), "-n", "8"]
+    said = subprocess.run([*ours, "--max-new-tokens", "8"], capture_output=True, text=True, check=True).stdout
+    assert "unparsed,none 1.0" in said, said  # its weights are random
     rewards = [paid[row, at] for row in range(len(rows)) for at in range(len(replies) // len(rows))]
-    return Ran("", "TaskManager, simple_evaluate with the model openai on a local server", len(docs), pictures, rewards)
+    return Ran(
+        "",
+        "TaskManager, simple_evaluate with the model openai on a local server; ssl4rl bench --lmms FOLDER",
+        len(docs),
+        pictures,
+        rewards,
+    )
 
 
 def _texts_and_sizes(messages: Any) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import chdir, nullcontext
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from ssl4rl.core.task import keyed_rng
@@ -19,7 +21,8 @@ def bench_lmms(model: str, task: str, *, n: int | None = None, max_new_tokens: i
 
     Args:
         model: as `bench` takes them.
-        task: a name that `python -m lmms_eval --tasks list` shows.
+        task: a name that `python -m lmms_eval --tasks list` shows, or a folder that holds one's own task's YAML, as
+            `ssl4rl export --format lmms-eval` writes it.
         n: its first so many items.
         max_new_tokens: at most; None is what the task says.
 
@@ -40,12 +43,25 @@ def bench_lmms(model: str, task: str, *, n: int | None = None, max_new_tokens: i
 
         from ssl4rl.core.grpo.model.policy import load_policy
 
-        if task not in TaskManager().all_tasks:
+        folder = Path(task).resolve() if Path(task).is_dir() else None
+        if folder:
+            task = _task_in(folder)
+        manager = TaskManager(include_path=str(folder), include_defaults=False) if folder else TaskManager()
+        if task not in manager.all_tasks:
             raise Ssl4rlError(f"lmms: unknown task {task!r}; `python -m lmms_eval --tasks list` shows them")
         policy = load_policy(place.path, name=model, trainable=False, system=system, **place.loading)
-        found = simple_evaluate(model=_adapted(policy, max_new_tokens), tasks=[task], limit=n, log_samples=False)
+        adapted = _adapted(policy, max_new_tokens)
+        with chdir(folder) if folder else nullcontext():  # its data files are named from there
+            found = simple_evaluate(model=adapted, tasks=[task], task_manager=manager, limit=n, log_samples=False)
     results: dict[str, Any] = found["results"][task]
     return {name: value for name, value in results.items() if name != "alias"}
+
+
+def _task_in(folder: Path) -> str:
+    found = sorted(folder.glob("*.yaml"))
+    if len(found) != 1:
+        raise Ssl4rlError(f"lmms: {str(folder)!r} holds {len(found)} YAML files; allowed: one, the task's")
+    return found[0].stem
 
 
 def _adapted(policy: Any, max_new_tokens: int | None) -> Any:

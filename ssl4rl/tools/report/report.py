@@ -89,8 +89,8 @@ def report(runs: Place | Sequence[Place], out: Place | None = None) -> Reported:
 
     Args:
         runs: one or more runs' folders, or what `train` returned.
-        out: the page; None is RUN_DIR/report.html, or ./report.html for several. The picture lies beside it, of its name,
-            or is RUN_DIR/curve.png.
+        out: the page; None is RUN_DIR/report.html, or ./report.html for several. The picture has its name and lies
+            beside it, or is RUN_DIR/curve.png.
 
     Raises:
         Ssl4rlError: a folder holds no run, or a file cannot be written. Without matplotlib, or before anything was

@@ -15,6 +15,7 @@ import ssl4rl
 from ssl4rl import Media, Ssl4rlError, cli
 from ssl4rl.core.benchmark import Item, Question, arranged, chosen
 from ssl4rl.core.task import keyed_rng
+from ssl4rl.tools.bench import lmms
 from ssl4rl.tools.bench.asking import Told, reply
 from ssl4rl.tools.bench.scores import Answered, by_group, figures, paired
 from ssl4rl.tools.report.report import render
@@ -309,6 +310,14 @@ def test_the_command_in_one_line(
     line = capsys.readouterr().err
     assert message in line
     assert line.count("\n") == 1
+
+
+def test_a_folder_of_a_task_of_lmms_eval_holds_one_yaml(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("task: mine")
+    assert lmms._task_in(tmp_path) == "mine"
+    (tmp_path / "other.yaml").write_text("task: other")
+    with pytest.raises(Ssl4rlError, match=r"^lmms: '.*' holds 2 YAML files; allowed: one, the task's$"):
+        lmms._task_in(tmp_path)
 
 
 def test_lmms_eval_is_asked_for_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
