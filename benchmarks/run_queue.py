@@ -28,6 +28,10 @@ EVAL = ("weights", "task", "level", "data", "split", "temperature", "accuracy", 
 """What is told of an evaluation after a run."""
 
 
+ROLLOUTS = 24
+"""Steps of which rollouts are kept at most, evenly spaced (and the last)."""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("file", type=Path)
@@ -116,11 +120,18 @@ def _lines(file: Path) -> list[dict[str, Any]]:
 
 
 def _keep(name: str, out: Path, folder: Path) -> None:
-    """What `ssl4rl report` reads of a run, without weights."""
-    (folder / name).mkdir(parents=True, exist_ok=True)
-    for file in ("recipe.yaml", "summary.json", "metrics.jsonl", "rollouts.jsonl", "evals.jsonl"):
-        if (out / name / file).exists():
-            shutil.copyfile(out / name / file, folder / name / file)
+    """What `ssl4rl report` reads of a run and of its stages, without weights; of very many rollouts a part."""
+    for part in (out / name, *sorted((out / name).glob("stages/*/"))):
+        place = folder / part.relative_to(out)
+        place.mkdir(parents=True, exist_ok=True)
+        for file in ("recipe.yaml", "summary.json", "metrics.jsonl", "rollouts.jsonl", "evals.jsonl"):
+            if (part / file).exists():
+                shutil.copyfile(part / file, place / file)
+        if (rollouts := place / "rollouts.jsonl").exists():
+            lines = rollouts.read_text().splitlines(keepends=True)
+            steps = sorted({json.loads(line)["step"] for line in lines})
+            kept = {*steps[:: 1 + len(steps) // ROLLOUTS], *steps[-1:]}
+            rollouts.write_text("".join(line for line in lines if json.loads(line)["step"] in kept))
 
 
 def _show(rows: list[dict[str, Any]]) -> None:

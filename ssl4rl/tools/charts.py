@@ -75,7 +75,12 @@ class Plot:
         return [(self.at(0, tick)[1], f"{tick:g}") for tick in ticks(self.top, 4)]
 
     def below(self, rule: Rule) -> bool:
-        """Whether a rule's label goes below it, because lines end just above it or the plot does."""
+        """Whether a rule's label goes below it, because lines end just above it or the plot does.
+
+        Never where the axis is: a chance of next to nothing lies on it.
+        """
+        if rule.y < 0.06 * self.top:
+            return False
         ends = [line.points[-1][1] for line in self.lines if line.points]
         return any(0 <= end - rule.y < 0.15 * self.top for end in ends) or rule.y > 0.9 * self.top
 

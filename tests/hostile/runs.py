@@ -339,18 +339,36 @@ def full_disks(file: Path, root: Path) -> list[Outcome]:
         with full_disk(limit):
             status, out, err = attempt(arguments)
         said, fault = judge("train", status, out, err)
-        found.append(Outcome(name, "new", "train", said, fault or ("" if status == 2 else f"status {status}")))
+        found.append(
+            Outcome(
+                name,
+                "new",
+                "train",
+                said.replace(str(root), "ROOT"),
+                fault or ("" if status == 2 else f"status {status}"),
+            )
+        )
         partial = [str(path) for path in folder.rglob("*.partial")]
         status, out, err = attempt([*arguments, "resume=true"])
         said, fault = judge("train", status, out, err)
         ended = weights(folder / "final")
         if not fault and not all(torch.equal(ended[k], straight[k]) for k in straight):
             fault = "OTHER WEIGHTS"
-        found.append(Outcome(f"{name}, then room", "new", "train", said, fault or "; ".join(partial)))
+        found.append(
+            Outcome(f"{name}, then room", "new", "train", said.replace(str(root), "ROOT"), fault or "; ".join(partial))
+        )
     for name, out_folder in (("read-only file system", "/proc/runs"), ("a file in the way", str(file))):
         status, out, err = attempt(["train", str(file), f"out={out_folder}"])
         said, fault = judge("train", status, out, err)
-        found.append(Outcome(name, "new", "train", said, fault or ("" if status == 2 else f"status {status}")))
+        found.append(
+            Outcome(
+                name,
+                "new",
+                "train",
+                said.replace(str(root), "ROOT"),
+                fault or ("" if status == 2 else f"status {status}"),
+            )
+        )
     return found
 
 

@@ -389,3 +389,5 @@ def test_paths_run_from_the_lower_left() -> None:
     assert plot.path([(0, 0), (5, 0.5), (10, 2)]) == "M0.0 100.0L50.0 50.0L100.0 0"
     assert plot.area([(0, 0, 1), (10, 0.5, 1)]) == "M0.0 0.0L100.0 0.0L100.0 50.0L0.0 100.0Z"
     assert [plot.below(rule) for rule in plot.rules] == [False, True]
+    low = charts.Plot("", [charts.Line([(0, 0), (10, 0.1)])], [charts.Rule(2.76e-06), charts.Rule(0.08)])
+    assert [low.below(rule) for rule in low.rules] == [False, True]  # below the first are the axis' numbers
