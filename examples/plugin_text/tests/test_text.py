@@ -254,9 +254,17 @@ def test_a_twin_has_as_many_sentences_and_none_of_the_words() -> None:
     assert not document.content_words(twin.text) & document.content_words(TEXT)
 
 
-@pytest.mark.parametrize(("task", "level"), [(Order(), "ends"), (Masked(), "word"), (Next(), "medium")], ids=str)
+@pytest.mark.parametrize(
+    ("task", "level"),
+    [
+        (Order(), "ends"),
+        pytest.param(Masked(), "word", marks=pytest.mark.slow),
+        pytest.param(Next(), "medium", marks=pytest.mark.slow),
+    ],
+    ids=lambda given: getattr(given, "name", given),
+)
 def test_on_the_twin_nothing_tells(task: Task[Document], level: str) -> None:
-    found = audit_task(task, level, Split(DESCRIPTIONS, "all"), n=200)
+    found = audit_task(task, level, Split(DESCRIPTIONS, "all"), n=120)
     assert found.on_twin
     assert not found.leaks
     assert not found.undecided
@@ -275,5 +283,5 @@ class Louder(Order):
 
 
 def test_a_sentence_that_is_marked_is_a_leak() -> None:
-    found = audit_task(Louder(), "easy", Split(DESCRIPTIONS, "all"), n=200)
+    found = audit_task(Louder(), "easy", Split(DESCRIPTIONS, "all"), n=120)
     assert "option length" in {row.family for row in found.leaks}
