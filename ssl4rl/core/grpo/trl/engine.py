@@ -31,7 +31,6 @@ from ssl4rl.core.grpo.record.files import is_step, parse, read_text, write_sums,
 from ssl4rl.core.grpo.record.held_out import evaluate_if_due
 from ssl4rl.core.grpo.record.records import card, log_rollouts, summarise
 from ssl4rl.core.grpo.record.run_dir import RunDir
-from ssl4rl.core.grpo.sampling.vllm.colocate import forget_prefixes, reload_weights
 from ssl4rl.core.grpo.sampling.vllm.weights import write_config, write_weights
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.grpo.trl.config import (
@@ -43,6 +42,7 @@ from ssl4rl.core.grpo.trl.config import (
     samples_here,
 )
 from ssl4rl.core.grpo.trl.data import RewardColumns, Rows
+from ssl4rl.core.grpo.trl.on_cpu import hand_over_whole
 from ssl4rl.core.recipe.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
 
@@ -237,21 +237,6 @@ def _importance(logs: dict[str, Any]) -> dict[str, dict[str, float]]:
     if f"{ratio}/mean" not in logs:
         return {}
     return {"importance": {"mean": round(logs[f"{ratio}/mean"], 6), "largest": round(logs[f"{ratio}/max"], 6)}}
-
-
-def hand_over_whole(sampler: Any) -> None:
-    """Lets TRL's vLLM on a CPU take all weights of an update at once.
-
-    TRL (1.16) loads them into vLLM's layers one by one; there vLLM (0.32) has packed each layer's weights away and has
-    nothing left to load into.
-    """
-
-    def sync_weights() -> None:
-        weights = [(name, weight.clone()) for name, weight in sampler._iter_named_params()]
-        reload_weights(sampler.llm, weights, packed=True)
-        forget_prefixes(sampler.llm)
-
-    sampler.sync_weights = sync_weights
 
 
 @contextmanager
