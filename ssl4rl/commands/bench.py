@@ -15,7 +15,7 @@ from ssl4rl.core.types import Ssl4rlError
 @click.command("bench")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option("--tsv", metavar="FILE", help="A multiple-choice TSV of VLMEvalKit's layout.")
-@click.option("--lmms", metavar="TASK", help="A task of lmms-eval in a TSV's place, where that is installed.")
+@click.option("--lmms", metavar="TASK", help="A task of lmms-eval, or a folder with one's own, in a TSV's place.")
 @click.option("-n", "n", type=click.IntRange(1), help="So many questions, chosen by the seed. [default: all]")
 @click.option(
     "--circular", default="auto", show_default=True, metavar="C", help="All rotations must be right: auto, on, off."

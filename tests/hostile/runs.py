@@ -16,7 +16,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -339,37 +339,19 @@ def full_disks(file: Path, root: Path) -> list[Outcome]:
         with full_disk(limit):
             status, out, err = attempt(arguments)
         said, fault = judge("train", status, out, err)
-        found.append(
-            Outcome(
-                name,
-                "new",
-                "train",
-                said.replace(str(root), "ROOT"),
-                fault or ("" if status == 2 else f"status {status}"),
-            )
-        )
+        found.append(Outcome(name, "new", "train", said, fault or ("" if status == 2 else f"status {status}")))
         partial = [str(path) for path in folder.rglob("*.partial")]
         status, out, err = attempt([*arguments, "resume=true"])
         said, fault = judge("train", status, out, err)
         ended = weights(folder / "final")
         if not fault and not all(torch.equal(ended[k], straight[k]) for k in straight):
             fault = "OTHER WEIGHTS"
-        found.append(
-            Outcome(f"{name}, then room", "new", "train", said.replace(str(root), "ROOT"), fault or "; ".join(partial))
-        )
+        found.append(Outcome(f"{name}, then room", "new", "train", said, fault or "; ".join(partial)))
     for name, out_folder in (("read-only file system", "/proc/runs"), ("a file in the way", str(file))):
         status, out, err = attempt(["train", str(file), f"out={out_folder}"])
         said, fault = judge("train", status, out, err)
-        found.append(
-            Outcome(
-                name,
-                "new",
-                "train",
-                said.replace(str(root), "ROOT"),
-                fault or ("" if status == 2 else f"status {status}"),
-            )
-        )
-    return found
+        found.append(Outcome(name, "new", "train", said, fault or ("" if status == 2 else f"status {status}")))
+    return [replace(one, said=one.said.replace(str(root), "ROOT")) for one in found]
 
 
 def main() -> int:
