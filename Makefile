@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:
 	@echo "make demo    two small models learn on this machine's CPU: a picture task and a graph task"
-	@echo "make test    the tests, about three and a half minutes on two cores (TEST_PROCESSES=8 on more)"
+	@echo "make test    the tests, about four minutes on two cores (TEST_PROCESSES=8 on more)"
 	@echo "make test-vllm  the tests that sample with the real vLLM on this CPU, in an environment of their own (.venv-vllm)"
 	@echo "make hostile damaged runs, kills at random moments, hostile replies and files: about a quarter of an hour, with counts"
 	@echo "make test-consumers  other trainers and harnesses, each in an environment of its own, read and pay our exports (3 GB)"
