@@ -13,7 +13,10 @@ from importlib.metadata import requires
 from pathlib import Path
 
 NOT_THESE = {"torch", "torchvision", "torchaudio", "torchcodec", "transformers"}
-OURS = ("peft", "accelerate", "trl", "datasets", "pytest", "networkx", "scipy", "click", "Jinja2", "hypothesis")
+OURS = (
+    *("peft", "accelerate", "trl", "datasets", "networkx", "scipy", "click", "Jinja2"),
+    *("pytest", "pytest-timeout", "hypothesis"),
+)
 OPERATORS = """try:
     import torch
     kept = torch.library.Library("torchvision", "DEF")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 import ssl4rl.vision.sources.base as base
 from ssl4rl.core import registry
 from ssl4rl.core.source import Split, content_id
-from ssl4rl.core.types import Unusable
+from ssl4rl.core.types import Ssl4rlError, Unusable
 from ssl4rl.vision.sources import open_folder, open_parquet, open_sample, open_tar, open_tsv
 from tests.vision.files import Pictures, b64, encoded, error, problems, write_tar, write_tsv
 from tests.vision.test_photo import png_header
@@ -159,6 +160,18 @@ def test_folder_errors(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyP
     assert error(open_folder, "photos/a.png") == "'photos/a.png' is one picture; give the folder it lies in"
     assert "files are read by tsv: (.tsv), tar: (.tar)" in error(open_folder, __file__)
     assert "no folder of pictures is named" in error(open_folder, "")
+
+
+def test_a_refusal_keeps_no_thread(tmp_path: Path) -> None:
+    """What is held by an error's traceback is collected at any moment, also while another thread starts: a pool of
+    threads that is closed there waits for itself for ever."""
+    for number in range(4):
+        (tmp_path / f"{number}.jpg").write_text("text")
+    before = set(threading.enumerate())
+    with pytest.raises(Ssl4rlError) as held:
+        open_folder(str(tmp_path))
+    assert "none of its 4 pictures" in str(held.value)
+    assert set(threading.enumerate()) == before
 
 
 # --- the embedded photographs -----------------------------------------------------------------------------------------

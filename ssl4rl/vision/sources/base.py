@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -169,9 +169,9 @@ def _examined(
     deep = 0
     thumbs: dict[str, bytes] = {}
     rows: dict[Stamp, tuple[str, bool]] = {}
-    fresh = _looks([photo for photo, kept in zip(photos, before, strict=True) if kept is None], thorough)
+    fresh = iter(_looks([photo for photo, kept in zip(photos, before, strict=True) if kept is None], thorough))
     for number, (photo, kept) in enumerate(zip(photos, before, strict=True)):
-        verdict = Look(*kept) if kept else next(fresh)[1]
+        verdict = Look(*kept) if kept else next(fresh)
         if isinstance(verdict, Problem):
             found.append(verdict)
             continue
@@ -194,8 +194,11 @@ def _examined(
     return PhotoSource(uri, usable, ids, found, notes, thumbs, index)
 
 
-def _looks(photos: Sequence[EncodedPhoto], thorough: bool) -> Iterator[tuple[EncodedPhoto, Look | Problem]]:
-    """Every picture with what its file tells, in order. One that comes often (rows refer to it) is looked at once."""
+def _looks(photos: Sequence[EncodedPhoto], thorough: bool) -> list[Look | Problem]:
+    """What every picture's file tells, in order. One that comes often (rows refer to it) is looked at once.
+
+    Not a generator: one that is left before its end keeps its threads, and whoever collects it waits for them.
+    """
     known: dict[int, Look | Problem] = {}
     with progress("reading pictures", len(photos)) as told, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, len(photos), _BATCH):
@@ -203,7 +206,7 @@ def _looks(photos: Sequence[EncodedPhoto], thorough: bool) -> Iterator[tuple[Enc
             new = {id(photo): photo for photo in batch if id(photo) not in known}
             known.update(zip(new, pool.map(lambda photo: _look(photo, thorough), new.values()), strict=True))
             told(len(batch))
-            yield from ((photo, known[id(photo)]) for photo in batch)
+    return [known[id(photo)] for photo in photos]
 
 
 def _look(photo: EncodedPhoto, thorough: bool) -> Look | Problem:
