@@ -42,7 +42,11 @@ SMALL = {
     "vision/depth_order": "image_px=48",
 }
 
-MORE = {"vision/jigsaw": ["2x2,ask=pair", "3x3,ask=pair,form=picture"]}
+MORE = {
+    "vision/jigsaw": ["2x2,ask=pair", "3x3,ask=pair,form=picture"],
+    "video/arrow": ["easy,shown=video"],
+    "video/next": ["easy,shown=video"],
+}
 """Level texts beside a task's levels, for what none of them asks."""
 
 
@@ -96,7 +100,7 @@ def main() -> None:
             start = time.perf_counter()
             text = ",".join(part for part in (level, SMALL.get(name, "")) if part)
             data = opened(name, text, chosen.n, chosen.seed)
-            found = measure(data.components[0].verifier, list(data))
+            found = measure(data.components[0].verifier, [example.spread() for example in data])
             results.append({"task": task.id, "level": level, "n": chosen.n, "strategies": [asdict(f) for f in found]})
             results[-1]["seconds"] = round(time.perf_counter() - start, 1)
             best = min(found, key=lambda one: one.p, default=None)

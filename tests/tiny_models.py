@@ -142,7 +142,7 @@ def _qwen2_vl(ids: Ids) -> dict[str, Any]:
 
 
 def _qwen2_5_vl(ids: Ids) -> dict[str, Any]:
-    return _qwen_vision(ids, {}, {"window_size": 56, "fullatt_block_indexes": [1]})
+    return _qwen_vision(ids, {}, {"window_size": 56, "fullatt_block_indexes": [1], "tokens_per_second": 2})
 
 
 def _qwen3_vl(ids: Ids) -> dict[str, Any]:

@@ -19,7 +19,8 @@ SENTENCES = (
 TEMPLATE = (
     "@BOS@{% for m in messages %}{{ '@OPEN@' + m['role'] + '@MIDDLE@' }}"
     "{% if m['content'] is string %}{{ m['content'] }}{% else %}{% for part in m['content'] %}"
-    "{% if part['type'] == 'image' %}{{ '@IMAGE@' }}{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}"
+    "{% if part['type'] == 'image' %}{{ '@IMAGE@' }}{% elif part['type'] == 'video' %}{{ '@VIDEO@' }}"
+    "{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}"
     "{% endfor %}{% endif %}{{ '@CLOSE@' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '@OPEN@assistant@MIDDLE@' }}{% endif %}"
 )
@@ -27,7 +28,7 @@ TEMPLATE = (
 
 @dataclass(frozen=True)
 class Style:
-    """How a family writes a chat: a turn is ``opening role middle ... close``, a picture is ``image``."""
+    """How a family writes a chat: a turn is ``opening role middle ... close``; what a picture and a clip are."""
 
     opening: str
     middle: str
@@ -36,6 +37,7 @@ class Style:
     bos: str | None = None
     pad: str = "<pad>"
     image: str = ""
+    video: str = ""
     named: Mapping[str, str] = field(default_factory=dict)  # tokens the processor asks the tokenizer for by attribute
     extra: tuple[str, ...] = ()
 
@@ -45,6 +47,7 @@ class Style:
             "OPEN": self.opening,
             "MIDDLE": self.middle,
             "IMAGE": self.image,
+            "VIDEO": self.video,
             "CLOSE": self.close,
         }
         template = TEMPLATE
@@ -61,6 +64,7 @@ QWEN_VL = Style(
     eos="<|im_end|>",
     pad="<|endoftext|>",
     image="<|vision_start|><|image_pad|><|vision_end|>",
+    video="<|vision_start|><|video_pad|><|vision_end|>",
     named={"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"},
     extra=("<|im_start|>", "<|vision_start|>", "<|vision_end|>"),
 )

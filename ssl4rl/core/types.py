@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Verdict = Literal["correct", "partial", "wrong", "unparsed", "truncated"]
@@ -48,7 +48,11 @@ def shortened(text: str, most: int = 80) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A part of a prompt that is not text. `kind="image"` holds a PIL image; other kinds are a plugin's own."""
+    """A part of a prompt that is not text.
+
+    `kind="image"` holds a PIL image, "video" a tuple of them, at least two, all RGB of one size and at even times;
+    other kinds are a plugin's own.
+    """
 
     kind: str
     data: Any
@@ -113,6 +117,21 @@ class Example:
         return tuple(part for part in self.prompt if isinstance(part, Media))
 
     @property
+    def pictures(self) -> tuple[Any, ...]:
+        """Every PIL image shown, in order; a clip's frames one by one."""
+        return tuple(medium.data for medium in self.spread().media if medium.kind == "image")
+
+    def spread(self) -> Example:
+        """The same with each clip as its frames: pictures in order."""
+        parts: list[str | Media] = []
+        for part in self.prompt:
+            if isinstance(part, Media) and part.kind == "video":
+                parts += [Media("image", frame) for frame in part.data]
+            else:
+                parts.append(part)
+        return replace(self, prompt=tuple(parts))
+
+    @property
     def accepted(self) -> tuple[Any, ...]:
         """Every right answer, `answer` first."""
         return (self.answer, *self.meta.get("accepted", ()))
@@ -132,7 +151,9 @@ class Example:
 
 
 def _media_bytes(data: Any) -> bytes:
-    """Pictures and arrays by their form and raw bytes, everything else as JSON."""
+    """Pictures and arrays by their form and raw bytes, a clip by its pictures', everything else as JSON."""
+    if isinstance(data, tuple) and all(hasattr(one, "getbands") for one in data):
+        return b"".join(_media_bytes(one) for one in data)
     if hasattr(data, "getbands"):
         return f"{data.mode}{data.size}".encode() + bytes(data.tobytes())
     if hasattr(data, "tobytes"):

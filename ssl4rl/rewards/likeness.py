@@ -27,7 +27,7 @@ def likeness(replies: Sequence[str], example: Example) -> list[float]:
     """
     import torch
 
-    pictures = [medium.data for medium in example.media if medium.kind == "image"]
+    pictures = example.pictures
     if not pictures:
         raise Ssl4rlError(f"reward 'likeness' needs a picture, and {example.key} shows none")
     model, processor = _clip(os.environ.get(VARIABLE, ""))

@@ -1,4 +1,4 @@
-"""Clips as pictures in order: tasks, and the sources they draw from. Importing this imports none of them."""
+"""Clips, as pictures in order or as such: tasks, and the sources they draw from. Imports none of them."""
 
 TASKS: dict[str, str] = {
     "order": "ssl4rl.video.order:Order",
@@ -12,3 +12,5 @@ SOURCES: dict[str, str] = {
     "frames": "ssl4rl.video.sources:open_path",
     "moving": "ssl4rl.video.moving:open_moving",
 }
+
+SHOW: dict[str, str] = {"video": "ssl4rl.video.clip:strip"}

@@ -14,7 +14,7 @@ from ssl4rl.video import clip
 from ssl4rl.video.clip import Clip
 
 ANSWERS = ("forwards", "backwards")
-EASY: Mapping[str, Any] = {"frames": 3, "span": 1.0, "motion": 4.0, "frame_px": 168}
+EASY: Mapping[str, Any] = {"frames": 3, "span": 1.0, "motion": 4.0, "frame_px": 168, "shown": "frames"}
 
 
 class Arrow(Task[Clip]):
@@ -26,7 +26,8 @@ class Arrow(Task[Clip]):
 
     Levels: easy (3 frames), medium (3 of at most a third of the clip), hard (2 of at most a third). Parameters:
     `frames`, 2 to 8; `span`, the share of the clip that they come from at most; `motion`, how much every two frames
-    differ at least (grey levels of thumbnails); `frame_px`, the side of each.
+    differ at least (grey levels of thumbnails); `frame_px`, the side of each; `shown`, "frames", numbered pictures for
+    any model that sees, or "video", one clip for a model whose processor takes clips.
 
     Shortcuts and guards: those of `video/order`; the same frames are drawn whatever the answer is, and then shown in
     the one order or the other.
@@ -53,5 +54,6 @@ class Arrow(Task[Clip]):
     def make(self, items: Sequence[Clip], level: Mapping[str, Any], rng: np.random.Generator) -> Example:
         frames = clip.moving_frames(items[0], level, rng)
         answer = ANSWERS[int(rng.integers(2))]
-        shown = frames if answer == "forwards" else frames[::-1]
-        return Example((*clip.numbered(shown), "\nAre these frames shown forwards or backwards?"), answer)
+        shown = clip.shown(frames if answer == "forwards" else frames[::-1], level)
+        what = "Is this clip" if level["shown"] == "video" else "Are these frames"
+        return Example((*shown, f"\n{what} shown forwards or backwards?"), answer)

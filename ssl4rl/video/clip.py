@@ -124,6 +124,23 @@ def moving_frames(clip: Clip, level: Mapping[str, Any], rng: np.random.Generator
     return frames
 
 
+SHOWN = ("frames", "video")
+
+
+def shown(frames: Sequence[Image.Image], level: Mapping[str, Any]) -> list[str | Media]:
+    """Frames as a level's `shown` says: numbered pictures in order, or one clip for a model that takes clips."""
+    return [Media("video", tuple(frames))] if level["shown"] == "video" else numbered(frames)
+
+
+def strip(frames: Sequence[Image.Image]) -> Image.Image:
+    """A clip on a page: its frames side by side, four pixels apart."""
+    width, height = frames[0].size
+    sheet = Image.new("RGB", (len(frames) * (width + 4) - 4, height), "white")
+    for at, frame in enumerate(frames):
+        sheet.paste(frame, (at * (width + 4), 0))
+    return sheet
+
+
 def numbered(frames: Sequence[Image.Image], word: str = "Frame") -> list[str | Media]:
     """ "Frame 1: ", its picture, and so on."""
     parts: list[str | Media] = []
@@ -133,7 +150,7 @@ def numbered(frames: Sequence[Image.Image], word: str = "Frame") -> list[str | M
 
 
 def check_level(task: str, params: Mapping[str, Any], *, frames: tuple[int, int]) -> None:
-    """Refuse a number of frames, a span, a size or a least motion that cannot be.
+    """Refuse a number of frames, a span, a size, a least motion or a way to show them that cannot be.
 
     Raises:
         Ssl4rlError: it cannot.
@@ -142,3 +159,5 @@ def check_level(task: str, params: Mapping[str, Any], *, frames: tuple[int, int]
     pixels.check_between(task, params, "span", 0.05, 1.0)
     pixels.check_between(task, params, "motion", 0.0, 64.0)
     pixels.check_between(task, params, "frame_px", 8, 1024)
+    if "shown" in params:
+        pixels.check_among(task, params, "shown", SHOWN)

@@ -15,7 +15,7 @@ from ssl4rl.video.clip import Clip
 from ssl4rl.vision import pixels
 
 LETTERS = "ABCD"
-EASY: Mapping[str, Any] = {"frames": 3, "options": 2, "span": 1.0, "motion": 4.0, "frame_px": 168}
+EASY: Mapping[str, Any] = {"frames": 3, "options": 2, "span": 1.0, "motion": 4.0, "frame_px": 168, "shown": "frames"}
 
 
 class Next(Task[Clip]):
@@ -29,7 +29,9 @@ class Next(Task[Clip]):
     Levels: easy (3 frames; the other option is the one before the first), medium (2 frames, 3 options: also one two
     distances after the last), hard (2 frames of a third of the clip, 4 options: also one between the frames shown).
     Parameters: `frames`, 2 to 6; `options`, 2 to 4; `span`, the share of the clip that all come from at most;
-    `motion`, how much every two frames differ at least (grey levels of thumbnails); `frame_px`, the side of each.
+    `motion`, how much every two frames differ at least (grey levels of thumbnails); `frame_px`, the side of each;
+    `shown`, "frames", numbered pictures for any model that sees, or "video", one clip before the options, for a model
+    whose processor takes both.
 
     Shortcuts and guards: those of `video/order`; options that are shown already (never); the place of the right option
     (shuffled); which frames there are (all frames, shown or offered, are drawn as one row of equal distances, whatever
@@ -74,7 +76,7 @@ class Next(Task[Clip]):
         frames = clip.draw_frames(items[0], [times[row] for row in rows], rng, level["frame_px"])
         clip.require_motion(frames, level["motion"])
         order = rng.permutation(options).tolist()
-        parts = clip.numbered(frames[:shown])
+        parts = clip.shown(frames[:shown], level)
         parts.append("\nWhich of these was filmed next?")
         for letter, at in zip(LETTERS, order, strict=False):
             parts += [f"\n{letter}: ", pixels.media(frames[shown + at])]

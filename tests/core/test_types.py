@@ -67,3 +67,16 @@ def test_reward_is_the_weighted_sum_of_parts() -> None:
     score = Score(0.5, "partial", 3, {"accuracy": 0.5, "format": 1.0})
     assert score.reward({"accuracy": 1.0, "format": 0.1}) == pytest.approx(0.6)
     assert score.reward({"unknown": 1.0}) == 0
+
+
+def test_a_clip_is_its_frames() -> None:
+    frames, same = (tuple(grey(value).data for value in (1, 2, 3)) for _ in range(2))
+    example = Example(("Watch: ", Media("video", frames), "\nand ", grey(9), "?"), "A")
+    assert example.text() == "Watch: <video>\nand <image>?"
+    assert [medium.kind for medium in example.spread().media] == ["image"] * 4
+    assert [picture.getpixel((0, 0)) for picture in example.pictures] == [1, 2, 3, 9]
+    assert example.spread().answer == "A"
+    turned = Example((example.prompt[0], Media("video", frames[::-1]), *example.prompt[2:]), "A")
+    alike = Example((example.prompt[0], Media("video", same), *example.prompt[2:]), "A")
+    assert example.digest() == alike.digest() != turned.digest()
+    assert example.digest() != example.spread().digest()

@@ -29,6 +29,7 @@ def audited(task: Task[Clip], level: str) -> Audit:
     [
         (Order(), "easy"),
         pytest.param(Arrow(), "easy", marks=pytest.mark.slow),
+        pytest.param(Arrow(), "easy,shown=video", marks=pytest.mark.slow),
         pytest.param(Odd(), "clip", marks=pytest.mark.slow),
         (Next(), "medium"),
     ],

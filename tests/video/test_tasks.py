@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ssl4rl.core.mixture import create_dataset
 from ssl4rl.core.task import Task, keyed_rng
 from ssl4rl.core.types import Example, Ssl4rlError, Unusable
+from ssl4rl.export.rows import row
+from ssl4rl.tools.preview.preview import preview
 from ssl4rl.video.arrow import Arrow
-from ssl4rl.video.clip import Clip, require_motion, spaced
+from ssl4rl.video.clip import Clip, require_motion, spaced, strip
 from ssl4rl.video.following import Next
 from ssl4rl.video.moving import open_moving
 from ssl4rl.video.odd import Odd
@@ -43,7 +46,7 @@ class Counted(Clip):
 
 def times_of(example: Example) -> list[int]:
     """Which frame each picture of the prompt is."""
-    return [round(float(np.asarray(media.data)[4, 4, 0]) / 8) for media in example.media]
+    return [round(float(np.asarray(picture)[4, 4, 0]) / 8) for picture in example.pictures]
 
 
 def make(task: Task[Clip], level: str, seed: int) -> Example:
@@ -73,6 +76,38 @@ def test_arrow_shows_the_frames_or_turns_them_round(level: str) -> None:
         assert times == sorted(times, reverse=example.answer == "backwards")
         seen[str(example.answer)] += 1
     assert at_chance([True] * seen["forwards"] + [False] * seen["backwards"], 0.5)
+
+
+@pytest.mark.parametrize("task", [Arrow(), Next()], ids=["arrow", "next"])
+def test_a_clip_in_place_of_its_frames(task: Task[Clip]) -> None:
+    """The same frames and the same answer; where the options are pictures they stay pictures."""
+    for seed in range(20):
+        frames, clip = (make(task, f"easy,shown={shown}", seed) for shown in ("frames", "video"))
+        assert [medium.kind for medium in frames.media] == ["image"] * len(frames.media)
+        assert [medium.kind for medium in clip.media] == ["video", *["image"] * (len(frames.media) - 3)]
+        assert len(clip.media[0].data) == 3
+        assert times_of(clip) == times_of(frames)
+        assert clip.answer == frames.answer
+
+
+def test_other_ways_to_show_a_clip_are_refused() -> None:
+    with pytest.raises(Ssl4rlError, match="video/arrow: shown is film; allowed: frames, video"):
+        Arrow().level("easy,shown=film")
+
+
+def test_a_clip_on_a_page_is_its_frames_side_by_side() -> None:
+    sheet = strip([Image.new("RGB", (8, 6), colour) for colour in ("red", "blue")])
+    assert sheet.size == (20, 6)
+    assert [sheet.getpixel((x, 3)) for x in (7, 9, 12)] == [(255, 0, 0), (255, 255, 255), (0, 0, 255)]
+    looked = preview("video/next", level="easy,frame_px=32,shown=video", n=1)
+    assert "<video 104x32>" in str(looked)
+    assert looked.page().count("data:image/") == 3  # the clip and two options
+
+
+def test_rows_say_that_they_hold_no_clip() -> None:
+    dataset = create_dataset("video/arrow", level="easy,shown=video", size=1)
+    with pytest.raises(Ssl4rlError, match="shows video; a row holds text and images"):
+        row(dataset, dataset[0])
 
 
 def test_odd_is_the_frame_of_the_other_clip() -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ssl4rl.core.curriculum import open_curriculum
 from ssl4rl.core.dataset import TaskDataset
-from ssl4rl.core.grpo.logps.features import ImageFeatures
+from ssl4rl.core.grpo.logps.features import MediaFeatures
 from ssl4rl.core.grpo.logps.prefix import Group, fixed_features, has_dropout
 from ssl4rl.core.grpo.model.policy import Policy
 from ssl4rl.core.grpo.ranks import ALONE, Ranks
@@ -183,10 +183,10 @@ class Trainer:
         verifier = self.dataset.component_of(prompt.example).verifier
         return self.policy.tokens(verifier.complete(prompt.example.answer, self.dataset.style))
 
-    def _group(self, prompt: Prompt, completion_ids: list[Tensor], features: ImageFeatures | None) -> Group:
+    def _group(self, prompt: Prompt, completion_ids: list[Tensor], features: MediaFeatures | None) -> Group:
         return Group(prompt.encoded.prompt_ids, prompt.encoded.media, completion_ids, features, self._apart)
 
-    def _image_features(self, prompts: list[Prompt]) -> list[ImageFeatures | None]:
+    def _image_features(self, prompts: list[Prompt]) -> list[MediaFeatures | None]:
         """Of a frozen tower, for all passes of a step, and without dropout; else Nones."""
         if not self._fixed_features:
             return [None] * len(prompts)
@@ -253,7 +253,7 @@ class Trainer:
         uniforms = keyed_uniforms(recipe.train.seed, self.step, prompts, G, sampling.max_new_tokens)
         encoded = [prompt.encoded for prompt in prompts]
 
-        def complete() -> tuple[list[ImageFeatures | None], list[list[Completion]]]:
+        def complete() -> tuple[list[MediaFeatures | None], list[list[Completion]]]:
             features = self._image_features(prompts)
             return features, self.backend.complete(encoded, G, sampling, uniforms, features)
 

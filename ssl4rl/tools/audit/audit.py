@@ -291,7 +291,7 @@ def _seen(dataset: TaskDataset) -> Seen:
     from ssl4rl.tools.audit.records import records
     from ssl4rl.tools.audit.strategies import measure
 
-    examples = list(dataset)
+    examples = [example.spread() for example in dataset]
     earned = measure(dataset.components[0].verifier, examples)
     return records(dataset, examples), [one.guess() for one in earned]
 

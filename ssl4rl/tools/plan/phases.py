@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import wraps
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ssl4rl.core.grpo.logps.attention import install
-from ssl4rl.core.grpo.logps.features import ImageFeatures
+from ssl4rl.core.grpo.logps.features import MediaFeatures
 from ssl4rl.core.grpo.logps.prefix import Group, fixed_features, has_dropout, inner_model
 from ssl4rl.core.grpo.logps.structure import why_unshareable
 from ssl4rl.core.grpo.model.policy import Encoded, Policy, autocast
@@ -168,7 +168,7 @@ class Step:
     def chunk(self, n: int) -> list[Encoded]:
         return [self.prompts[i % len(self.prompts)] for i in range(n)]
 
-    def features(self, prompts: Sequence[Encoded]) -> list[ImageFeatures | None]:
+    def features(self, prompts: Sequence[Encoded]) -> list[MediaFeatures | None]:
         """Of a tower that is not trained, which are kept for the whole step."""
         if not self.fixed:
             return [None] * len(prompts)
@@ -193,7 +193,7 @@ class Step:
         self._decode(self.chunk(n), [None] * n, 1, settings.temperature)
 
     @torch.no_grad()
-    def _decode(self, prompts: list[Encoded], kept: list[ImageFeatures | None], G: int, temperature: float) -> None:
+    def _decode(self, prompts: list[Encoded], kept: list[MediaFeatures | None], G: int, temperature: float) -> None:
         self.policy.model.eval()
         settings = Sampling(**{**self.recipe.sampling.model_dump(exclude={"backend"}), "temperature": temperature})
         with autocast(self.policy), ExitStack() as stack:
@@ -206,7 +206,7 @@ class Step:
             else:
                 sample(logits.float(), settings, noise)
 
-    def _rows(self, prompts: list[Encoded], kept: list[ImageFeatures | None], G: int, tokens: int) -> Tensor:
+    def _rows(self, prompts: list[Encoded], kept: list[MediaFeatures | None], G: int, tokens: int) -> Tensor:
         """Logits of the last token, by the decoder that keeps prompts once."""
         inner = inner_model(self.policy.model)
         cascade, logits_PV, next_AP = prefill_shared(
@@ -232,7 +232,7 @@ class Step:
             logits = cascade.step(inner, token_N, position_AN)
         return logits
 
-    def _copies(self, prompts: list[Encoded], kept: list[ImageFeatures | None], G: int, tokens: int) -> Tensor:
+    def _copies(self, prompts: list[Encoded], kept: list[MediaFeatures | None], G: int, tokens: int) -> Tensor:
         """Logits of the last token by the model's own forward, with a copy of the prompt for each completion."""
         model = self.policy.model
         start = prefill(model, prompts, kept, self.policy.pad_id)
@@ -353,13 +353,15 @@ def _quantized(parts: dict[str, int], inner: torch.nn.Module) -> None:
 def _books_kept(ledger: Ledger, policy: Policy) -> None:
     """What the vision tower makes is booked as pictures."""
     base = inner_model(policy.model).base_model
-    seen = getattr(base, "get_image_features", None)
-    if seen is None:
-        return
+    for name in ("get_image_features", "get_video_features"):
+        if hasattr(base, name):
+            setattr(base, name, _booked(ledger, getattr(base, name)))
 
+
+def _booked(ledger: Ledger, seen: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(seen)
     def run(*args: Any, **more: Any) -> Any:
         with ledger.part("pictures"):
             return seen(*args, **more)
 
-    base.get_image_features = run
+    return run

@@ -149,8 +149,8 @@ def preview(
 
 
 def image_sizes(example: Example) -> list[list[int]]:
-    """[width, height] in pixels of each picture, in the order of the prompt."""
-    return [list(media.data.size) for media in example.media if media.kind == "image"]
+    """[width, height] in pixels of each picture, in the order of the prompt; a clip's frames one by one."""
+    return [list(picture.size) for picture in example.pictures]
 
 
 def prompt_text(preview: Preview, example: Example) -> str:

@@ -34,7 +34,15 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from transformers import PreTrainedModel
 
 from ssl4rl.core.grpo.logps.attention import install
-from ssl4rl.core.grpo.logps.features import ImageFeatures, accepted, joined, media_on, takes_features, tower_features
+from ssl4rl.core.grpo.logps.features import (
+    MediaFeatures,
+    accepted,
+    joined,
+    media_on,
+    shows,
+    takes_features,
+    tower_features,
+)
 from ssl4rl.core.grpo.logps.head import head_logps, logits_logps
 from ssl4rl.core.grpo.logps.layout import Layout, layout
 
@@ -56,7 +64,7 @@ class Group:
     prompt_ids: Tensor
     media: Mapping[str, Tensor]
     completion_ids: Sequence[Tensor]
-    features: ImageFeatures | None = None
+    features: MediaFeatures | None = None
     apart: bool = False
 
     def __post_init__(self) -> None:
@@ -65,8 +73,6 @@ class Group:
         if not self.completion_ids or any(ids.ndim != 1 or not len(ids) for ids in self.completion_ids):
             shapes = [tuple(ids.shape) for ids in self.completion_ids]
             raise ValueError(f"completion_ids must be one or more of shape [C] with C >= 1, got {shapes}")
-        if "pixel_values_videos" in self.media:
-            raise ValueError("media holds a video; only images are supported")
 
     @cached_property
     def distinct(self) -> tuple[list[Tensor], list[int]]:
@@ -116,7 +122,7 @@ def shared_logps(
     *,
     temperature: float = 1.0,
     entropy: bool = False,
-    image_features: Sequence[ImageFeatures | None] | None = None,
+    image_features: Sequence[MediaFeatures | None] | None = None,
     row_tokens: int = ROW_TOKENS,
 ) -> TokenLogps:
     """Log-probs of every completion token under softmax(logits / temperature), each prompt and image computed once.
@@ -146,7 +152,7 @@ def unshared_logps(
     *,
     temperature: float = 1.0,
     entropy: bool = False,
-    image_features: Sequence[ImageFeatures | None] | None = None,
+    image_features: Sequence[MediaFeatures | None] | None = None,
     chunked: bool = False,
 ) -> TokenLogps:
     """The slow twin of ``shared_logps``: one right-padded row a completion through the model's own forward.
@@ -182,7 +188,7 @@ def unshared_logps(
     return _padded(groups, torch.cat(logps), torch.cat(entropies) if entropy else None)
 
 
-def image_features(model: nn.Module, groups: Sequence[Group]) -> list[ImageFeatures | None]:
+def image_features(model: nn.Module, groups: Sequence[Group]) -> list[MediaFeatures | None]:
     """The vision tower's and projector's output for each group, None where it has no images.
 
     Worth keeping over the passes of a step when nothing before the text model trains. Gradients flow if it does.
@@ -203,7 +209,7 @@ def has_dropout(model: nn.Module) -> bool:
     return any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules())
 
 
-def _features(inner: PreTrainedModel, groups: Sequence[Group]) -> list[ImageFeatures | None]:
+def _features(inner: PreTrainedModel, groups: Sequence[Group]) -> list[MediaFeatures | None]:
     made = iter(tower_features(inner, [group.media for group in groups if group.features is None]))
     return [next(made) if group.features is None else group.features for group in groups]
 
@@ -222,7 +228,7 @@ def rows_of(groups: Sequence[Group], row_tokens: int) -> Iterator[slice]:
 def _row_logps(
     inner: PreTrainedModel,
     groups: Sequence[Group],
-    features: Sequence[ImageFeatures | None],
+    features: Sequence[MediaFeatures | None],
     *,
     temperature: float,
     entropy: bool,
@@ -236,8 +242,8 @@ def _row_logps(
     )
     ids_1S = _row_ids(groups, plan).to(device).unsqueeze(0)
     label_N = torch.cat([ids for group in groups for ids in group.distinct[0]]).to(device)
-    images = joined(features)
-    if images is not None:
+    seen = joined(features)
+    if seen:
         _check_placeholders(inner, ids_1S[0, plan.prompt_tokens :])
     hidden_1SD = inner.base_model(
         input_ids=ids_1S,
@@ -246,7 +252,7 @@ def _row_logps(
         attention_mask=torch.empty(1, 1, 0, 0, device=device),
         use_cache=False,
         shared_prefix=plan,
-        **({} if images is None else {"mm_encoder_outputs": {"image": images}}),
+        **({"mm_encoder_outputs": seen} if seen else {}),
     ).last_hidden_state
     hidden_ND = hidden_1SD[0, plan.prompt_tokens :]
     return head_logps(inner.get_output_embeddings(), hidden_ND, label_N, temperature=temperature, entropy=entropy)
@@ -293,7 +299,7 @@ def _worked_out_positions(inner: PreTrainedModel, prompt_ids: Tensor, media: Map
     base, L = inner.base_model, len(prompt_ids)
     if not hasattr(base, "get_rope_index"):
         return torch.arange(L, device=inner.device).unsqueeze(0)
-    if "pixel_values" not in media:
+    if not shows(media):
         return torch.arange(L, device=inner.device).expand(3, L)
     ids_1L = prompt_ids.to(inner.device).unsqueeze(0)
     taken = accepted(base.get_rope_index, _with_token_types(inner, Group(prompt_ids, media, [prompt_ids])))
@@ -306,24 +312,25 @@ def _check_placeholders(inner: PreTrainedModel, branch_N: Tensor) -> None:
     found = [i for i in ids if i is not None and bool((branch_N == i).any())]
     if found:
         raise ValueError(
-            f"token {found[0]} is a placeholder for images, yet it stands in a completion or ends a prompt, where no "
-            "image can fill it; ban it while sampling"
+            f"token {found[0]} is a placeholder for images or clips, yet it stands in a completion or ends a prompt, "
+            "where none can fill it; ban it while sampling"
         )
 
 
 def _with_token_types(inner: PreTrainedModel, group: Group) -> dict[str, Tensor]:
-    """Media with per-token entries as [1, L]; image positions are marked if the processor did not mark them."""
+    """Media with per-token entries as [1, L]; positions of images (1) and clips (2) are marked if they are not yet."""
     media = media_on(inner, group.media)
     for name in PER_TOKEN:
         if name in media:
             media[name] = media[name].reshape(1, -1)
-    if hasattr(inner.base_model, "get_rope_index") and "pixel_values" in media and "mm_token_type_ids" not in media:
+    if hasattr(inner.base_model, "get_rope_index") and shows(media) and "mm_token_type_ids" not in media:
         ids_1L = group.prompt_ids.to(inner.device).unsqueeze(0)
-        media["mm_token_type_ids"] = (ids_1L == inner.config.image_token_id).int()
+        clips = (ids_1L == getattr(inner.config, "video_token_id", None)) if "video" in shows(media) else 0
+        media["mm_token_type_ids"] = (ids_1L == inner.config.image_token_id).int() + 2 * clips
     return media
 
 
-def _padded_rows(inner: PreTrainedModel, group: Group, features: ImageFeatures | None) -> tuple[dict[str, Any], int]:
+def _padded_rows(inner: PreTrainedModel, group: Group, features: MediaFeatures | None) -> tuple[dict[str, Any], int]:
     """Forward's inputs for one group, a row a distinct completion, and the longest completion's length."""
     device, completions = inner.device, group.distinct[0]
     G, L = len(completions), len(group.prompt_ids)
@@ -344,7 +351,7 @@ def _padded_rows(inner: PreTrainedModel, group: Group, features: ImageFeatures |
         elif features is None or not name.startswith("pixel"):
             inputs[name] = torch.cat([value] * G)
     if features is not None:
-        inputs["mm_encoder_outputs"] = {"image": joined([features] * G)}
+        inputs["mm_encoder_outputs"] = joined([features] * G)
     return inputs, C
 
 

@@ -28,6 +28,7 @@ from ssl4rl.core.grpo.model.processors import (
     check_options,
     has_processor,
     load_processor,
+    media_arguments,
     original_files,
     save_processor,
 )
@@ -35,7 +36,6 @@ from ssl4rl.core.grpo.model.templates import check_template, written
 from ssl4rl.core.prompt import left_to_write, messages, opening
 from ssl4rl.core.types import Example, Ssl4rlError, shortened
 
-_PROCESSOR_ARGUMENT = {"image": "images", "audio": "audio", "video": "videos"}
 _PLACEHOLDER_FIELDS = (
     *("image_token", "video_token", "audio_token", "vision_start_token", "vision_end_token"),
     *("boi_token", "eoi_token", "fake_image_token", "global_image_tag", "global_image_token"),
@@ -143,15 +143,12 @@ class Encoder:
             kinds = sorted({medium.kind for medium in example.media})
             raise Ssl4rlError(f"the model reads text only, but {example.key} shows {', '.join(kinds)}")
         text = self.render(example, ask)
-        media: dict[str, list[Any]] = {}
-        for medium in example.media:
-            media.setdefault(_PROCESSOR_ARGUMENT.get(medium.kind, medium.kind), []).append(medium.data)
-        nested = {name: [items] for name, items in media.items()}
+        media = media_arguments(self.processor, example, text)
         options = self.options if example.media else {}
         special = self._adds_special_tokens(text)
         try:
             tensors = dict(
-                self.processor(text=[text], **nested, **options, return_tensors="pt", add_special_tokens=special)
+                self.processor(text=[text], **media, **options, return_tensors="pt", add_special_tokens=special)
             )
         except _REFUSALS as error:
             raise Ssl4rlError(f"{self._asked(example)}: {shortened(' '.join(str(error).split()), 240)}") from error

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ssl4rl.core.types import Ssl4rlError, nearest
+from ssl4rl.core.types import Example, Ssl4rlError, nearest
 
 _PROCESSOR_FILES = (
     "processor_config.json",
@@ -25,6 +25,9 @@ _PROCESSOR_FILES = (
 )
 
 
+CLIP_FRAMES_PER_S = 2.0
+"""The rate at which processors are told that a clip's frames were taken, as Qwen takes them."""
+_ARGUMENT = {"image": "images", "audio": "audio", "video": "videos"}
 _NOT_OURS = ("return_tensors", "device", "data_format", "input_data_format", "disable_grouping", "image_seq_length")
 _READ_BEFORE = ("do_convert_rgb", "default_to_square")  # by what every image processor does before its own part
 
@@ -37,10 +40,11 @@ def check_options(processor: Any, options: Mapping[str, Any]) -> None:
     Raises:
         Ssl4rlError: the first option that would do nothing, with the nearest of those that do.
     """
-    images = getattr(processor, "image_processor", None)
+    images, clips = (getattr(processor, f"{kind}_processor", None) for kind in ("image", "video"))
     if images is None and options:
         raise Ssl4rlError(f"model.processor.{next(iter(options))}: the model reads text only, no pictures")
     known = _read_options(images) if options else set()
+    known |= _read_options(clips) if known and clips is not None else set()
     for name in options:
         if known and name not in known:
             raise Ssl4rlError(
@@ -49,16 +53,52 @@ def check_options(processor: Any, options: Mapping[str, Any]) -> None:
 
 
 def _read_options(images: Any) -> set[str]:
-    """The names that an image processor reads; none for one that does not say (not written in transformers' way)."""
-    from transformers.processing_utils import ImagesKwargs
+    """The names that an image or video processor reads; none for one that is not written in transformers' way."""
+    from transformers.processing_utils import ImagesKwargs, VideosKwargs
 
     kinds = getattr(images, "valid_kwargs", None)
     work = getattr(images, "_preprocess", None)
     if kinds is None or work is None:
         return set()
-    valid, common = set(kinds.__annotations__), set(ImagesKwargs.__annotations__)
+    valid, common = set(kinds.__annotations__), {*ImagesKwargs.__annotations__, *VideosKwargs.__annotations__}
     read = (valid - common) | (valid & set(inspect.signature(work).parameters)) | (valid & set(_READ_BEFORE))
     return read - set(_NOT_OURS)
+
+
+def media_arguments(processor: Any, example: Example, text: str) -> dict[str, Any]:
+    """What a processor is called with to read an example's media: lists by kind, and clips frame for frame.
+
+    Args:
+        text: the prompt as the chat template writes it.
+
+    Raises:
+        Ssl4rlError: the example shows a clip and the processor takes none, or the template leaves it out.
+    """
+    media: dict[str, Any] = {}
+    for medium in example.media:
+        media.setdefault(_ARGUMENT.get(medium.kind, medium.kind), [[]])[0].append(medium.data)
+    if "videos" not in media:
+        return media
+    if getattr(processor, "video_processor", None) is None:
+        lacks = importlib.util.find_spec("torchvision") is None
+        why = "needs torchvision for clips, which is not installed" if lacks else "takes no clips"
+        raise Ssl4rlError(f"{example.key} shows a clip, and the model's processor {why}; show its frames as pictures")
+    mark = getattr(processor, "video_token", None)
+    if isinstance(mark, str) and mark not in text:
+        raise Ssl4rlError(f"{example.key} shows a clip, which the model's chat template leaves out")
+    clips = [list(frames) for frames in media["videos"][0]]
+    told = {"do_sample_frames": False, "video_metadata": [clip_metadata(len(frames)) for frames in clips]}
+    return {
+        **media,
+        "videos": [[list(frames) for frames in media["videos"][0]]],
+        "do_sample_frames": False,
+        "video_metadata": told,
+    }
+
+
+def clip_metadata(frames: int) -> dict[str, Any]:
+    """What transformers and vLLM want to know of a clip of so many frames, all of which are shown."""
+    return {"total_num_frames": frames, "fps": CLIP_FRAMES_PER_S, "frames_indices": list(range(frames))}
 
 
 def load_processor(path: str, *, vision: bool, revision: str | None = None, trust: bool = False) -> Any:

@@ -50,8 +50,12 @@ def show_rollouts(run: RunDir, trainer: Trainer, rollouts: Rollouts) -> None:
     rows = []
     for p in range(min(trainer.recipe.train.log_rollouts, len(rollouts.prompts))):
         example = rollouts.prompts[p].example
-        pictures = [medium.data for medium in example.media if medium.kind == "image"]
-        about = {"step": step, "prompt": example.text(), "pictures": pictures, "answer": str(example.answer)}
+        about = {
+            "step": step,
+            "prompt": example.text(),
+            "pictures": list(example.pictures),
+            "answer": str(example.answer),
+        }
         for g, (completion, score) in enumerate(zip(rollouts.completions[p], rollouts.scores[p], strict=True)):
             reward = round(float(rollouts.reward_PG[p, g]), 6)
             rows.append({**about, "completion": completion.text, "verdict": score.verdict, "reward": reward})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ssl4rl.core.grpo.logps.features import ImageFeatures
+from ssl4rl.core.grpo.logps.features import MediaFeatures
 from ssl4rl.core.grpo.model.policy import Encoded, Policy, autocast
 from ssl4rl.core.grpo.sampling.rollout import Completion, Uniforms, generate
 from ssl4rl.core.grpo.sampling.sampler import Sampling
@@ -21,7 +21,7 @@ class Backend(Protocol):
         group_size: int,
         sampling: Sampling,
         uniforms: Callable[[int, int], Uniforms] | None = None,
-        features: Sequence[ImageFeatures | None] | None = None,
+        features: Sequence[MediaFeatures | None] | None = None,
     ) -> list[list[Completion]]:
         """`group_size` completions of each prompt; the arguments are `rollout.generate`'s."""
 
@@ -55,7 +55,7 @@ class Native:
         group_size: int,
         sampling: Sampling,
         uniforms: Callable[[int, int], Uniforms] | None = None,
-        features: Sequence[ImageFeatures | None] | None = None,
+        features: Sequence[MediaFeatures | None] | None = None,
     ) -> list[list[Completion]]:
         """As `Backend` says, in the arithmetic of training."""
         with autocast(self.policy):

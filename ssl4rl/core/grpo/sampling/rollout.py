@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ssl4rl.core.grpo.logps.attention import install
-from ssl4rl.core.grpo.logps.features import ImageFeatures, joined
+from ssl4rl.core.grpo.logps.features import MediaFeatures, joined
 from ssl4rl.core.grpo.logps.head import logits_logps
 from ssl4rl.core.grpo.logps.prefix import Group, inner_model, prompt_positions
 from ssl4rl.core.grpo.model.policy import Encoded, Policy
@@ -60,7 +60,7 @@ def generate(
     *,
     shared: bool = False,
     static: bool = False,
-    features: Sequence[ImageFeatures | None] | None = None,
+    features: Sequence[MediaFeatures | None] | None = None,
 ) -> list[list[Completion]]:
     """`group_size` completions of each prompt, by the model in evaluation mode with its adapter merged.
 
@@ -133,14 +133,13 @@ class Prefill:
 
 
 def prefill(
-    model: nn.Module, prompts: Sequence[Encoded], features: Sequence[ImageFeatures | None], pad_id: int
+    model: nn.Module, prompts: Sequence[Encoded], features: Sequence[MediaFeatures | None], pad_id: int
 ) -> Prefill:
     inner = inner_model(model)
     batch: dict[str, Any] = collate(prompts, pad_id, inner.device)
-    images = joined(features)
-    if images is not None:
+    if seen := joined(features):
         batch = {name: value for name, value in batch.items() if not name.startswith("pixel_")}
-        batch["mm_encoder_outputs"] = {"image": images}
+        batch["mm_encoder_outputs"] = seen
     position_APL = _positions(inner, prompts)
     out = model(**batch, position_ids=_squeezed(position_APL), use_cache=True, logits_to_keep=1)
     # "cache_params" is Mamba's word for it; some models have none
@@ -167,7 +166,7 @@ def _empty_padding(cache: Any, seen_PL: Tensor) -> None:
 def _decode(
     policy: Policy,
     prompts: Sequence[Encoded],
-    features: Sequence[ImageFeatures | None],
+    features: Sequence[MediaFeatures | None],
     group_size: int,
     sampling: Sampling,
     noise_RT: Tensor | None,
@@ -210,7 +209,7 @@ def _decode(
 def _decode_shared(
     policy: Policy,
     prompts: Sequence[Encoded],
-    features: Sequence[ImageFeatures | None],
+    features: Sequence[MediaFeatures | None],
     group_size: int,
     sampling: Sampling,
     noise_NT: Tensor | None,
@@ -244,7 +243,7 @@ def _decode_shared(
 def _decode_static(
     policy: Policy,
     prompts: Sequence[Encoded],
-    features: Sequence[ImageFeatures | None],
+    features: Sequence[MediaFeatures | None],
     group_size: int,
     sampling: Sampling,
     noise_NT: Tensor | None,
@@ -281,7 +280,7 @@ def _decode_static(
 def prefill_shared(
     model: nn.Module,
     prompts: Sequence[Encoded],
-    features: Sequence[ImageFeatures | None],
+    features: Sequence[MediaFeatures | None],
     pad_id: int,
     static: bool = False,
 ) -> tuple[Cascade, Tensor, Tensor]:

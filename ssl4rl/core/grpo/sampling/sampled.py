@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ssl4rl.core.dataset import TaskDataset
-from ssl4rl.core.grpo.logps.features import ImageFeatures
+from ssl4rl.core.grpo.logps.features import MediaFeatures
 from ssl4rl.core.grpo.model.policy import Encoded
 from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.sampling.rollout import Completion, Uniforms
@@ -36,7 +36,7 @@ class Rollouts:
     completions: list[list[Completion]]
     scores: list[list[Score]]
     reward_PG: Tensor
-    features: list[ImageFeatures | None]
+    features: list[MediaFeatures | None]
     used: list[int] | None = None
     agreement: list[tuple[str, str, float]] = field(default_factory=list)
     kept: dict[str, int] = field(default_factory=dict)

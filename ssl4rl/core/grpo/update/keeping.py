@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ssl4rl.core.grpo.logps.features import ImageFeatures
+from ssl4rl.core.grpo.logps.features import MediaFeatures
 from ssl4rl.core.grpo.sampling.rollout import Completion
 from ssl4rl.core.grpo.sampling.sampled import Rollouts
 from ssl4rl.core.grpo.stream import Prompt
@@ -36,7 +36,7 @@ def kept_completions(rollouts: Rollouts, settings: RejectionSection) -> list[lis
 
 def kept_groups(
     rollouts: Rollouts, settings: RejectionSection
-) -> tuple[list[tuple[Prompt, list[Tensor], ImageFeatures | None]], dict[str, int]]:
+) -> tuple[list[tuple[Prompt, list[Tensor], MediaFeatures | None]], dict[str, int]]:
     """The prompts of which something is kept, with its token ids; and for the log how much, of how many prompts."""
     kept = kept_completions(rollouts, settings)
     groups = [

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl4rl.core.grpo.logps.features import ImageFeatures
+from ssl4rl.core.grpo.logps.features import MediaFeatures
 from ssl4rl.core.grpo.logps.prefix import Group, TokenLogps, image_features, shared_logps, unshared_logps
 from ssl4rl.core.grpo.logps.structure import bare_head
 from ssl4rl.core.grpo.model.policy import Policy, autocast
@@ -132,7 +132,7 @@ def frozen_logps(
 
 
 @torch.no_grad()
-def frozen_features(policy: Policy, groups: Sequence[Group], at_once: int) -> list[ImageFeatures | None]:
+def frozen_features(policy: Policy, groups: Sequence[Group], at_once: int) -> list[MediaFeatures | None]:
     """Each group's image features from a tower that is not trained, `at_once` groups at a time, without dropout."""
     training = policy.model.training
     policy.model.eval()

@@ -9,17 +9,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from ssl4rl.core.grpo.logps.features import ImageFeatures
+from ssl4rl.core.grpo.logps.features import MediaFeatures
 from ssl4rl.core.grpo.logps.prefix import inner_model
 from ssl4rl.core.grpo.model.policy import Encoded, Policy
 from ssl4rl.core.grpo.model.pretrained import is_adapter
-from ssl4rl.core.grpo.model.processors import one_line
+from ssl4rl.core.grpo.model.processors import clip_metadata, one_line
 from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.sampling.rollout import Completion, Uniforms
 from ssl4rl.core.grpo.sampling.sampler import Sampling
-from ssl4rl.core.grpo.sampling.vllm.requests import check_prompt, completions, logprobs_mode, seed_of, settings
+from ssl4rl.core.grpo.sampling.vllm.requests import (
+    check_positions,
+    check_prompt,
+    completions,
+    logprobs_mode,
+    seed_of,
+    settings,
+)
 from ssl4rl.core.grpo.sampling.vllm.weights import link_weights, whole_weights, write_adapter, write_config
 from ssl4rl.core.recipe.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
@@ -55,7 +63,9 @@ def engine_arguments(recipe: Recipe, policy: Policy, folder: Path, processes: in
         "tensor_parallel_size": section.tensor_parallel,
     }
     if not policy.encoder.text_only:
-        arguments |= {"limit_mm_per_prompt": {"image": _PICTURES}, "skip_mm_profiling": True}
+        clips = getattr(policy.encoder.processor, "video_processor", None) is not None
+        most = {"image": _PICTURES, **({"video": _PICTURES} if clips else {})}
+        arguments |= {"limit_mm_per_prompt": most, "skip_mm_profiling": True}
         arguments |= {"mm_processor_cache_gb": 0}  # no picture comes twice
     if gpu:
         arguments |= {"gpu_memory_utilization": section.memory, "enable_sleep_mode": section.sleep}
@@ -129,7 +139,7 @@ class Colocated:
         group_size: int,
         sampling: Sampling,
         uniforms: Callable[[int, int], Uniforms] | None = None,
-        features: Sequence[ImageFeatures | None] | None = None,
+        features: Sequence[MediaFeatures | None] | None = None,
     ) -> list[list[Completion]]:
         """As `Backend` says, `features` apart, in vLLM's arithmetic; each completion with vLLM's log-probs."""
         from vllm import SamplingParams
@@ -145,6 +155,8 @@ class Colocated:
             )
             for p in range(len(prompts))
         ]
+        for prompt in prompts:
+            check_positions(prompt, self.policy)
         asked = [_prompt(prompt, self.policy.encoder.options) for prompt in prompts]
         try:
             answers = self.llm.generate(asked, parameters, use_tqdm=False, lora_request=self._request())
@@ -249,9 +261,15 @@ def _prompt(prompt: Encoded, options: Mapping[str, Any]) -> dict[str, Any]:
         return {"prompt_token_ids": prompt.prompt_ids.tolist()}
     media: dict[str, list[Any]] = {}
     for kind, data in prompt.asked.media:
-        media.setdefault(kind, []).append(data)
+        media.setdefault(kind, []).append(_frames(data) if kind == "video" else data)
     asked: dict[str, Any] = {"prompt": prompt.asked.text, "multi_modal_data": media}
+    options = {**options, "do_sample_frames": False} if "video" in media else options
     return {**asked, "mm_processor_kwargs": dict(options)} if options else asked
+
+
+def _frames(clip: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
+    """A clip as vLLM takes it: uint8 [T, H, W, 3], and what is known of it."""
+    return np.stack([np.asarray(frame) for frame in clip]), {**clip_metadata(len(clip)), "do_sample_frames": False}
 
 
 def _logps(answer: Any) -> list[float]:

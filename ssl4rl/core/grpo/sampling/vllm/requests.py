@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from ssl4rl.core.grpo.logps.features import shows
+from ssl4rl.core.grpo.logps.prefix import inner_model, prompt_positions
 from ssl4rl.core.grpo.model.policy import Encoded, Policy
 from ssl4rl.core.grpo.sampling.rollout import Completion, Uniforms
 from ssl4rl.core.grpo.sampling.sampler import Sampling
@@ -62,6 +64,27 @@ def check_prompt(prompt: Encoded, theirs: Sequence[int], policy: Policy) -> None
         raise Ssl4rlError(
             f"{policy.name}: vLLM's processor made another prompt of it than ours ({len(theirs)} tokens, ours "
             f"{len(ours)}; the first difference is at token {at}), so nothing can be trained on its replies"
+        )
+
+
+def check_positions(prompt: Encoded, policy: Policy) -> None:
+    """Whether vLLM counts positions behind a clip as the model here does: on from the largest one before.
+
+    Under M-RoPE a clip's frames lie some positions apart in time. transformers' Qwen2-VL and Qwen2.5-VL go on from its
+    sides instead (5.19 to 5.23), and where it lasts longer than it is wide the two disagree.
+
+    Raises:
+        Ssl4rlError: they disagree; vLLM would sample from a prompt that is not the one trained on.
+    """
+    if "video" not in shows(prompt.media):
+        return
+    position_AL = prompt_positions(inner_model(policy.model), prompt.prompt_ids, prompt.media)
+    largest_L = position_AL.amax(0).cummax(0).values
+    text_L = prompt.media["mm_token_type_ids"].reshape(-1).to(largest_L.device) == 0
+    if bool((text_L[1:] & (position_AL[0, 1:] != largest_L[:-1] + 1)).any()):
+        raise Ssl4rlError(
+            f"{policy.name}: vLLM would count positions behind this clip from its last frame, transformers counts them "
+            "from its sides; show fewer frames, or larger ones (frame_px), or set sampling.backend=native"
         )
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from ssl4rl.core.grpo.logps.features import ImageFeatures
+from ssl4rl.core.grpo.logps.features import MediaFeatures
 from ssl4rl.core.grpo.model.policy import Encoded, Policy
 from ssl4rl.core.grpo.model.pretrained import is_adapter
 from ssl4rl.core.grpo.ranks import Ranks
@@ -86,7 +86,7 @@ class Served:
         group_size: int,
         sampling: Sampling,
         uniforms: Callable[[int, int], Uniforms] | None = None,
-        features: Sequence[ImageFeatures | None] | None = None,
+        features: Sequence[MediaFeatures | None] | None = None,
     ) -> list[list[Completion]]:
         """As `Backend` says, `features` apart, in vLLM's arithmetic; each completion with vLLM's log-probs."""
         if self.stale:
