@@ -1,8 +1,8 @@
 """Audits every task at every level on its own data and on its content-free twin, and keeps what tells something.
 
-    python benchmarks/audits.py [--n 500] [--seed 0] [--keys 0] [--json OUT] [--table] [TASK ...]
+    python benchmarks/audits.py [--n 500] [--seed 0] [--keys 0] [--data URI] [--json OUT] [--table] [TASK ...]
 
-TASK as for strategies.py; without any, all that are installed. Levels that OUT holds at this n, seed and version of the
+TASK as for strategies.py; without any, all that are installed. URI: other data than each task's own. Levels that OUT holds at this n, seed and version of the
 task are passed over. A family is kept, with its best guess on the data and on the twin, where it is a leak, a cue or
 allowed. With --keys K the answers are dealt anew K times, and every leak that is then said is a false alarm; they are
 counted. Exits with 1 where a level leaks. One process, five seconds to a minute a level, and as much for each key.
@@ -38,6 +38,7 @@ def main() -> int:
     parser.add_argument("--n", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keys", type=int, default=0)
+    parser.add_argument("--data", metavar="URI", help="other data than each task's own")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--table", action="store_true", help="audit nothing, print what OUT holds as a table")
     chosen = parser.parse_args()
@@ -49,11 +50,12 @@ def main() -> int:
             task, _ = registry.resolve(name)
             for level in [only.rstrip("]")] if only else [*task.levels, *MORE.get(name, [])]:
                 key = {"task": task.id, "level": level, "n": chosen.n, "seed": chosen.seed, "keys": chosen.keys}
+                key |= {"data": chosen.data} if chosen.data else {}
                 if any(key.items() <= ({"keys": 0} | row).items() for row in kept):
                     continue
                 start = time.perf_counter()
                 text = ",".join(part for part in (level, SMALL.get(name, "")) if part)
-                split = opened(name, text, chosen.n, chosen.seed).components[0].split
+                split = opened(name, text, chosen.n, chosen.seed, chosen.data).components[0].split
                 if chosen.keys:
                     dataset = TaskDataset([Component(task, task.level(text), split)], chosen.seed, chosen.n)
                     told = {"alarms": _alarms(dataset, chosen.keys)}

@@ -75,9 +75,9 @@ class KeptPhoto:
         return self.photo.decode(min_side_px)
 
 
-def opened(name: str, level: str, n: int, seed: int) -> TaskDataset:
-    """The task's own data; photographs are kept."""
-    data = ssl4rl.create_dataset(name, level=level, size=n, seed=seed, split="all")
+def opened(name: str, level: str, n: int, seed: int, uri: str | None = None) -> TaskDataset:
+    """The task's own data, or what lies at `uri`; the embedded photographs are kept."""
+    data = ssl4rl.create_dataset(name, uri, level=level, size=n, seed=seed, split="all")
     if data.components[0].split.source.uri != "sample:":
         return data
     component = data.components[0]
