@@ -2,10 +2,11 @@
 
     python benchmarks/audits.py [--n 500] [--seed 0] [--keys 0] [--data URI] [--json OUT] [--table] [TASK ...]
 
-TASK as for strategies.py; without any, all that are installed. URI: other data than each task's own. Levels that OUT holds at this n, seed and version of the
-task are passed over. A family is kept, with its best guess on the data and on the twin, where it is a leak, a cue or
-allowed. With --keys K the answers are dealt anew K times, and every leak that is then said is a false alarm; they are
-counted. Exits with 1 where a level leaks. One process, five seconds to a minute a level, and as much for each key.
+TASK as for strategies.py; without any, all that are installed. URI: other data than each task's own. Levels that OUT
+holds at this n, seed, data and version of the task are passed over. A family is kept, with its best guess on the data
+and on the twin, where it is a leak, a cue or allowed. With --keys K the answers are dealt anew K times, and every leak
+that is then said is a false alarm; they are counted. Exits with 1 where a level leaks. One process, five seconds to a
+minute a level, and as much for each key.
 """
 
 from __future__ import annotations
