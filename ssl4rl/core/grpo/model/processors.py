@@ -80,20 +80,15 @@ def media_arguments(processor: Any, example: Example, text: str) -> dict[str, An
     if "videos" not in media:
         return media
     if getattr(processor, "video_processor", None) is None:
-        lacks = importlib.util.find_spec("torchvision") is None
-        why = "needs torchvision for clips, which is not installed" if lacks else "takes no clips"
+        takes = "video_processor" in inspect.signature(type(processor).__init__).parameters
+        why = "needs torchvision for clips, which is not installed" if takes else "takes no clips"
         raise Ssl4rlError(f"{example.key} shows a clip, and the model's processor {why}; show its frames as pictures")
     mark = getattr(processor, "video_token", None)
     if isinstance(mark, str) and mark not in text:
         raise Ssl4rlError(f"{example.key} shows a clip, which the model's chat template leaves out")
     clips = [list(frames) for frames in media["videos"][0]]
     told = {"do_sample_frames": False, "video_metadata": [clip_metadata(len(frames)) for frames in clips]}
-    return {
-        **media,
-        "videos": [[list(frames) for frames in media["videos"][0]]],
-        "do_sample_frames": False,
-        "video_metadata": told,
-    }
+    return {**media, "videos": [clips], **told}
 
 
 def clip_metadata(frames: int) -> dict[str, Any]:
