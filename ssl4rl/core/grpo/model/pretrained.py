@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ssl4rl.core.grpo.model.norms import keep_averages
 from ssl4rl.core.grpo.model.processors import one_line
 from ssl4rl.core.types import Ssl4rlError
 
@@ -222,11 +223,12 @@ def vision_modules(model: Any) -> Iterable[tuple[str, Any]]:
 
 
 def prepare(model: Any, lora: Lora | None, freeze_vision: bool, gradient_checkpointing: bool) -> Any:
-    """Adds the adapter if there is to be one, and says what is trained.
+    """Adds the adapter if there is to be one, and says what is trained. Batch norms keep their averages (`norms`).
 
     Raises:
         Ssl4rlError: the adapter's targets are not in the model, or it has no gradient checkpointing.
     """
+    keep_averages(model)
     if lora is not None:
         model = _add_lora(model, lora, freeze_vision)
     elif freeze_vision:
