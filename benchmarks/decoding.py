@@ -7,6 +7,9 @@ completions of each of two prompts. "shared" decodes rows that branch (`cascade`
 a GPU records and replays. Kernels are operators that are no view and no allocation, counted from the fifth token on; a
 wait is a place where the device stands still until Python has its answer (tests/core/grpo/simulated). CPU seconds are
 process time of all of sampling by the number of steps, in float32, medians over rounds taken in turns.
+
+Long tails: 64 prompts, 8 completions of each, 128 at a time, that end at random (mean length and largest are told): how
+many steps the batches take one after another and together (`sharing`), and seconds.
 """
 
 from __future__ import annotations
@@ -30,7 +33,8 @@ import torch
 
 from ssl4rl.core.grpo.model.policy import Encoded, Policy, autocast, load_policy
 from ssl4rl.core.grpo.model.pretrained import Lora
-from ssl4rl.core.grpo.sampling import rollout
+from ssl4rl.core.grpo.sampling import rollout, sharing
+from ssl4rl.core.grpo.sampling.cascade import Cascade
 from ssl4rl.core.grpo.sampling.sampler import Sampling
 from tests.core.grpo.cases import groups_of
 from tests.core.grpo.simulated.gpu import SimGpu, simulated
@@ -58,7 +62,7 @@ def opened(folder: Path, lora: bool, device: str) -> tuple[Policy, list[Encoded]
 def counted(folder: Path, tokens: int, how: str, lora: bool, merging: bool) -> dict[str, Any]:
     """Kernels and waits a token on the simulated GPU."""
     marks: list[tuple[int, int]] = []
-    inner = getattr(rollout, WAYS[how])
+    inner = getattr(sharing, WAYS[how])
 
     def marked(*given: Any) -> Any:
         marks.append((SimGpu.active.launches.total(), SimGpu.active.waits.total()))
@@ -71,7 +75,7 @@ def counted(folder: Path, tokens: int, how: str, lora: bool, merging: bool) -> d
 
     with (
         simulated(),
-        mock.patch.object(rollout, WAYS[how], marked),
+        mock.patch.object(sharing, WAYS[how], marked),
         mock.patch("ssl4rl.core.grpo.sampling.static.recorded", unrecorded),
     ):
         policy, prompts = opened(folder, lora, "cuda")
@@ -93,6 +97,38 @@ def timed(folder: Path, tokens: int, rounds: int) -> dict[str, float]:
     return {name: round(statistics.median(seconds[1:]), 5) for name, seconds in found.items()}
 
 
+def tails(folder: Path, static: bool, tokens: int = 1024, ends: int = 3) -> dict[str, Any]:
+    """Steps and seconds of four batches of completions whose lengths differ, one after another and together."""
+    policy, prompts = opened(folder, False, "cpu")
+    policy.eos_ids = [*policy.eos_ids, *range(5, 5 + ends)]
+    prompts, G, at_once = prompts * 32, 8, 16
+    uniform = torch.rand(
+        len(prompts), G, tokens, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    ).numpy()
+    told: dict[str, Any] = {"decoder": "static" if static else "shared", "completions": len(prompts) * G}
+    for name, size in (("one after another", at_once), ("together", len(prompts))):
+        steps, started = mock.Mock(side_effect=Cascade._logits), time.perf_counter()
+        with mock.patch.object(Cascade, "_logits", lambda *given, steps=steps: steps(*given)):
+            found = [
+                row
+                for first in range(0, len(prompts), size)
+                for row in rollout.generate(
+                    policy,
+                    prompts[first : first + size],
+                    G,
+                    Sampling(max_new_tokens=tokens),
+                    lambda p, g, first=first: uniform[first + p, g],
+                    G * at_once,
+                    shared=True,
+                    static=static,
+                )
+            ]
+        told[name] = {"steps": steps.call_count, "seconds": round(time.perf_counter() - started, 1)}
+        lengths = [len(one.ids) for row in found for one in row]
+        told |= {"mean_length": round(sum(lengths) / len(lengths), 1), "longest": max(lengths)}
+    return told
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, default=36)
@@ -108,12 +144,16 @@ def main() -> None:
                 numbers = counted(folder, given.tokens, how, adapter != "none", adapter == "merged")
                 rows.append({"decoder": how, "adapter": adapter, **numbers})
         seconds = timed(folder, 32, given.rounds)
+        long = [tails(build("qwen2", Path(root) / "small", layers=4), how == "static") for how in WAYS]
     print("| decoder | adapter | kernels a token | waits a token |\n|---|---|---|---|")
     for row in rows:
         print(f"| {row['decoder']} | {row['adapter']} | {row['kernels_a_token']} | {row['waits_a_token']} |")
     print(f"CPU seconds a step: adapter apart {seconds['apart']}, merged {seconds['merged']}")
+    for one in long:
+        print("long tails:", json.dumps(one))
     if given.json:
         result = {"layers": given.layers, "rows": rows, "cpu_seconds_a_step": seconds, "torch": torch.__version__}
+        result["long_tails"] = long
         given.json.write_text(json.dumps(result, indent=2) + "\n")
 
 

@@ -19,7 +19,7 @@ from ssl4rl.core.grpo import opening
 from ssl4rl.core.grpo import run as running
 from ssl4rl.core.grpo.model.policy import Policy, load_policy
 from ssl4rl.core.grpo.opening import open_data
-from ssl4rl.core.grpo.sampling.rollout import collate
+from ssl4rl.core.grpo.sampling.prefill import collate
 from ssl4rl.core.grpo.stream import check_lengths, encode
 from ssl4rl.core.recipe.files import shipped
 from ssl4rl.core.recipe.recipe import Recipe, load_recipe

@@ -26,7 +26,7 @@ from ssl4rl.core.grpo.model.policy import Encoded, Policy, autocast
 from ssl4rl.core.grpo.model.pretrained import is_adapter
 from ssl4rl.core.grpo.ranks import Ranks, buckets
 from ssl4rl.core.grpo.sampling.merged import merged
-from ssl4rl.core.grpo.sampling.rollout import prefill, prefill_shared
+from ssl4rl.core.grpo.sampling.prefill import prefill, prefill_shared
 from ssl4rl.core.grpo.sampling.sampler import Sampling, sample, sample_together
 from ssl4rl.core.grpo.update.learner import Learner
 from ssl4rl.core.grpo.update.sharded import keep_masters

@@ -55,6 +55,11 @@ class Cascade:
         """Tokens that a row has memory for."""
         return next((rows[1].shape[2] for rows in self._rows if rows is not None), 0)
 
+    @property
+    def full(self) -> bool:
+        """Whether the next step doubles the rows' memory: the time for others to join, since it is moved anyway."""
+        return 0 < self._tokens == self.get_room()
+
     def tensors(self) -> list[Tensor]:
         """The keys and values of prompts and rows."""
         return [x for pair in (*self._prompts, *self._rows) if pair is not None for x in pair]
@@ -111,6 +116,35 @@ class Cascade:
             self._seen_PL = None if self._seen_PL is None else self._seen_PL[index_P]
             self._kept_P = kept_P
         self._place()
+
+    def join(self, other: Cascade, prompts: int) -> None:
+        """Takes in the rows of another one behind its own; both are full and have said as many tokens.
+
+        Prompt p of ``other`` is known here by the number ``prompts`` + p.
+        """
+        if not (self.full and other.full and self._tokens == other._tokens):
+            raise AssertionError("only full cascades of as many tokens join")
+        self.prompt_R = torch.cat([self.prompt_R, other.prompt_R + prompts])
+        self._kept_P = torch.cat([self._kept_P, other._kept_P + prompts])
+        L = max(self._prompts[0][1].shape[2], other._prompts[0][1].shape[2])
+        seen = [one._seen() for one in (self, other)]
+        if any(x_PL.shape[1] < L or one._seen_PL is not None for x_PL, one in zip(seen, (self, other), strict=True)):
+            self._seen_PL = torch.cat([_widened(x_PL, L, 1) for x_PL in seen])
+        for layer, (own, its) in enumerate(zip(self._prompts, other._prompts, strict=True)):
+            keys_PKDL = torch.cat([_widened(x, L, 3) for x in (own[0], its[0])])
+            self._prompts[layer] = keys_PKDL, torch.cat([_widened(x, L, 2) for x in (own[1], its[1])])
+        for layer, rows in enumerate(self._rows):
+            further = other._rows[layer]
+            if rows is not None and further is not None:
+                self._rows[layer] = torch.cat([rows[0], further[0]]), torch.cat([rows[1], further[1]])
+        self._place()
+
+    def _seen(self) -> Tensor:
+        """bool [P, L]: what of its prompts is no padding."""
+        if self._seen_PL is not None:
+            return self._seen_PL
+        P, _, L, _ = self._prompts[0][1].shape
+        return torch.ones(P, L, dtype=torch.bool, device=self.device)
 
     def _place(self) -> None:
         """Finds each row's place [P, M] beside the other rows of its prompt; M is the most that a prompt has."""
@@ -204,3 +238,10 @@ def _moved(x_RKXX: Tensor, parent_R: Tensor, token_axis: int, tokens: int) -> Te
     out = x_RKXX.new_empty(len(parent_R), *x_RKXX.shape[1:])
     out.narrow(token_axis, 0, tokens).copy_(x_RKXX.narrow(token_axis, 0, tokens).index_select(0, parent_R))
     return out
+
+
+def _widened(x: Tensor, length: int, axis: int) -> Tensor:
+    """Padded on the left with zeros (False), as prompts are."""
+    sizes = list(x.shape)
+    sizes[axis] = length - sizes[axis]
+    return torch.cat([x.new_zeros(sizes), x], axis) if sizes[axis] else x

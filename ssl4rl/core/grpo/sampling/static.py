@@ -48,6 +48,11 @@ class StaticCascade(Cascade):
         super().select(parent_R)
         self.remember(self.room)
 
+    def join(self, other: Cascade, prompts: int) -> None:
+        """As `Cascade.join`; another step is to be recorded."""
+        super().join(other, prompts)
+        self._run = None
+
     def skip(self, tokens: int) -> None:
         """As `Cascade.skip`."""
         super().skip(tokens)

@@ -20,7 +20,8 @@ from ssl4rl.core.grpo.model import processors
 from ssl4rl.core.grpo.model.policy import Encoded, Policy, load_policy
 from ssl4rl.core.grpo.model.pretrained import Lora, vision_modules
 from ssl4rl.core.grpo.model.reference import Reference
-from ssl4rl.core.grpo.sampling.rollout import collate, generate
+from ssl4rl.core.grpo.sampling.prefill import collate
+from ssl4rl.core.grpo.sampling.rollout import generate
 from ssl4rl.core.grpo.sampling.sampler import Sampling
 from ssl4rl.core.types import Example, Media, Ssl4rlError
 from tests.core.grpo.cases import noise

@@ -16,7 +16,7 @@ from torch import Tensor
 from ssl4rl.core.grpo.logps.prefix import unshared_logps
 from ssl4rl.core.grpo.model.policy import Encoded, Lora, Policy, load_policy
 from ssl4rl.core.grpo.preflight import preflight
-from ssl4rl.core.grpo.sampling import rollout as rollout_module
+from ssl4rl.core.grpo.sampling import prefill as prefill_module
 from ssl4rl.core.grpo.sampling.cascade import FIRST_TOKENS, Cascade
 from ssl4rl.core.grpo.sampling.rollout import decoded_logps, generate
 from ssl4rl.core.grpo.sampling.sampler import Sampling
@@ -141,7 +141,7 @@ def test_preflight_sees_faults_of_decoding(fault: str, tiny: Tiny, monkeypatch: 
 
         monkeypatch.setattr(Cascade, "step", moved)
     elif fault == "padding":
-        monkeypatch.setattr(rollout_module, "Cascade", lambda layers, seen_PL: Cascade(layers, None))
+        monkeypatch.setattr(prefill_module, "Cascade", lambda layers, seen_PL: Cascade(layers, None))
     else:
         update = Cascade.update
 

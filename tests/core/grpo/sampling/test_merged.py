@@ -13,7 +13,7 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 
 from ssl4rl.core.grpo.logps.prefix import inner_model, prompt_positions, unshared_logps
-from ssl4rl.core.grpo.sampling import rollout as rollout_module
+from ssl4rl.core.grpo.sampling import prefill as prefill_module
 from ssl4rl.core.grpo.sampling.host import NEWS, News
 from ssl4rl.core.grpo.sampling.merged import merged
 from ssl4rl.core.grpo.sampling.rollout import decoded_logps
@@ -103,7 +103,7 @@ def test_nan_in_padding_poisons_nobody(tiny: Tiny, monkeypatch: pytest.MonkeyPat
     """Keys and values of a prompt's padding may be anything, nan too; their weight is 0, and 0 x nan is not."""
     model, groups = load("llama", tiny("llama")).eval(), groups_of("llama", tiny("llama"))
     right = decoded_logps(model, groups)
-    emptied = rollout_module._empty_padding
+    emptied = prefill_module._empty_padding
 
     def poisoned(cache: Any, seen_PL: Tensor) -> None:
         for layer in cache.layers:
@@ -111,7 +111,7 @@ def test_nan_in_padding_poisons_nobody(tiny: Tiny, monkeypatch: pytest.MonkeyPat
                 x.masked_fill_(~seen_PL[:, None, :, None], torch.nan)
         emptied(cache, seen_PL)
 
-    monkeypatch.setattr(rollout_module, "_empty_padding", poisoned)
+    monkeypatch.setattr(prefill_module, "_empty_padding", poisoned)
     assert torch.equal(decoded_logps(model, groups), right)
     assert torch.equal(decoded_logps(model, groups, static=True).isnan(), torch.zeros_like(right, dtype=torch.bool))
 

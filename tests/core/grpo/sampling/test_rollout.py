@@ -10,7 +10,8 @@ from PIL import Image
 from ssl4rl.core.grpo.logps.prefix import Group, image_features
 from ssl4rl.core.grpo.model.policy import Encoded, Policy, load_policy
 from ssl4rl.core.grpo.model.pretrained import vision_modules
-from ssl4rl.core.grpo.sampling.rollout import Completion, collate, generate
+from ssl4rl.core.grpo.sampling.prefill import collate
+from ssl4rl.core.grpo.sampling.rollout import Completion, generate
 from ssl4rl.core.grpo.sampling.sampler import Sampling
 from ssl4rl.core.task import keyed_rng
 from ssl4rl.core.types import Example, Media

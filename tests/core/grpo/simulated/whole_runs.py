@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from ssl4rl.core.grpo.model.policy import Encoded, autocast, load_policy
 from ssl4rl.core.grpo.model.pretrained import Lora
 from ssl4rl.core.grpo.preflight import Preflight, preflight
 from ssl4rl.core.grpo.run import train
-from ssl4rl.core.grpo.sampling import rollout
+from ssl4rl.core.grpo.sampling import rollout, sharing
+from ssl4rl.core.grpo.sampling.cascade import Cascade
 from ssl4rl.core.grpo.sampling.sampler import Sampling
 from ssl4rl.core.recipe.recipe import Recipe
 from tests.core.grpo.cases import groups_of
@@ -69,13 +71,13 @@ def test_waits_a_token(how: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) ->
     """How often a decoding step makes the GPU stand still; in the static form what is recorded never does."""
     tokens, name = 14, "sample" if how == "static" else "sample_of_rows"
     marks: list[tuple[int, int]] = []
-    inner = getattr(rollout, name)
+    inner = getattr(sharing, name)
 
     def marked(*given: Any) -> Any:
         marks.append((SimGpu.active.waits.total(), SimGpu.active.launches.total()))
         return inner(*given)
 
-    monkeypatch.setattr(rollout, name, marked)
+    monkeypatch.setattr(sharing, name, marked)
     uniform = torch.rand(2, 3, tokens, generator=torch.Generator().manual_seed(0), dtype=torch.float64).numpy()
     with simulated() as gpu:
         policy = load_policy(str(tiny("llama")), lora=Lora(r=2), device="cuda")
@@ -91,6 +93,32 @@ def test_waits_a_token(how: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) ->
     waits, kernels = ((marks[-1][i] - marks[4][i]) / (len(marks) - 5) for i in (0, 1))
     assert waits <= WAITS_A_TOKEN[how], gpu.waits
     assert kernels <= KERNELS_A_TOKEN[how]
+
+
+@pytest.mark.parametrize("how", WAITS_A_TOKEN)
+def test_batches_that_go_on_together(how: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept of a batch, and what it is joined with, is on the device; nothing but ends and tokens comes back."""
+    tokens = 70
+    uniform = torch.rand(4, 3, tokens, generator=torch.Generator().manual_seed(0), dtype=torch.float64).numpy()
+    found: list[list[list[int]]] = []
+    joined: list[Cascade] = []
+    join = Cascade.join
+    monkeypatch.setattr(Cascade, "join", lambda own, *given: (joined.append(own), join(own, *given)))
+    for device in ("cpu", "cuda"):
+        with simulated() if device == "cuda" else nullcontext():
+            policy = load_policy(str(tiny("llama")), device=device)
+            policy.half = False
+            policy.eos_ids = [policy.eos_ids[0], *range(5, 12)]
+            groups = groups_of("llama", tiny("llama"))[:2] * 2
+            prompts = [Encoded(g.prompt_ids, g.media) for g in groups]
+            settings, static = Sampling(max_new_tokens=tokens, temperature=1.3), how == "static"
+            replies = rollout.generate(
+                policy, prompts, 3, settings, lambda p, g: uniform[p, g], 6, shared=True, static=static
+            )
+            found.append([c.ids.tolist() for row in replies for c in row])
+    assert found[0] == found[1]
+    assert max(map(len, found[0])) > 40 > 20 > min(map(len, found[0]))
+    assert len(joined) >= 2
 
 
 def checked(folder: Path) -> Preflight:
