@@ -156,9 +156,10 @@ def open_run(
     say: Say,
     latest: Callable[[RunDir, Ranks], Found | None],
     start: Path | None = None,
+    on_host: bool = False,
 ) -> Opened:
     """Loads and checks everything before time is spent. `latest` finds the engine's checkpoint to go on from; `start`
-    are the weights of a new run, None the recipe's model.
+    are the weights of a new run, None the recipe's model; `on_host` leaves them there (`load_policy`).
 
     Raises:
         Ssl4rlError: anything the user can mend, before the folder is made.
@@ -186,7 +187,7 @@ def open_run(
     weights = checkpoint or start
     prepared = prepare(recipe, str(weights) if weights else None)
     longest = check_lengths(data.train, prepared.encoder, recipe.prompt.max_tokens)
-    policy = load(recipe, prepared, device)
+    policy = load(recipe, prepared, device, on_host)
     if recipe.train.shard == "gradients":
         keep_masters(policy, ranks)  # before the check, which runs as training will
     if recipe.engine == "trl" and not recipe.warmup.steps:
@@ -206,7 +207,8 @@ def open_run(
         backend = vllm.open_vllm(recipe, policy, ranks, recipe.folder)
     trainer = Trainer(recipe, policy, data.train, shared=shared, backend=backend, rewards=rewards, ranks=ranks)
     trainer.ways = ways.state(policy, recipe.train)
-    ranks.share_weights(trainer.learner.parameters)
+    if not on_host:  # each process has read the same, and whole weights of what must be divided would take long
+        ranks.share_weights(trainer.learner.parameters)
     run.open()
     for note in run.notes:
         say(f"{run.folder}: {note}")
@@ -227,7 +229,7 @@ def prepare(recipe: Recipe, checkpoint: str | None) -> Prepared:
     )
 
 
-def load(recipe: Recipe, prepared: Prepared, device: str | None = None) -> Policy:
+def load(recipe: Recipe, prepared: Prepared, device: str | None = None, on_host: bool = False) -> Policy:
     """The model that `prepare` found, with what is trained of it; `device` None is the recipe's."""
     model = recipe.model
     return load_policy(
@@ -241,6 +243,7 @@ def load(recipe: Recipe, prepared: Prepared, device: str | None = None) -> Polic
         dtype=model.dtype,
         device=device or model.device,
         prepared=prepared,
+        on_host=on_host,
     )
 
 

@@ -187,10 +187,19 @@ class Policy:
         name: what to call it in reports.
         origin: the folder or hub id it was loaded from; None for an embedded model.
         device: where it runs; moved there.
+        on_host: leave it where it is, for someone else to move.
     """
 
-    def __init__(self, model: Any, encoder: Encoder, name: str, origin: str | None, device: torch.device) -> None:
-        self.model = model.to(device)
+    def __init__(
+        self,
+        model: Any,
+        encoder: Encoder,
+        name: str,
+        origin: str | None,
+        device: torch.device,
+        on_host: bool = False,
+    ) -> None:
+        self.model = model if on_host else model.to(device)
         self.encoder, self.name, self.origin, self.device = encoder, name, origin, device
         self.half = device.type == "cuda"  # arithmetic in bfloat16
         self.masters: dict[int, Tensor] | None = None  # of bfloat16 weights, where ranks divide them
@@ -349,6 +358,7 @@ def load_policy(
     trust: bool = False,
     prepared: Prepared | None = None,
     quantize: str | None = None,
+    on_host: bool = False,
 ) -> Policy:
     """Loads a policy from `embedded:NAME`, a local folder or a hub id.
 
@@ -360,6 +370,7 @@ def load_policy(
         attention: of transformers, for the whole model or by part ("vision", "text"); a family without "sdpa" gets what
             transformers gives it.
         quantize: "4bit" keeps the base model under an adapter so.
+        on_host: leave the weights in the host's memory, in the precision that `device` asks for.
         options: what the processor is called with on pictures, for instance `{"do_image_splitting": False}`.
         code, trust: as `prepare_encoder` takes them.
         prepared: what `prepare_encoder` made of the same arguments already.
@@ -391,4 +402,4 @@ def load_policy(
             check_targets(path, model, lora, freeze_vision)
     if trainable:
         model = prepare(model, lora if ready.adapter is None else None, freeze_vision, gradient_checkpointing)
-    return Policy(model, ready.encoder, name or path, ready.origin, where)
+    return Policy(model, ready.encoder, name or path, ready.origin, where, on_host)

@@ -141,6 +141,7 @@ def evaluate(
                 score = dataset.score_answer(completion.text, prompt.example, truncated=completion.truncated)
                 example = prompt.example if ranks.size == 1 else light(prompt.example)
                 found.append((prompt.index, Answered(example, completion, score, dataset.chance(prompt.example))))
+    backend.wait_for_others()
     if ranks.any(short):
         raise nothing_left(step, "evaluation", "prompts are taken one at a time already")
     everywhere = [pair for part in ranks.gather(found) for pair in part]

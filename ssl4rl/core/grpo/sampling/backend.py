@@ -25,6 +25,9 @@ class Backend(Protocol):
     ) -> list[list[Completion]]:
         """`group_size` completions of each prompt; the arguments are `rollout.generate`'s."""
 
+    def wait_for_others(self) -> None:
+        """Told in an evaluation once this process has no prompts left; others may have some."""
+
     def release(self) -> None:
         """Told before the policy's weights change: memory may be given back, and the next `complete` begins anew."""
 
@@ -70,6 +73,9 @@ class Native:
                 static=self.static,
                 features=features,
             )
+
+    def wait_for_others(self) -> None:
+        """Nothing: each process decodes by itself."""
 
     def release(self) -> None:
         """Nothing: the policy is always as it is now."""

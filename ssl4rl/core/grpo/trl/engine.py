@@ -24,7 +24,7 @@ from ssl4rl.core.grpo.logps.prefix import inner_model
 from ssl4rl.core.grpo.model.policy import Policy
 from ssl4rl.core.grpo.model.pretrained import device_named, is_adapter, no_deprecations
 from ssl4rl.core.grpo.model.processors import one_line
-from ssl4rl.core.grpo.opening import Data, Found, load, open_run, prepare
+from ssl4rl.core.grpo.opening import Data, Found, open_run
 from ssl4rl.core.grpo.ranks import Ranks
 from ssl4rl.core.grpo.record.console import Progress, Say, Stopping, introduce, progress_bar, stop_after_step
 from ssl4rl.core.grpo.record.files import is_step, parse, read_text, write_sums, writing
@@ -42,6 +42,7 @@ from ssl4rl.core.grpo.trl.config import (
     samples_here,
 )
 from ssl4rl.core.grpo.trl.data import RewardColumns, Rows
+from ssl4rl.core.grpo.trl.divided import Divided, loads_on_host, to_be_divided
 from ssl4rl.core.grpo.trl.on_cpu import hand_over_whole
 from ssl4rl.core.recipe.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
@@ -61,14 +62,14 @@ def check(recipe: Recipe) -> None:
 def train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dict[str, Any]:
     """`run.train` for `engine: trl`, once the processes stand and the folder is this run's alone."""
     refuse_values(recipe, on_cpu=device_named(device).type == "cpu", processes=ranks.size)
-    opened = open_run(recipe, ranks, device, say, _latest)
+    opened = open_run(recipe, ranks, device, say, _latest, on_host=loads_on_host(recipe))
     run, trainer, state = opened.run, opened.trainer, opened.state
     done, first = 0, 0
     if state is not None:
         done, first = state["step"] - recipe.warmup.steps, state["first"]
         trainer.step, trainer.stream.too_long = state["step"], state["too_long"]
     started = time.perf_counter() - ranks.by_first(run.seconds_so_far)
-    session = _Session(run, trainer, opened.data, say, device, started)
+    session = _Session(run, trainer, opened.data, say, started)
     with closing(run), stop_after_step(ranks) as stopping, progress_bar(trainer, bar, say) as progress:
         if state is None:
             first = session.warm_up(stopping, progress)
@@ -82,7 +83,8 @@ def train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dic
         )
         rows.check()
         session.prepare(rows, first, opened.longest, stopping, progress)
-        session.evaluate(last=recipe.train.steps == 0)
+        if not session.sharded:  # else as TRL's training begins
+            session.evaluate(last=recipe.train.steps == 0)
         if done < recipe.train.steps:
             session.train(opened.checkpoint)
         return session.finish()
@@ -107,8 +109,8 @@ def _read_ours(checkpoint: Path) -> dict[str, Any]:
 class _Session:
     """One call's run: what TRL's callbacks and the steps around TRL share. `trainer` is ours, and only warms up."""
 
-    def __init__(self, run: RunDir, trainer: Trainer, data: Data, say: Say, device: str, started: float) -> None:
-        self.run, self.trainer, self.data, self.say, self.device = run, trainer, data, say, device
+    def __init__(self, run: RunDir, trainer: Trainer, data: Data, say: Say, started: float) -> None:
+        self.run, self.trainer, self.data, self.say = run, trainer, data, say
         self.recipe, self.policy, self.ranks, self._started = trainer.recipe, trainer.policy, trainer.ranks, started
 
     def clock(self) -> float:
@@ -136,14 +138,7 @@ class _Session:
         self.trainer.learner.optimizer.state.clear()
         return self.trainer.stream.next_index
 
-    def prepare(
-        self,
-        rows: Rows,
-        first: int,
-        longest: int,
-        stopping: Stopping,
-        progress: Progress,
-    ) -> None:
+    def prepare(self, rows: Rows, first: int, longest: int, stopping: Stopping, progress: Progress) -> None:
         """Makes TRL's trainer.
 
         Raises:
@@ -184,9 +179,7 @@ class _Session:
             hand_over_whole(self.theirs.vllm_generation)
         for callback in (ProgressCallback, PrinterCallback):
             self.theirs.remove_callback(callback)
-        self.sharded = bool(self.theirs.is_fsdp_enabled or self.theirs.is_deepspeed_enabled)
-        if self.sharded and recipe.eval.every:
-            raise Ssl4rlError("eval.every: with DeepSpeed or FSDP the model is evaluated before and after only; set 0")
+        self._take_place(rows)
         trained = sum(p.numel() for p in policy.model.parameters() if p.requires_grad)
         total = sum(p.numel() for p in policy.model.parameters())
         args = self.theirs.args
@@ -195,6 +188,17 @@ class _Session:
             f" tokens; TRL: {args.per_device_train_batch_size} sequences x {args.gradient_accumulation_steps} x "
             f"{processes} processes an update"
         )
+
+    def _take_place(self, rows: Rows) -> None:
+        """Says who samples in evaluations: the model that TRL is about to divide, or the whole one on its device."""
+        divides = bool(self.theirs.is_fsdp_enabled or self.theirs.is_deepspeed_enabled)
+        self.sharded = divides and self.trainer.step < self.trainer.total_steps
+        if self.sharded:
+            self.trainer.backend = Divided(self.theirs, self.policy, self.ranks, lambda: rows.prompt(0).encoded)
+            return
+        if not divides and to_be_divided(self.recipe):
+            self.say("WARNING accelerate divides no model here (it does on several GPUs): each process holds it whole")
+        self.policy.model.to(self.policy.device)
 
     def train(self, checkpoint: Path | None) -> None:
         """TRL's training. Raises Interrupted after Ctrl-C, once the checkpoint is written."""
@@ -213,7 +217,6 @@ class _Session:
         if self.sharded:  # no rank holds a whole model
             self.theirs.save_model(str(run.final))
             self.ranks.by_first(lambda: None)
-            self.trainer.policy = load(self.recipe, prepare(self.recipe, str(run.final)), self.device)
         self.evaluate(last=True)
         seconds = self.clock()
 
@@ -294,6 +297,11 @@ class _Log(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         self.session, self.first, self.stopping, self.progress = session, first, stopping, progress
         self.step_started = time.perf_counter()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        """By now a model that is to be divided is."""
+        if self.session.sharded:
+            self.session.evaluate(last=False)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         """The clock of a step starts with its first update."""

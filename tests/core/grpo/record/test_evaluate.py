@@ -52,6 +52,9 @@ def test_verdicts_are_counted(policy: Policy) -> None:
                 said.append([Completion(torch.tensor([1]), text, truncated)])
             return said
 
+        def wait_for_others(self) -> None:
+            pass
+
     result = evaluate(policy, dataset, max_new_tokens=4, backend=Scripted())
     # 3 right, 2 wrong, 2 unparsed, 2 cut short, and one that was cut after its answer
     shares = {"accuracy": 0.4, "value": 0.4, "unparsed": 0.2, "truncated": 0.2}

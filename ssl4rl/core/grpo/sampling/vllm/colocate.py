@@ -169,6 +169,9 @@ class Colocated:
             found.append(completions(self.policy, rows, {}))
         return found
 
+    def wait_for_others(self) -> None:
+        """Nothing: each process has its own engine."""
+
     def release(self) -> None:
         """The weights are about to change: vLLM's are no longer the policy's, and it sleeps where it can."""
         self.stale = True

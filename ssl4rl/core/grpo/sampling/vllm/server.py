@@ -104,6 +104,9 @@ class Served:
         with ThreadPoolExecutor(min(_AT_ONCE, len(prompts))) as pool:
             return list(pool.map(ask, range(len(prompts))))
 
+    def wait_for_others(self) -> None:
+        """Nothing: servers answer each process by itself."""
+
     def release(self) -> None:
         """The weights are about to change."""
         self.stale = True
