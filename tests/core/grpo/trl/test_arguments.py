@@ -99,4 +99,4 @@ def test_who_divides_the_model(
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert divides(recipe(tmp_path, trl=given)) is expected
+    assert divides(recipe(tmp_path, engine="trl", trl=given)) is expected
