@@ -35,6 +35,7 @@ from ssl4rl.core.grpo.sampling.vllm.weights import write_config, write_weights
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.grpo.trl.config import (
     REFUSALS,
+    divides,
     grpo_arguments,
     refuse,
     refuse_values,
@@ -42,7 +43,7 @@ from ssl4rl.core.grpo.trl.config import (
     samples_here,
 )
 from ssl4rl.core.grpo.trl.data import RewardColumns, Rows
-from ssl4rl.core.grpo.trl.divided import Divided, loads_on_host, to_be_divided
+from ssl4rl.core.grpo.trl.divided import Divided
 from ssl4rl.core.grpo.trl.on_cpu import hand_over_whole
 from ssl4rl.core.recipe.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
@@ -62,7 +63,8 @@ def check(recipe: Recipe) -> None:
 def train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dict[str, Any]:
     """`run.train` for `engine: trl`, once the processes stand and the folder is this run's alone."""
     refuse_values(recipe, on_cpu=device_named(device).type == "cpu", processes=ranks.size)
-    opened = open_run(recipe, ranks, device, say, _latest, on_host=loads_on_host(recipe))
+    # what is to be divided stays in the host's memory until then, unless it is trained before
+    opened = open_run(recipe, ranks, device, say, _latest, on_host=divides(recipe) and not recipe.warmup.steps)
     run, trainer, state = opened.run, opened.trainer, opened.state
     done, first = 0, 0
     if state is not None:
@@ -191,12 +193,12 @@ class _Session:
 
     def _take_place(self, rows: Rows) -> None:
         """Says who samples in evaluations: the model that TRL is about to divide, or the whole one on its device."""
-        divides = bool(self.theirs.is_fsdp_enabled or self.theirs.is_deepspeed_enabled)
-        self.sharded = divides and self.trainer.step < self.trainer.total_steps
+        able = bool(self.theirs.is_fsdp_enabled or self.theirs.is_deepspeed_enabled)
+        self.sharded = able and self.trainer.step < self.trainer.total_steps
         if self.sharded:
             self.trainer.backend = Divided(self.theirs, self.policy, self.ranks, lambda: rows.prompt(0).encoded)
             return
-        if not divides and to_be_divided(self.recipe):
+        if divides(self.recipe) and not able:
             self.say("WARNING accelerate divides no model here (it does on several GPUs): each process holds it whole")
         self.policy.model.to(self.policy.device)
 
@@ -208,7 +210,7 @@ class _Session:
             raise self.stopping.interrupted(f"stopped after step {self.trainer.step} of {self.trainer.total_steps}")
 
     def evaluate(self, last: bool) -> None:
-        """Held-out accuracy, where one is due now, by our own decoder."""
+        """Held-out accuracy, where one is due now, by our own decoder or from the divided model."""
         evaluate_if_due(self.run, self.trainer, self.data.held_out, self.say, self.clock, last)
 
     def finish(self) -> dict[str, Any]:
