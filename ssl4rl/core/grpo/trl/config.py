@@ -5,6 +5,7 @@ Departs from the native engine where TRL leaves no choice; docs/engine.md lists 
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import fields
 from importlib.util import find_spec
@@ -124,6 +125,13 @@ def refuse_values(recipe: Recipe, *, on_cpu: bool, processes: int) -> None:
 def samples_here(recipe: Recipe) -> bool:
     """Whether TRL samples with a vLLM engine in each process, which is its default mode."""
     return bool(recipe.trl.get("use_vllm")) and recipe.trl.get("vllm_mode", "colocate") == "colocate"
+
+
+def divides(recipe: Recipe) -> bool:
+    """Whether TRL will divide the model over the processes: by the section `trl`, or as accelerate's launcher says."""
+    named = recipe.trl.get("fsdp") or recipe.trl.get("deepspeed")
+    launched = (os.environ.get(f"ACCELERATE_USE_{way}", "") for way in ("FSDP", "DEEPSPEED"))
+    return bool(named) or any(value.lower() in ("1", "true", "yes") for value in launched)
 
 
 def rows_per_device(recipe: Recipe, prompt_tokens: int, processes: int) -> int:

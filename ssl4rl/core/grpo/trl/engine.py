@@ -7,6 +7,7 @@ checkpoints and their resuming are TRL's. docs/engine.md lists where a run diffe
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import time
@@ -35,6 +36,7 @@ from ssl4rl.core.grpo.sampling.vllm.weights import write_config, write_weights
 from ssl4rl.core.grpo.trainer import Trainer
 from ssl4rl.core.grpo.trl.config import (
     REFUSALS,
+    divides,
     grpo_arguments,
     refuse,
     refuse_values,
@@ -42,6 +44,7 @@ from ssl4rl.core.grpo.trl.config import (
     samples_here,
 )
 from ssl4rl.core.grpo.trl.data import RewardColumns, Rows
+from ssl4rl.core.grpo.trl.lent import ask, lent
 from ssl4rl.core.grpo.trl.on_cpu import hand_over_whole
 from ssl4rl.core.recipe.recipe import Recipe
 from ssl4rl.core.types import Ssl4rlError
@@ -61,7 +64,8 @@ def check(recipe: Recipe) -> None:
 def train(recipe: Recipe, ranks: Ranks, device: str, say: Say, bar: bool) -> dict[str, Any]:
     """`run.train` for `engine: trl`, once the processes stand and the folder is this run's alone."""
     refuse_values(recipe, on_cpu=device_named(device).type == "cpu", processes=ranks.size)
-    opened = open_run(recipe, ranks, device, say, _latest)
+    # what is to be divided stays in the host's memory until then, unless it is trained before
+    opened = open_run(recipe, ranks, "cpu" if divides(recipe) and not recipe.warmup.steps else device, say, _latest)
     run, trainer, state = opened.run, opened.trainer, opened.state
     done, first = 0, 0
     if state is not None:
@@ -110,6 +114,7 @@ class _Session:
     def __init__(self, run: RunDir, trainer: Trainer, data: Data, say: Say, device: str, started: float) -> None:
         self.run, self.trainer, self.data, self.say, self.device = run, trainer, data, say, device
         self.recipe, self.policy, self.ranks, self._started = trainer.recipe, trainer.policy, trainer.ranks, started
+        self.on_cpu = device_named(device).type == "cpu"
 
     def clock(self) -> float:
         """Seconds since the run began, those before it was resumed included."""
@@ -157,7 +162,7 @@ class _Session:
         self.too_long_before = self.trainer.stream.too_long
         arguments = grpo_arguments(
             recipe,
-            on_cpu=policy.device.type == "cpu",
+            on_cpu=self.on_cpu,
             rows=rows_per_device(recipe, longest, processes),
             processes=processes,
             banned_ids=policy.banned_ids,
@@ -180,7 +185,7 @@ class _Session:
                 )
         except REFUSALS as error:
             raise Ssl4rlError(f"engine trl: TRL refuses this: {one_line(error)}") from error
-        if samples_here(recipe) and policy.device.type == "cpu":
+        if samples_here(recipe) and self.on_cpu:
             hand_over_whole(self.theirs.vllm_generation)
         for callback in (ProgressCallback, PrinterCallback):
             self.theirs.remove_callback(callback)
@@ -191,8 +196,9 @@ class _Session:
         total = sum(p.numel() for p in policy.model.parameters())
         args = self.theirs.args
         self.say(
-            f"{policy.name}: {total:,} parameters, {trained:,} trained, on {policy.device}; prompts up to {longest}"
-            f" tokens; TRL: {args.per_device_train_batch_size} sequences x {args.gradient_accumulation_steps} x "
+            f"{policy.name}: {total:,} parameters, {trained:,} trained, on {device_named(self.device)}; prompts up "
+            f"to {longest} tokens; TRL: {args.per_device_train_batch_size} sequences x "
+            f"{args.gradient_accumulation_steps} x "
             f"{processes} processes an update"
         )
 
@@ -205,7 +211,8 @@ class _Session:
 
     def evaluate(self, last: bool) -> None:
         """Held-out accuracy, where one is due now, by our own decoder."""
-        evaluate_if_due(self.run, self.trainer, self.data.held_out, self.say, self.clock, last)
+        with lent(self.trainer, device_named(self.device)):
+            evaluate_if_due(self.run, self.trainer, self.data.held_out, self.say, self.clock, last)
 
     def finish(self) -> dict[str, Any]:
         """Saves the model, evaluates it, writes and returns the summary."""
@@ -213,7 +220,9 @@ class _Session:
         if self.sharded:  # no rank holds a whole model
             self.theirs.save_model(str(run.final))
             self.ranks.by_first(lambda: None)
-            self.trainer.policy = load(self.recipe, prepare(self.recipe, str(run.final)), self.device)
+            self.theirs = self.policy.model = self.trainer.policy.model = None  # room for a whole one
+            gc.collect()
+            ask(self.trainer, load(self.recipe, prepare(self.recipe, str(run.final)), self.device))
         self.evaluate(last=True)
         seconds = self.clock()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +17,10 @@ from ssl4rl.core.grpo.model.pretrained import Lora
 from ssl4rl.core.grpo.preflight import Preflight, preflight
 from ssl4rl.core.grpo.run import train
 from ssl4rl.core.grpo.sampling import rollout, sharing
+from ssl4rl.core.grpo.sampling.backend import Native
 from ssl4rl.core.grpo.sampling.cascade import Cascade
 from ssl4rl.core.grpo.sampling.sampler import Sampling
+from ssl4rl.core.grpo.trl.lent import lent
 from ssl4rl.core.recipe.recipe import Recipe
 from tests.core.grpo.cases import groups_of
 from tests.core.grpo.runs import recipe
@@ -119,6 +122,31 @@ def test_batches_that_go_on_together(how: str, tiny: Tiny, monkeypatch: pytest.M
     assert found[0] == found[1]
     assert max(map(len, found[0])) > 40 > 20 > min(map(len, found[0]))
     assert len(joined) >= 2
+
+
+def test_a_policy_of_the_host_is_lent_to_the_device(tiny: Tiny) -> None:
+    """As engine trl evaluates what it will divide: a copy that samples the same, and nothing of it stays."""
+    groups = groups_of("qwen2_5_vl", tiny("qwen2_5_vl"))
+    prompts = [Encoded(g.prompt_ids, g.media) for g in groups]
+    with simulated():
+        policy = load_policy(str(tiny("qwen2_5_vl")), lora=Lora(r=2), device="cpu")
+        trainer: Any = SimpleNamespace(policy=policy, backend=Native(policy))
+        greedy = Sampling(max_new_tokens=6, temperature=0.0)
+        here = trainer.backend.complete(prompts, 1, greedy)
+        before = {name: (p.data_ptr(), p.device.type) for name, p in policy.model.named_parameters()}
+        with lent(trainer, torch.device("cuda")):
+            assert trainer.policy is not policy
+            assert trainer.backend.policy is trainer.policy
+            kinds = {(p.device.type, p.dtype) for p in trainer.policy.model.parameters()}
+            assert kinds == {("cuda", torch.bfloat16)}
+            trainer.policy.model.float()
+            trainer.policy.half = False
+            there = trainer.backend.complete(prompts, 1, greedy)
+        assert trainer.policy is trainer.backend.policy is policy
+        assert before == {name: (p.data_ptr(), p.device.type) for name, p in policy.model.named_parameters()}
+        assert {p.device.type for p in policy.model.parameters()} == {"cpu"}
+    right = sum(a[0].ids[0] == b[0].ids[0] for a, b in zip(here, there, strict=True))
+    assert right == len(prompts)  # their first tokens: bfloat16 weights may part later
 
 
 def checked(folder: Path) -> Preflight:

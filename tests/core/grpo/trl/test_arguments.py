@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ssl4rl.core.grpo.trl.arguments import _NOT_HERE, _OF_A_LOSS, _ONLY_WITH, OWNED, refuse_arguments
+from ssl4rl.core.grpo.trl.config import divides
 from ssl4rl.core.types import Ssl4rlError
+from tests.core.grpo.runs import recipe
 
 trl = pytest.importorskip("trl")
 
@@ -76,3 +79,24 @@ def test_every_default_is_allowed() -> None:
     assert len(checked) > 40
     for f in checked:
         refuse_arguments({f.name: f.default})
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "expected"),
+    [
+        ({}, {}, False),
+        ({"fsdp": "full_shard"}, {}, True),
+        ({"deepspeed": {"zero_optimization": {"stage": 3}}}, {}, True),
+        ({}, {"ACCELERATE_USE_FSDP": "true"}, True),
+        ({}, {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_USE_FSDP": "false"}, True),
+        ({}, {"ACCELERATE_USE_FSDP": "false"}, False),
+    ],
+)
+def test_who_divides_the_model(
+    given: dict[str, Any], environment: dict[str, str], expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert divides(recipe(tmp_path, engine="trl", trl=given)) is expected
