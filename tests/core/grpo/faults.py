@@ -77,7 +77,7 @@ def _pictures_swapped(patch: pytest.MonkeyPatch) -> None:
 
     def wrong(inner: Any, groups: Any) -> Any:
         first, *others = right(inner, groups)
-        return [replace(first, pooled=first.pooled[::-1]), *others]
+        return [{"image": replace(first["image"], pooled=first["image"].pooled[::-1])}, *others]
 
     def shared_only(inner: Any, groups: Any, features: Any, **more: Any) -> Any:
         return row_logps(inner, groups, wrong(inner, groups), **more)
