@@ -33,14 +33,9 @@ from ssl4rl.core.grpo.model.processors import (
     save_processor,
 )
 from ssl4rl.core.grpo.model.templates import check_template, written
+from ssl4rl.core.grpo.model.tokens import eos_ids, placeholder_ids
 from ssl4rl.core.prompt import left_to_write, messages, opening
 from ssl4rl.core.types import Example, Ssl4rlError, shortened
-
-_PLACEHOLDER_FIELDS = (
-    *("image_token", "video_token", "audio_token", "vision_start_token", "vision_end_token"),
-    *("boi_token", "eoi_token", "fake_image_token", "global_image_tag", "global_image_token"),
-)
-
 
 # a processor may fail anywhere on what it does not expect
 _REFUSALS = (
@@ -204,8 +199,10 @@ class Policy:
         self.half = device.type == "cuda"  # arithmetic in bfloat16
         self.masters: dict[int, Tensor] | None = None  # of bfloat16 weights, where ranks divide them
         self._originals = original_files(origin)  # now: a checkpoint that is resumed may be gone when the next is saved
-        self.eos_ids = _eos_ids(model, encoder.tokenizer)
-        self.banned_ids = sorted(placeholder_ids(model.config, encoder) - set(self.eos_ids))
+        self.eos_ids = eos_ids(model, encoder.tokenizer)
+        self.banned_ids = sorted(
+            placeholder_ids(model.config, encoder.processor, encoder.tokenizer) - set(self.eos_ids)
+        )
 
     @property
     def pad_id(self) -> int:
@@ -242,39 +239,6 @@ class Policy:
 def autocast(policy: Policy) -> AbstractContextManager[Any]:
     """bfloat16 arithmetic on a GPU, float32 on the CPU."""
     return torch.autocast(policy.device.type, dtype=torch.bfloat16) if policy.half else nullcontext()
-
-
-def _eos_ids(model: Any, tokenizer: Any) -> list[int]:
-    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    ids = [named] if isinstance(named, int) else list(named or ())
-    own = tokenizer.eos_token_id
-    ordered = [own, *ids] if own is not None else ids
-    if not ordered:
-        raise Ssl4rlError("neither the tokenizer nor the generation config names an end-of-turn token")
-    return list(dict.fromkeys(int(i) for i in ordered))
-
-
-def placeholder_ids(config: Any, encoder: Encoder) -> set[int]:
-    """Tokens that stand for a medium: sampled by the policy they would crash the next forward pass, so they are banned.
-
-    Read off the config's `*_token_id` / `*_token_index` fields and the processor's placeholder tokens; padding too.
-    """
-    found: set[int] = set()
-    for owner in (config, getattr(config, "text_config", None)):
-        for name, value in vars(owner).items() if owner is not None else ():
-            media = any(word in name for word in ("image", "video", "audio", "vision", "boi", "eoi"))
-            if media and name.endswith(("_token_id", "_token_index")) and isinstance(value, int):
-                found.add(value)
-    tokenizer = encoder.tokenizer
-    unknown = tokenizer.unk_token_id
-    for name in _PLACEHOLDER_FIELDS:
-        token = getattr(encoder.processor, name, None)
-        text = getattr(token, "content", token)
-        if isinstance(text, str) and (found_id := tokenizer.convert_tokens_to_ids(text)) not in (None, unknown):
-            found.add(found_id)
-    if tokenizer.pad_token_id is not None:
-        found.add(tokenizer.pad_token_id)
-    return found
 
 
 @dataclass(frozen=True)
