@@ -56,6 +56,8 @@ class Shared:
     each step's tokens, once, and sends the indices back.
     """
 
+    static = False
+
     def __init__(self, policy: Policy, sampling: Sampling, replies: Replies) -> None:
         self.policy, self.sampling, self.replies = policy, sampling, replies
         self.device, self.inner = policy.device, inner_model(policy.model)
@@ -69,10 +71,12 @@ class Shared:
         noise_NT: Tensor | None,
     ) -> Batch:
         """Prompts, each with all its completions; the first of these has the number `first`."""
-        cascade, logits_PV, next_AP = prefill_shared(self.policy.model, prompts, features, self.policy.pad_id)
+        cascade, logits_PV, next_AP = prefill_shared(
+            self.policy.model, prompts, features, self.policy.pad_id, self.static
+        )
         place_A = torch.arange(len(prompts) * group_size)
         row_A, none_A = place_A // group_size, torch.zeros_like(place_A)
-        return Batch(cascade, next_AP, logits_PV, first + place_A, row_A, place_A, none_A, noise_NT)
+        return self._opened(Batch(cascade, next_AP, logits_PV, first + place_A, row_A, place_A, none_A, noise_NT))
 
     def advance(self, batch: Any) -> bool:
         """Goes on until all have ended (False), or until a `step` would double their memory (True)."""
@@ -100,6 +104,10 @@ class Shared:
         )
         if batch.noise_NT is not None:
             batch.noise_NT = torch.cat([batch.noise_NT, other.noise_NT])
+
+    def _opened(self, batch: Batch) -> Batch:
+        """A new batch as this decoder keeps its books."""
+        return batch
 
     def _say(self, batch: Any) -> bool:
         """A token of each; those that end with it leave. Whether any goes on."""
@@ -134,25 +142,26 @@ class StaticBatch(Batch):
 class Static(Shared):
     """The same on a `StaticCascade` with a row for each completion; the host hears now and then who goes on."""
 
-    def begin(
-        self,
-        prompts: Sequence[Encoded],
-        features: Sequence[MediaFeatures | None],
-        group_size: int,
-        first: int,
-        noise_NT: Tensor | None,
-    ) -> StaticBatch:
-        """As `Shared.begin`."""
-        cascade, logits_PV, next_AP = prefill_shared(
-            self.policy.model, prompts, features, self.policy.pad_id, static=True
+    static = True
+
+    def _opened(self, batch: Batch) -> StaticBatch:
+        host_A = batch.row_A
+        batch.cascade.select(host_A)
+        row_A, number_A = sent(host_A, self.device), sent(batch.number_A, self.device)
+        place_A = torch.arange(len(batch), device=self.device)
+        return StaticBatch(
+            batch.cascade,
+            batch.next_AP,
+            batch.logits_RV[row_A],
+            number_A,
+            place_A,
+            place_A,
+            place_A,
+            batch.noise_NT,
+            on_A=torch.ones_like(place_A, dtype=torch.bool),
+            next_AR=batch.next_AP[:, row_A],
+            news=News(self.device),
         )
-        A = len(prompts) * group_size
-        cascade.select(torch.arange(A) // group_size)
-        logits_AV, next_AR = logits_PV.repeat_interleave(group_size, 0), next_AP.repeat_interleave(group_size, 1)
-        place_A = torch.arange(A, device=self.device)
-        on_A, news = torch.ones_like(place_A, dtype=torch.bool), News(self.device)
-        batch = (cascade, next_AP, logits_AV, first + place_A, place_A, place_A, place_A, noise_NT)
-        return StaticBatch(*batch, on_A=on_A, next_AR=next_AR, news=news)
 
     def step(self, batch: Any) -> None:
         """As `Shared.step`."""
@@ -183,6 +192,7 @@ class Static(Shared):
         if batch.noise_NT is not None:
             batch.noise_NT = batch.noise_NT[kept_A]
         batch.row_A = batch.place_A = torch.arange(len(batch), device=self.device)
+        batch.logits_RV = batch.logits_RV[:0].clone()
         return True
 
 
