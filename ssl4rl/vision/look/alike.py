@@ -13,9 +13,9 @@ import numpy as np
 from ssl4rl.vision.look.thumb import COLOUR_SIDE, SIDE, Array
 
 STILL = 0.95
-"""Correlation of two thumbnails as they lie from which on they are twins."""
+"""Correlation of two thumbnails as they lie from which on they are twins, recoloured ones too."""
 FITTED = 0.97
-"""The same once one was moved: six numbers were fitted, which brings distinct pictures nearer too."""
+"""The same once one was moved, if colours agree: six numbers were fitted, which brings distinct pictures nearer too."""
 
 FLAT_STD = 4.0
 """Grey levels; of a thumbnail that varies less (a blank page, fine texture) no correlation is asked."""

@@ -120,7 +120,7 @@ class _Found:
         if number == 0:
             a, b = (x - x.mean(axis=(1, 2), keepdims=True) for x in (self._raw[i], self._raw[j]))
             norms = np.sqrt((a**2).sum(axis=(1, 2)) * (b**2).sum(axis=(1, 2)))
-            verdict = same & ((a * b).sum(axis=(1, 2)) >= alike.STILL * np.maximum(norms, 1e-9))
+            verdict = (a * b).sum(axis=(1, 2)) >= alike.STILL * np.maximum(norms, 1e-9)  # in any colours
         rest = np.flatnonzero(same & ~verdict)
         if len(rest):
             # `first` is seen through the map, so it is the one that is moved

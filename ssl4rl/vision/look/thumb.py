@@ -9,7 +9,7 @@ from PIL import Image, ImageChops
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-VERSION = 1
+VERSION = 2
 """Raised whenever looks or what they are compared by change, so that no cache holds older ones."""
 
 SIDE = 24

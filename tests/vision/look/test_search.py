@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from ssl4rl.vision.look.alike import fitted, smoothed
+from ssl4rl.vision.look.alike import fitted, same_colours, smoothed
 from ssl4rl.vision.look.search import twins
-from ssl4rl.vision.look.thumb import LOOK_BYTES, content_box, grey_of, look_of
+from ssl4rl.vision.look.thumb import LOOK_BYTES, colours_of, content_box, grey_of, look_of
 from ssl4rl.vision.sources import open_sample
 
 TEXTURES = ("bricks", "deep_field", "grass", "gravel", "nebula")
@@ -77,14 +77,20 @@ def test_only_pairs_with_something_new_are_looked_at() -> None:
     assert twins(looks, np.array([False, False, False, True])).tolist() == [[2, 3]]
 
 
-def test_recoloured_drawings_are_no_twins_but_grey_copies_are() -> None:
-    flags = [Image.new("RGB", (96, 64), "white") for _ in range(2)]
-    for flag, colours in zip(flags, ([(200, 30, 40), (30, 40, 190)], [(20, 150, 60), (230, 140, 20)]), strict=True):
-        for number, colour in enumerate(colours):
-            flag.paste(colour, (64 * number, 0, 64 * number + 32, 64))
-    looks = stacked([*flags, ImageOps.grayscale(flags[0]).convert("RGB")])
-    assert [0, 2] in twins(looks).tolist()
-    assert [0, 1] not in twins(looks).tolist()
+def test_recoloured_pictures_are_twins_as_they_lie_and_not_once_moved() -> None:
+    cat = photos()["cat"]
+    grey = np.asarray(ImageOps.grayscale(cat), dtype=np.float64) / 255
+    blue, yellow = (
+        Image.fromarray((low + (np.array(high) - low) * grey[..., None]).astype(np.uint8))
+        for low, high in ((np.array([0, 0, 90]), (90, 160, 255)), (np.array([90, 40, 0]), (255, 220, 60)))
+    )
+    grey_copy = ImageOps.grayscale(blue).convert("RGB")
+    looks = stacked([blue, yellow, corner(yellow), grey_copy])
+    assert not same_colours(colours_of(looks[:1]), colours_of(looks[1:2]))[0]
+    pairs = {tuple(sorted(pair)) for pair in twins(looks[[0, 1]]).tolist()}
+    assert pairs == {(0, 1)}
+    assert len(twins(looks[[0, 2]])) == 0
+    assert len(twins(looks[[3, 2]])) == 1
 
 
 def test_pages_that_hardly_vary_are_twins_by_their_levels() -> None:
