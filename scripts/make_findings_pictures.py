@@ -12,15 +12,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).parents[1] / "benchmarks/results"
 BLUE, ORANGE, GREEN, GREY = "#2a78b5", "#d9822b", "#3a9a5b", "#8a8a8a"
 Row = dict[str, Any]
+INK = "#757575"
+"""Read on white pages and on dark ones, as nothing is drawn behind it."""
 
 
 def main() -> None:
+    for part in ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"):
+        mpl.rcParams[part] = INK
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     parser.add_argument("--only", nargs="*")
@@ -30,7 +35,7 @@ def main() -> None:
             continue
         figure = Figure(figsize=(7, 3.4), dpi=150, layout="constrained")
         draw(figure)
-        figure.savefig(asked.out / f"finding_{name}.png", metadata={"Software": None})
+        figure.savefig(asked.out / f"finding_{name}.png", metadata={"Software": None}, transparent=True)
         print(asked.out / f"finding_{name}.png")
 
 
@@ -126,10 +131,10 @@ def mixing(figure: Figure) -> None:
     for at, (task, chance) in enumerate(tasks.items()):
         with_it = [s for s in every if task in s]
         for number, chosen in enumerate(with_it):
-            for row in seeds(found, "mix_" + "_".join(chosen)):
+            for seed, row in enumerate(seeds(found, "mix_" + "_".join(chosen))):
                 measure = row["after"] if len(chosen) == 1 else _of(row["tasks"], task)
                 colour = [BLUE, GREEN, ORANGE][len(chosen) - 1]
-                point(axes, at + (number - 1.5) * 0.2, measure, colour)
+                point(axes, at + (number - 1.5) * 0.2 + (seed - 1) * 0.05, measure, colour)
         axes.plot([at - 0.4, at + 0.4], [chance, chance], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
     for colour, said in ((BLUE, "alone"), (GREEN, "with one other"), (ORANGE, "with both")):
         axes.plot([], [], "o", color=colour, label=said)
@@ -144,28 +149,32 @@ def _of(tasks: dict[str, Row], task: str) -> Row:
 
 def goldilocks(figure: Figure) -> None:
     found, axes = rows("goldilocks"), figure.subplots()
-    found |= {"turn_90deg_0": rows("evidence")["quickstart_vision_0"]}  # the same run, of another queue
-    ways = {180: 2, 90: 4, 45: 8, 15: 24}
+    sensitivity = rows("sensitivity")  # 90 degrees: the quickstart's own runs, of other queues
+    found |= {"turn_90deg_0": rows("evidence")["quickstart_vision_0"]}
+    found |= {f"turn_90deg_{seed}": sensitivity[f"seed_vision_{seed}"] for seed in (1, 2)}
+    ways = {180: 2, 90: 4, 45: 8, 30: 12, 15: 24}
     for number, degrees in enumerate(ways):
-        for row in seeds(found, f"turn_{degrees}deg"):
-            before, after = row["before"]["accuracy"], row["after"]["accuracy"]
-            axes.bar(number, after - before, color=BLUE, width=0.6)
-            axes.text(number, after - before + 0.015, f"{before:.2f} to {after:.2f}", ha="center", fontsize=9)
-    axes.set_xticks(range(4), [f"{n} ways\nchance {1 / n:.3g}" for n in ways.values()])
+        runs = [(row["before"]["accuracy"], row["after"]["accuracy"]) for row in seeds(found, f"turn_{degrees}deg")]
+        gains = [after - before for before, after in runs]
+        axes.bar(number, sum(gains) / len(gains), color=BLUE, width=0.6, alpha=0.5)
+        axes.plot([number] * len(gains), gains, "o", color=BLUE, markersize=4)
+        before, after = (sum(side) / len(runs) for side in zip(*runs, strict=True))
+        axes.text(number, max(gains) + 0.02, f"{before:.2f} to {after:.2f}", ha="center", fontsize=9)
+    axes.set_xticks(range(len(ways)), [f"{n} ways\nchance {1 / n:.3g}" for n in ways.values()])
     axes.set_ylabel("gain in 300 steps")
     axes.set_ylim(0, 0.8)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def pictures(figure: Figure) -> None:
-    found, axes = rows("pictures"), figure.subplots()
+    found, axes = rows("pictures") | rows("seeds"), figure.subplots()
     sizes = {"train_100": 100, "train_1000": 1000, "train": 6331}
     places = (("clip art never seen", BLUE), ("tuxpaint's stamps", GREEN), ("photographs", ORANGE))
     for at, (said, colour) in enumerate(places):
         for number, (part, size) in enumerate(sizes.items()):
-            for row in seeds(found, f"clip_contrastive_{part}"):
-                if len(row["evals"]) > at:
-                    point(axes, size * (0.94 + 0.06 * at), row["evals"][at], colour, said if number == 0 else "")
+            for seed, row in enumerate(seeds(found, f"clip_contrastive_{part}")):
+                label = said if number == seed == 0 else ""
+                point(axes, size * (0.8 + 0.2 * at + 0.05 * (seed - 1)), row["evals"][at], colour, label)
     axes.set_xscale("log")
     axes.set_xticks(list(sizes.values()), [f"{size:,}" for size in sizes.values()])
     axes.set_xlim(70, 9000)

@@ -134,6 +134,9 @@ def refuse_arguments(given: Mapping[str, Any]) -> None:
         if key in _NOT_HERE:
             raise Ssl4rlError(f"trl.{key}: {_NOT_HERE[key]}")
     hints = typing.get_type_hints(GRPOConfig)
+    for field in fields(GRPOConfig):
+        if isinstance(field.metadata.get("const"), bool):  # a flag on the command line, whatever its type says
+            hints[field.name] |= bool
     for key, value in given.items():
         _refuse_type(key, value, hints[key])
     for key, value in given.items():

@@ -58,6 +58,7 @@ def test_what_would_not_hold_is_one_line(given: dict[str, Any], line: str) -> No
         {"use_vllm": True, "vllm_mode": "colocate", "generation_kwargs": {"anything": 1}},
         {"generation_kwargs": {"repetition_penalty": 1.5}, "deepspeed": {"zero_optimization": {"stage": 2}}},
         {"use_adaptive_entropy": True, "entropy_target": 0.3, "fsdp": "full_shard"},
+        {"fsdp": True},
     ],
 )
 def test_what_trl_takes_is_taken(given: dict[str, Any]) -> None:
@@ -86,6 +87,7 @@ def test_every_default_is_allowed() -> None:
     [
         ({}, {}, False),
         ({"fsdp": "full_shard"}, {}, True),
+        ({"fsdp": True}, {}, True),
         ({"deepspeed": {"zero_optimization": {"stage": 3}}}, {}, True),
         ({}, {"ACCELERATE_USE_FSDP": "true"}, True),
         ({}, {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_USE_FSDP": "false"}, True),
