@@ -184,12 +184,39 @@ def pictures(figure: Figure) -> None:
     axes.legend(fontsize=7, frameon=False)
 
 
+def downstream(figure: Figure) -> None:
+    found = rows("downstream")
+    drawings, scenes = figure.subplots(1, 2, sharey=True)
+    sources = ("none", "similarity", "contrastive", "jigsaw", "position")
+    for at, source in enumerate(sources):
+        for seed, row in enumerate(seeds(found, f"kinds_after_{source}")):
+            point(drawings, at + (seed - 0.5) * 0.15, row["evals"][0], GREY if source == "none" else BLUE)
+    drawings.set_xticks(range(len(sources)), ["random weights", *sources[1:]], rotation=25, ha="right", fontsize=8)
+    drawings.set_title("what a drawing shows, after", fontsize=9)
+    plain(drawings, 0.25)
+    targets = {"rotation": 0.25, "position": 0.25, "jigsaw": 0.5}
+    colours = {"none": GREY, "rotation": BLUE, "position": GREEN, "jigsaw": ORANGE}
+    for at, (target, chance) in enumerate(targets.items()):
+        tried = [source for source in colours if source != target]
+        for number, source in enumerate(tried):
+            for seed, row in enumerate(seeds(found, f"{target}_after_{source}")):
+                point(scenes, at + (number - 1) * 0.2 + (seed - 0.5) * 0.07, row["after"], colours[source])
+        scenes.plot([at - 0.4, at + 0.4], [chance, chance], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    for source, colour in colours.items():
+        scenes.plot([], [], "o", color=colour, label="random weights" if source == "none" else source)
+    scenes.set_xticks(range(3), targets)
+    scenes.set_title("another question about scenes, after", fontsize=9)
+    plain(scenes, None, "")
+    scenes.legend(fontsize=7, frameon=False)
+
+
 FIGURES: dict[str, Callable[[Figure], None]] = {
     "pretrained": pretrained,
     "labels": labels,
     "mixing": mixing,
     "goldilocks": goldilocks,
     "pictures": pictures,
+    "downstream": downstream,
 }
 
 if __name__ == "__main__":
