@@ -20,6 +20,9 @@ NUMBERS = "12345678"
 LABEL_COLUMNS = ("label", "section", "block", "community", "club", "class", "category", "type", "group")
 """Columns that say what kind of node a node is, in the order in which they are looked for."""
 
+UNDIRECTED = "?directed=false behind a file's name leaves directions out"
+"""What to do where a directed graph is of no use."""
+
 _COMPARED = 100
 """So many columns, and letters of one, are compared for the nearest name; a file may have any number."""
 

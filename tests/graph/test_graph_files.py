@@ -94,6 +94,35 @@ def test_several_graphs_are_a_collection(tmp_path: Path) -> None:
     assert len(opened(f"gml:{write(tmp_path, 'g.gml', two)}")) == 2
 
 
+DIRECTED = {
+    "g.graphml": '<graphml><graph edgedefault="directed"><node id="a"/><node id="b"/><node id="c"/>'
+    '<edge source="a" target="b"/><edge source="b" target="a"/><edge source="c" target="b"/></graph></graphml>',
+    "g.gexf": '<gexf><graph defaultedgetype="directed"><nodes><node id="a"/><node id="b"/><node id="c"/></nodes><edges>'
+    '<edge source="a" target="b"/><edge source="b" target="a"/><edge source="c" target="b"/></edges></graph></gexf>',
+    "g.gml": "graph [ directed 1 node [ id 0 ] node [ id 1 ] node [ id 2 ] edge [ source 0 target 1 ] "
+    "edge [ source 1 target 0 ] edge [ source 2 target 1 ] ]",
+}
+
+
+@pytest.mark.parametrize("name", DIRECTED)
+def test_directions_are_left_out_on_demand(name: str, tmp_path: Path) -> None:
+    path = write(tmp_path, name, DIRECTED[name])
+    assert opened(path)[0].graph.edges() == [(0, 1), (1, 0), (2, 1)]
+    assert opened(f"{path}?directed=false")[0].graph.edges() == [(0, 1), (1, 2)]
+    assert not opened(f"{path}?directed=false")[0].graph.directed
+    assert error(f"{path}?directed=no").endswith("directed='no'; allowed: true, false")
+
+
+def test_a_citation_network_of_pyg_without_directions(tmp_path: Path) -> None:
+    uri = save(tmp_path, Data(edge_index=RING, num_nodes=3))
+    assert opened(uri)[0].graph.directed
+    assert opened(f"{uri}?directed=false")[0].graph.edges() == [(0, 1), (0, 2), (1, 2)]
+    relations = HeteroData()
+    relations["paper"].num_nodes = 3
+    relations["paper", "cites", "paper"].edge_index = RING
+    assert opened(f"{save(tmp_path, relations)}?directed=false")[0].graph.edges() == [(0, 1), (0, 2), (1, 2)]
+
+
 def test_what_xml_says_that_a_graph_has_no_room_for(tmp_path: Path) -> None:
     twice = EDGE + '<node id="a"/><hyperedge/><edge source="b" target="a" directed="true"/>'
     path = write(tmp_path, "g", f"<graphml>{graph_tag(twice)}</graphml>")
@@ -103,7 +132,12 @@ def test_what_xml_says_that_a_graph_has_no_room_for(tmp_path: Path) -> None:
     }
     mixed = graph_tag(EDGE + '<edge source="b" target="a" directed="false"/>')
     write(tmp_path, "g", f"<graphml>{mixed}</graphml>")
-    assert error(f"graphml:{path}").endswith(" has directed and undirected edges in one graph; allowed: one kind")
+    assert error(f"graphml:{path}").endswith(
+        " has directed and undirected edges in one graph; allowed: one kind, or ?directed=false or true, which says "
+        "what all are"
+    )
+    assert opened(f"graphml:{path}?directed=false")[0].graph.edges() == [(0, 1)]
+    assert opened(f"graphml:{path}?directed=true")[0].graph.edges() == [(0, 1), (1, 0)]
     soon = graph_tag('<node id="a"><data key="k">soon</data></node>')
     key = '<key id="k" for="node" attr.name="year" attr.type="int"/>'
     write(tmp_path, "g", f"<graphml>{key}{soon}</graphml>")

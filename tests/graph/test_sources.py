@@ -280,7 +280,7 @@ def test_missing_files_and_options(tmp_path: Path) -> None:
     )
     assert error("gml:") == "'gml:' names no file; for example gml:data.gml"
     assert error(f"gml:{tmp_path}") == f"'gml:{tmp_path}' is a folder; for example gml:data.gml"
-    assert error(f"gml:{tmp_path / 'cora.gml'}?heavy=1").endswith("unknown option 'heavy'; allowed: weight")
+    assert error(f"gml:{tmp_path / 'cora.gml'}?heavy=1").endswith("unknown option 'heavy'; allowed: weight, directed")
     (tmp_path / "e").write_text("a b\n")
     assert error(f"edgelist:{tmp_path / 'e'}?directed=yes").endswith("directed='yes'; allowed: true, false")
 

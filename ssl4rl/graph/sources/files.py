@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from ssl4rl.core.limits import MIB, BoundedReader, Budget, exceeded, limit, open_regular, require_regular
 from ssl4rl.core.types import Ssl4rlError, nearest
@@ -38,6 +38,8 @@ COMPRESSED = (".gz", ".bz2", ".xz")
 _MAGIC: Sequence[tuple[bytes, Any]] = (*((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open)),)
 _BUFFER = 1 << 17
 _ZIP_DIRECTORY = 1 << 22
+T = TypeVar("T")
+
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -195,6 +197,14 @@ def flag(uri: str, options: Mapping[str, str], name: str, default: bool = False)
     if text not in ("true", "false"):
         raise Ssl4rlError(f"{uri!r}: {name}={options[name]!r}; allowed: true, false")
     return text == "true"
+
+
+DIRECTED = "directed"
+
+
+def directed_or(file: Input, told: T) -> bool | T:
+    """Whether a graph is directed: what the option says, which holds for all of its edges, else `told`."""
+    return flag(file.uri, file.options, DIRECTED) if DIRECTED in file.options else told
 
 
 def choice(uri: str, what: str, got: str, allowed: Sequence[str]) -> str:

@@ -111,14 +111,14 @@ def draw_alike(
         by_degree.setdefault(degree, []).append(node)
     often = [by_degree[degree] for degree in sorted(by_degree) if len(by_degree[degree]) >= options]
     if not often:
-        raise Unusable(f"no {options} nodes have the same degree")
+        raise Unusable(f"no {options} nodes have the same degree; more nodes= helps")
     for _ in range(_DRAWS):
         alike = often[int(rng.integers(len(often)))]
         nodes = question.shuffled(alike, rng)[:options]
         second, first = sorted(central[node] for node in nodes)[-2:]
         if first > max(second, 1e-9) * margin:
             return nodes
-    raise Unusable("no node stands out among those of its degree")
+    raise Unusable("no node stands out among those of its degree; more nodes= helps")
 
 
 def betweenness(graph: Graph) -> list[float]:

@@ -114,7 +114,7 @@ def matched_pairs(
                 by_key.setdefault((degrees[u], degrees[v]), {}).setdefault(distance, []).append((u, v))
     full = [key for key in sorted(by_key) if len(by_key[key]) == farthest - nearest + 1]
     if not full:
-        raise Unusable(f"no two degrees occur at every distance from {nearest} to {farthest}")
+        raise Unusable(f"no two degrees occur at every distance from {nearest} to {farthest}; more nodes= helps")
     pairs = by_key[full[int(rng.integers(len(full)))]][int(rng.integers(nearest, farthest + 1))]
     return pairs[int(rng.integers(len(pairs)))]
 

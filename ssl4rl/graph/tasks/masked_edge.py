@@ -95,7 +95,7 @@ class MaskedEdge(Task[Rooted]):
         def place() -> Place:
             found = question.find_place(items[0], level, rng, least=_least(level))
             if found.graph.directed and level["answer"] == "edge":
-                raise Unusable("the graph is directed; answer=edge is for undirected ones")
+                raise Unusable(f"the graph is directed; answer=edge is for undirected ones, {question.UNDIRECTED}")
             return found
 
         ask = _ask_neighbour if level["ask"] == "neighbour" else _ask_pair

@@ -137,7 +137,7 @@ def _collect(place: Place, root: int, texts: list[str] | None, rng: np.random.Ge
     text = place.write(graph, rng, texts=texts)
     if place.encoding == "incident":
         if graph.directed:
-            raise Unusable("in a directed graph only the node's own line names its successors")
+            raise Unusable(f"in a directed graph only the node's own line names its successors; {question.UNDIRECTED}")
         start = f"{serialise.show(name)} is connected to "
         text = "\n".join(line for line in text.split("\n") if not line.startswith(start))
     meta = {

@@ -83,7 +83,7 @@ class PerturbedEdge(Task[Rooted]):
         def place() -> Place:
             found = question.find_place(items[0], level, rng, least=4)
             if found.graph.directed:
-                raise Unusable("the graph is directed")
+                raise Unusable(f"the graph is directed; {question.UNDIRECTED}")
             return found
 
         ask = _ask_letter if level["answer"] == "letter" else _ask_edge

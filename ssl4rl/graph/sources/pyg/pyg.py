@@ -21,7 +21,16 @@ from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.graph.graph import Graph
 from ssl4rl.graph.sources.base import GraphSource, NodeSource, assemble, is_directed, node_source, summed
-from ssl4rl.graph.sources.files import Input, check_zip_directory, choice, find, reading, suggestion
+from ssl4rl.graph.sources.files import (
+    DIRECTED,
+    Input,
+    check_zip_directory,
+    choice,
+    directed_or,
+    find,
+    reading,
+    suggestion,
+)
 from ssl4rl.graph.sources.pyg.raw_layouts import open_planetoid, open_tu, planetoid_prefix, tu_prefix
 from ssl4rl.graph.sources.pyg.stores import Store, carried, count_nodes, edge_index, edge_weight
 
@@ -64,7 +73,7 @@ _PICKLED, _GRAPH = 10, 2000
 
 
 def open_pyg(text: str) -> NodeSource | GraphSource:
-    """Graphs on disk as PyG has them: `pyg:PATH[?relation=NAME][&weight=none]`.
+    """Graphs on disk as PyG has them: `pyg:PATH[?relation=NAME&weight=none&directed=false]`.
 
     PATH is a file that torch.save wrote (a Data, a HeteroData, a list of Data, or an InMemoryDataset's processed
     data.pt), or a dataset's folder: its raw files where they are Planetoid's or TUDataset's, else processed/data.pt.
@@ -72,8 +81,9 @@ def open_pyg(text: str) -> NodeSource | GraphSource:
 
     Columns: `y` becomes "label" ("graph_label" where there is one for the graph); `x` and whatever else has one entry
     a node keep their names, masks are left out. Weights are `edge_weight`. A graph whose edges all go both ways is
-    undirected. A HeteroData becomes one graph: node types in order, as column "type", the edges of all relations
-    merged (or those of `relation`, by its name or as "source,name,target"); which relation an edge was of is not kept.
+    undirected, and one that is asked to be: `directed=false`, as citation networks are mostly used. A HeteroData
+    becomes one graph: node types in order, as column "type", the edges of all relations merged (or those of
+    `relation`, by its name or as "source,name,target"); which relation an edge was of is not kept.
 
     Files are loaded by torch with weights_only and stand-ins for PyG's classes: nothing in a data file is run, and PyG
     itself, which takes seconds to import, is not needed.
@@ -81,7 +91,7 @@ def open_pyg(text: str) -> NodeSource | GraphSource:
     Raises:
         Ssl4rlError: torch is missing, no such file, or no graph in it.
     """
-    file = find("pyg", text, ("relation", "weight"), "dataset/", folders=True)
+    file = find("pyg", text, ("relation", "weight", DIRECTED), "dataset/", folders=True)
     path = file.path
     if path.is_dir():
         for folder in (path, path / "raw", *sorted(path.glob("*/raw"))):
@@ -262,7 +272,7 @@ def _to_graph(file: Input, data: Mapping[Any, Any], dropped: dict[str, None]) ->
     nodes, guessed = count_nodes(file, data, edges)
     weight = None if options.get("weight") == "none" else edge_weight(file, data, edges.shape[1])
     columns = carried(file, data, nodes, edges.shape[1], dropped)
-    directed = is_directed(nodes, *edges)
+    directed = directed_or(file, is_directed(nodes, *edges))
     graph, problems = assemble(uri, nodes, *edges, directed=directed, weight=weight, columns=columns)
     return graph, [*guessed, *problems]
 
@@ -296,7 +306,9 @@ def _from_hetero(file: Input, data: Mapping[Any, Any], dropped: dict[str, None])
             file.budget.spend(100 * nodes, f"column {name[:40]!r}")
             columns[name] = [value for kind, n in counts.items() for value in parts[kind].get(name, [None] * n)]
     weight = None if options.get("weight") == "none" else _weights(file, relations, ends)
-    graph, merged = assemble(uri, nodes, u, v, directed=is_directed(nodes, u, v), weight=weight, columns=columns)
+    graph, merged = assemble(
+        uri, nodes, u, v, directed=directed_or(file, is_directed(nodes, u, v)), weight=weight, columns=columns
+    )
     problems += merged
     if len(relations) > 1:
         shown = ", ".join("-".join(map(str, key)) for key in relations)[:200]

@@ -22,7 +22,7 @@ from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.graph.graph import Graph
 from ssl4rl.graph.sources.base import GraphSource, NodeSource, assemble, node_source, summed
 from ssl4rl.graph.sources.builder import EDGE_BYTES, NODE_BYTES
-from ssl4rl.graph.sources.files import Input
+from ssl4rl.graph.sources.files import Input, directed_or
 from ssl4rl.graph.sources.pyg.sparse import SparseRows
 
 Array = NDArray[Any]
@@ -172,7 +172,9 @@ def open_planetoid(file: Input, folder: Path, prefix: str) -> NodeSource:
         labels = [_label((ally, ty)[part[i]], int(row[i])) for i in range(nodes)]
     except _BROKEN as error:
         raise Ssl4rlError(f"{uri!r}: the Planetoid files of {prefix!r} are not as they should be ({error})") from None
-    graph, problems = assemble(uri, nodes, u, v, directed=False, columns={"x": features, "label": labels})
+    graph, problems = assemble(
+        uri, nodes, u, v, directed=directed_or(file, False), columns={"x": features, "label": labels}
+    )
     return node_source(uri, graph, problems, taken=f"Planetoid's files of {prefix!r}; its split not kept")
 
 
@@ -241,7 +243,7 @@ def open_tu(file: Input, folder: Path, prefix: str) -> GraphSource:
         if number < len(of_graph):
             columns["graph_label"] = [of_graph[number]] * (last - first)
         u, v = (edges[e0:e1] - first).T
-        graph, problems = assemble(uri, last - first, u, v, directed=False, columns=columns)
+        graph, problems = assemble(uri, last - first, u, v, directed=directed_or(file, False), columns=columns)
         graphs.append(graph)
         found += problems
     dropped = summed(found)

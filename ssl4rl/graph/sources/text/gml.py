@@ -12,7 +12,7 @@ from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.graph.graph import Graph
 from ssl4rl.graph.sources.base import GraphSource, NodeSource, node_source, summed
 from ssl4rl.graph.sources.builder import CELL_BYTES, NODE_BYTES, Builder, letters
-from ssl4rl.graph.sources.files import Input, choice, find
+from ssl4rl.graph.sources.files import DIRECTED, Input, choice, directed_or, find
 from ssl4rl.graph.sources.text.xml_reader import WEIGHT, Broken
 
 _TOKEN = re.compile(
@@ -28,14 +28,15 @@ Record = dict[str, Any]
 
 
 def open_gml(text: str) -> NodeSource | GraphSource:
-    """`gml:FILE[?weight=NAME]`, also compressed: nodes are named by their labels, or ids where labels lack or repeat.
+    """`gml:FILE[?weight=NAME&directed=false]`, also compressed.
 
-    What a node holds becomes columns, nested records as dicts. Several graphs are a collection.
+    Nodes are named by their labels, or ids where labels lack or repeat. What a node holds becomes
+    columns, nested records as dicts. Several graphs are a collection.
 
     Raises:
         Ssl4rlError: no such file, no GML, a node without an id or with another's, an edge to a node that is not there.
     """
-    file = find("gml", text, [WEIGHT], "data.gml")
+    file = find("gml", text, [WEIGHT, DIRECTED], "data.gml")
     try:
         made = [_graph(file, record) for record in _graphs(file)]
     except Broken as error:
@@ -174,7 +175,7 @@ def _graph(file: Input, record: Record) -> tuple[Graph, list[Problem]]:
         names = [str(label) for label in labels]
         file.budget.spend(NODE_BYTES * len(names))
         builder.columns.pop("label")
-    return builder.graph(record.get("directed") in (1, "1", "true"), names)
+    return builder.graph(directed_or(file, record.get("directed") in (1, "1", "true")), names)
 
 
 def _records(record: Record, name: str) -> list[Record]:

@@ -182,16 +182,16 @@ class Gexf(Reader):
 
 
 def open_graphml(text: str) -> NodeSource | GraphSource:
-    """`graphml:FILE[?weight=NAME]`, also compressed: nodes are named by their ids, their data become columns.
+    """`graphml:FILE[?weight=NAME&directed=false]`, also compressed.
 
-    Defaults hold where nothing is said. Graphs within nodes are read into the outer one, several graphs one after
-    another are a collection. Of yEd's own data the labels are kept.
+    Nodes are named by their ids, their data become columns. Defaults hold where nothing is said. Graphs
+    within nodes are read into the outer one, several graphs one after another are a collection. Of yEd's own data the labels are kept.
     """
     return open_xml("graphml", text, GraphML)
 
 
 def open_gexf(text: str) -> NodeSource | GraphSource:
-    """`gexf:FILE[?weight=NAME]`, also compressed: nodes are named by their labels where all differ.
+    """`gexf:FILE[?weight=NAME&directed=false]`, also compressed: nodes are named by their labels where all differ.
 
     Defaults hold where nothing is said; where and in what colour nodes are drawn, and when they live, is not kept.
     """

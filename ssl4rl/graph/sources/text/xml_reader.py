@@ -14,7 +14,7 @@ from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.graph.graph import Graph
 from ssl4rl.graph.sources.base import GraphSource, NodeSource, node_source, summed
 from ssl4rl.graph.sources.builder import Builder, letters
-from ssl4rl.graph.sources.files import Input, choice, find
+from ssl4rl.graph.sources.files import DIRECTED, Input, choice, directed_or, find
 
 WEIGHT = "weight"
 _CHUNK = 1 << 16
@@ -63,6 +63,7 @@ class Reader:
     uri: str
     budget: Budget
     weight: str | None
+    asked: bool | None = None
     graphs: list[Builder] = field(default_factory=list)
     keys: dict[str, Key] = field(default_factory=dict)
     edge_defaults: dict[str, Any] = field(default_factory=dict)
@@ -195,8 +196,13 @@ class Reader:
 
     def finished(self, number: int, weighted: bool) -> tuple[Graph, list[Problem]]:
         builder, directions, undeclared = self.graphs[number], self.directions[number], self.undeclared[number]
+        if self.asked is not None:
+            directions = {self.asked}
         if len(directions) > 1:
-            raise Ssl4rlError(f"{self.uri!r} has directed and undirected edges in one graph; allowed: one kind")
+            raise Ssl4rlError(
+                f"{self.uri!r} has directed and undirected edges in one graph; allowed: one kind, or ?directed=false "
+                "or true, which says what all are"
+            )
         for key in self.keys.values():
             if key.of in ("node", "all") and key.default is not None:
                 builder.fill(key.name, key.default)
@@ -215,8 +221,8 @@ def open_xml(scheme: str, text: str, kind: type[Reader]) -> NodeSource | GraphSo
     Raises:
         Ssl4rlError: no such file, no graph in it, a DOCTYPE, or nonsense in it.
     """
-    file = find(scheme, text, [WEIGHT], f"data.{scheme}")
-    reader = kind(file.uri, file.budget, file.options.get(WEIGHT))
+    file = find(scheme, text, [WEIGHT, DIRECTED], f"data.{scheme}")
+    reader = kind(file.uri, file.budget, file.options.get(WEIGHT), directed_or(file, None))
     try:
         parse(file, reader)
     except (Broken, expat.ExpatError, LookupError, ValueError) as error:  # of encodings, too
