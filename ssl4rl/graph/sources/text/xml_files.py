@@ -185,7 +185,8 @@ def open_graphml(text: str) -> NodeSource | GraphSource:
     """`graphml:FILE[?weight=NAME&directed=false]`, also compressed.
 
     Nodes are named by their ids, their data become columns. Defaults hold where nothing is said. Graphs
-    within nodes are read into the outer one, several graphs one after another are a collection. Of yEd's own data the labels are kept.
+    within nodes are read into the outer one, several graphs one after another are a collection. Of yEd's own data
+    the labels are kept.
     """
     return open_xml("graphml", text, GraphML)
 
