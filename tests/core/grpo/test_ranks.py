@@ -270,6 +270,41 @@ def test_the_command_and_resuming_with_another_number_of_processes(tmp_path: Pat
 
 
 @pytest.mark.slow
+def test_stages_of_an_adapter_begun_alone_are_ended_by_two(tmp_path: Path) -> None:
+    def file(folder: Path) -> Path:
+        stages = [
+            {"name": "answers", "kind": "supervised"},
+            {"name": "best", "kind": "rejection"},
+            {"name": "rl", "train": {"steps": 2}},
+        ]
+        sections = {"model": {"lora": {"r": 4}}, "stages": stages, "warmup": {"steps": 2}}
+        folder.mkdir()
+        made = recipe(folder, train={"steps": 1, "checkpoint_every": 1}, **sections)
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(made.dump()))
+        return folder / "recipe.yaml"
+
+    straight, broken = file(tmp_path / "straight"), file(tmp_path / "broken")
+    alone = [sys.executable, "-m", "ssl4rl", "train"]
+    subprocess.run([*alone, straight], check=True, capture_output=True, env=environment(), timeout=600)
+    begun = subprocess.Popen([*alone, broken], stdout=subprocess.PIPE, text=True, env=environment())
+    assert begun.stdout is not None
+    for line in begun.stdout:
+        if line.startswith("stage 2 of 3"):
+            begun.send_signal(signal.SIGINT)
+            break
+    begun.communicate(timeout=600)
+    assert begun.returncode == 130
+    said = launch("ssl4rl", "train", broken, "train.processes=2", "resume=true")
+    assert "stage 1 of 3, 01_answers: supervised" not in said
+    ended = [json.loads((made.parent / "run/summary.json").read_text()) for made in (straight, broken)]
+    told = [[(stage["name"], stage["after"]["accuracy"]) for stage in one["stages"]] for one in ended]
+    assert told[0] == told[1]
+    adapters = [weights(made.parent / "run/final") for made in (straight, broken)]
+    assert adapters[0].keys() == adapters[1].keys()
+    assert all(float((adapters[0][name] - adapters[1][name]).abs().max()) < 1e-4 for name in adapters[0])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("shard", ["optimizer", "gradients"])
 def test_a_divided_optimizer_resumes_alone_and_back(shard: str, tmp_path: Path) -> None:
     """Two processes with shares, then one, then two with the whole state each, then with shares again."""
