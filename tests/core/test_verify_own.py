@@ -85,6 +85,20 @@ def test_units_are_singular_lower_case_and_written_in_one_way() -> None:
         ("five", example(5), 1.0),
         ("0.3333333333333333", example(1 / 3), 1.0),
         ("1/3", example(1 / 3), 1.0),
+        ("\\frac{1}{3}", example(1 / 3), 1.0),
+        ("\\boxed{\\frac{1}{3}}", example(1 / 3), 1.0),
+        ("$-\\dfrac{3}{4}$", example(-0.75), 1.0),
+        ("\\tfrac34 cm", example(0.75, unit="cm"), 1.0),
+        ("¾", example(0.75), 1.0),
+        ("-½", example(-0.5), 1.0),
+        ("- 1/2", example(0.5), "unparsed"),  # a bullet or a minus, as "- 90"
+        ("1¾", example(13 / 4), "unparsed"),  # and never 13/4
+        ("1\\frac{3}{4}", example(13 / 4), "unparsed"),
+        ("\\frac{1}{2}{3}", example(0.5), "unparsed"),
+        ("1.2 \\times 10^3", example(1200), 1.0),
+        ("1{,}200", example(1200), 1.0),
+        ("1\\,200", example(1200), 1.0),
+        ("1\\,20", example(120), "unparsed"),
         ("0.33", example(1 / 3), 0.0),
         ("1200", example(1200), 1.0),
         ("1,200", example(1200), 1.0),
@@ -162,6 +176,11 @@ def test_choice_by_example_has_as_many_options_as_the_example() -> None:
     assert verifier.instruction == "Answer with the letter of one option."
     asked = example("B", options=3)
     assert verifier.chance(asked) == pytest.approx(1 / 3)
+    assert [value(verifier, text, asked) for text in ("正确答案是B。", "最终答案：B", "错误答案是B")] == [
+        1.0,
+        1.0,
+        "unparsed",
+    ]
     assert [value(verifier, text, asked) for text in ("B", "(c)", "D", "A or B")] == [1.0, 0.0, "unparsed", "unparsed"]
     assert verifier.expected(example("B", options=3, guess="B")) == 1.0
     assert verifier.chance(example("B", options=3, guess="B")) == pytest.approx(1 / 3)
@@ -174,7 +193,13 @@ def test_choice_by_example_has_as_many_options_as_the_example() -> None:
             "thousand",
             [100, 200, 500, 600],
             None,
-            {"100,200,500,600": 1.0, "10,20,50,60": 0.0, "0,0,1001,5": "unparsed"},
+            {
+                "100,200,500,600": 1.0,
+                "<box>[[100, 200, 500, 600]]</box>": 1.0,
+                "<box>[[100, 200, 500, 600], [0, 0, 9, 9]]</box>": "unparsed",
+                "10,20,50,60": 0.0,
+                "0,0,1001,5": "unparsed",
+            },
         ),
         ("share", [0.1, 0.2, 0.5, 0.6], None, {"0.1, 0.2, 0.5, 0.6": 1.0, "100,200,500,600": "unparsed"}),
         ("percent", [10, 20, 50, 60], None, {"10,20,50,60": 1.0, "100,200,500,600": "unparsed"}),

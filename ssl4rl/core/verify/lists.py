@@ -27,11 +27,13 @@ _EDGES = re.compile(rf"{_NUMBER}(?:(?:{_COMMA}){_NUMBER})*\.?")
 _SHELLS = re.compile(r"[\[\](){}\"'`*$]")
 _CORNER_TO_CORNER = re.compile(r"(?<=[)\]])\s?(?:-|->|to|and)\s?(?=[(\[])")
 _LABEL = re.compile(r"\b([a-z_]{1,6}\d?)\s?[:=]\s?(?=\d)", re.IGNORECASE)
-_LABELS = (
+_BOX_TAGS = re.compile(r"</?box>", re.IGNORECASE)
+EDGES = (
     ("x0", "y0", "x1", "y1"), ("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"),
     ("xmin", "ymin", "xmax", "ymax"), ("x_min", "y_min", "x_max", "y_max"),
 )  # fmt: skip
-_BOX_KEYS = ("bbox_2d", "bbox", "box", "bounding_box")
+"""What the edges of a box are called, in the order x0, y0, x1, y1."""
+BOX_KEYS = ("bbox_2d", "bbox", "box", "bounding_box")
 
 
 def _loose(text: str) -> str:
@@ -153,12 +155,12 @@ class Box(Verifier):
         return _UNITS[self.unit][0], _UNITS[self.unit][0]
 
     def parse(self, text: str, example: Example) -> list[float] | None:
-        text = unlisted(text.replace("%", ""))
+        text = unlisted(_BOX_TAGS.sub(" ", text.replace("%", "")).strip())
         if "{" in text:
             text = _box_in_json(text)
         text = _loose(_CORNER_TO_CORNER.sub(",", text))
         labels = tuple(label.casefold() for label in _LABEL.findall(text))
-        if labels in _LABELS:
+        if labels in EDGES:
             text = _LABEL.sub("", text)
         if not _EDGES.fullmatch(text):
             return None
@@ -246,10 +248,10 @@ def _box_in_json(text: str) -> str:
         loaded = loaded[0]
     if not isinstance(loaded, dict):
         return ""
-    boxes = [loaded[key] for key in loaded if key in _BOX_KEYS]
+    boxes = [loaded[key] for key in loaded if key in BOX_KEYS]
     if len(boxes) == 1:
         return json.dumps(boxes[0])
-    edges = [[loaded.get(label) for label in labels] for labels in _LABELS if labels == tuple(loaded)]
+    edges = [[loaded.get(label) for label in labels] for labels in EDGES if labels == tuple(loaded)]
     return json.dumps(edges[0]) if edges else ""
 
 

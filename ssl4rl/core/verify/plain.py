@@ -30,7 +30,10 @@ _NO_WIDTH = "\u00ad\u180e\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\ufe0e\ufe0f"
 # NFKC would make letters, spaces and plain digits of these: 90º, 9⁰.
 _BEFORE = _each(_NO_WIDTH, "") | _each("º˚∘", "°") | _each("´", "'")
 _BEFORE |= {ord(sup): f"^{digit}" for digit, sup in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
+_PARTS = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
+_MIXED = re.compile(rf"(?<=\d)(?=[{_PARTS}])")
 _AFTER = {
+    **_each("⁄", "/"),
     **_each("‐‑‒–—―−⁃", "-"),
     **_each("‘’‚‛", "'"),
     **_each("“”„‟«»‹›「」『』〝〞〟", '"'),
@@ -59,7 +62,7 @@ def normalise(text: str) -> str:
     if "&" in text:
         text = html.unescape(text)
     if not text.isascii():
-        text = _SUBSCRIPT.sub("_", text.translate(_BEFORE))
+        text = _MIXED.sub(" ", _SUBSCRIPT.sub("_", text.translate(_BEFORE)))
         text = unicodedata.normalize("NFKC", text).translate(_AFTER)
     return tidy(text) if len(text) <= MAX_CHARS else ""
 
@@ -144,6 +147,10 @@ _TEX_SIGNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     for pattern, to in (
         (r"\s?\^\s?(?:\{\s?(?:\\circ|°|o)\s?\}|\\circ\b|°|o\b)|\\(?:degree|textdegree)\b", "°"),
         (r"\\(?:long)?leftrightarrow\b", "<->"),
+        (r"(?<=\d)(?=\\[dt]?frac)", " "),
+        (r"\\[dt]?frac\s?(?:\{\s?(\d{1,16})\s?\}|(\d))\s?(?:\{\s?(\d{1,16})\s?\}|(\d))", r"\1\2/\3\4 "),
+        (r"\\(?:times|cdot)\b", "×"),
+        (r"(?<=\d)(?:\{,\}|\\,)(?=\d{3}(?!\d))", ","),
         (r"\\(?:to|(?:long)?rightarrow|Rightarrow|implies|mapsto)\b", "->"),
         (r"\\(?:gets|(?:long)?leftarrow)\b", "<-"),
         (r"\\(?:displaystyle|textstyle|left|right|quad|qquad|big|Big|large|Large|bf|rm)\b|\\[,;:! ]", " "),
@@ -155,7 +162,7 @@ _TEX_SIGNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 
 def _tex(text: str) -> str:
-    if "\\" not in text and "$" not in text and "^" not in text:
+    if "\\" not in text and "$" not in text and "^" not in text and "{,}" not in text:
         return text
     for pattern, to in _TEX_SIGNS:
         text = pattern.sub(to, text)
@@ -179,7 +186,8 @@ def _markup(text: str) -> str:
 _LEAD = re.compile(
     r"(?:(?:so|thus|hence|therefore)\s?,?\s)?"
     r"(?:(?:the|my|our|la|die|il)\s)?(?:(?:final|correct|right|best)\s)?"
-    r"(?:(?:answer|result|solution|option|choice|letter)s?|antwort|réponse|respuesta|resposta|risposta|ответ|答案|答え|정답"
+    r"(?:(?:answer|result|solution|option|choice|letter)s?|antwort|réponse|respuesta|resposta|risposta|ответ"
+    r"|(?:正确|最终)?答案|答え|정답"
     r"|(?:rotation |bounding |missing |hidden |shortest )?"
     r"(?:angle|rotation|order|permutation|paths?|nodes?|neighbou?rs|edges?|box|distance|position|location|coordinates)"
     r"|number(?: of (?:hops|edges|steps|links|triangles|nodes))?)"
@@ -195,7 +203,7 @@ def _lead(text: str) -> str:
 
 _BULLET = re.compile(r"[-*•]\s(?=\S)")
 _HEADING = re.compile(r"#{1,6}\s(?=\S)")
-_ONE_NUMBER = re.compile(r"\D*\d+(?:\.\d+)?\D*")
+_ONE_NUMBER = re.compile(r"\D*\d+(?:\.\d+)?(?:\s?/\s?\d+)?\D*")
 
 
 def _bullets(text: str) -> str:
