@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from ssl4rl.qa.labelled import Raw
-from ssl4rl.qa.tables.answers import agreed, several
+from ssl4rl.qa.tables.answers import agreed
 from ssl4rl.qa.tables.boxes import read_boxes
 from ssl4rl.qa.tables.options import best, depends, kept, leanings
+from ssl4rl.qa.tables.said import several
 from ssl4rl.vision.photo import FilePhoto
 from tests.qa.helpers import answers, error, items, jsonl, opened, pictures, skipped
 
@@ -37,9 +38,108 @@ def test_answers_are_letters_texts_or_numbers(tmp_path: Path, said: list[Any], r
 
 
 def test_options_that_are_numbers_are_answered_by_their_texts(tmp_path: Path) -> None:
-    path = options(tmp_path, (["3", "2", "1"], 3), (["3", "2", "1"], 1), (["5", "1", "2"], 2))
-    assert answers("choice", path) == [(0,), (2,), (2,)]
+    path = options(tmp_path, (["3", "2", "1"], 3), (["3", "2", "1"], 1), (["5", "1", "9"], 5))
+    assert answers("choice", path) == [(0,), (2,), (0,)]
     assert "(the options' texts)" in opened("choice", path).taken
+    stray = [(["13", "11", "12"], n) for n in [11, 12, 13] * 4] + [(["13", "11", "12"], 17)]
+    assert answers("choice", options(tmp_path, *stray)) == [(1,), (2,), (0,)] * 4  # and not numbers of options
+
+
+def test_numbers_that_are_texts_and_places_of_options_alike_are_asked_for(tmp_path: Path) -> None:
+    """A row that is wrong must not decide: of ten "5" is none of its options by its text, and is by its place."""
+    rows: list[tuple[list[str], Any]] = [(["3", "2", "1"], n) for n in (1, 2, 3)] * 4
+    for path in (options(tmp_path, *rows), options(tmp_path, *rows, (["6", "7", "8", "9", "10"], 5))):
+        assert error("choice", path) == (
+            f"'jsonl:{path}': answers are numbers that may be options' texts or options' places; say ?first=text, "
+            "?first=0 or ?first=1"
+        )
+        assert answers("choice", f"{path}?first=text")[:3] == [(2,), (1,), (0,)]
+        assert answers("choice", f"{path}?first=1")[:3] == [(0,), (1,), (2,)]
+    same = options(tmp_path, *((["1", "2", "3"], n) for n in (1, 2, 3)))  # read in either way they say the same
+    assert answers("choice", same) == [(0,), (1,), (2,)]
+
+
+@pytest.mark.parametrize(
+    "said", ["B", "b)", "(B)", "Ｂ", "（B）", "B. dog", "(B) dog", "b: Dog.", "Option B", ["B"], "['B']", "[1]"]
+)
+def test_an_answer_may_say_letter_and_text(tmp_path: Path, said: Any) -> None:
+    said = [1] if said == "[1]" else said
+    path = options(tmp_path, (["cat", "dog", "cow"], said), (["cat", "dog", "cow"], "A" if said != [1] else 0))
+    assert answers("choice", path) == [(1,), (0,)]
+
+
+def test_answers_that_are_none_of_the_options_are_none(tmp_path: Path) -> None:
+    path = options(
+        tmp_path, (["cat", "dog"], "A"), (["cat", "dog"], "B. cat"), (["cat", "dog"], ["A", "B"]), (["cat, dog"], "A")
+    )
+    assert skipped(opened("choice", path)) == {
+        "x.jsonl row 2": "its answer 'B. cat' is none of its 2 options",
+        "x.jsonl row 3": "its answer ['A', 'B'] names 2 options; one can be right",
+        "x.jsonl row 4": "it has 1 options ('cat, dog': write a list, or | between them); allowed: 2 to 26",
+    }
+
+
+def test_letters_and_texts_may_be_mixed(tmp_path: Path) -> None:
+    path = options(tmp_path, (["cat", "dog"], "B"), (["cat", "dog"], "dog"), (["left", "right"], "A"))
+    assert answers("choice", path) == [(1,), (1,), (0,)]
+    assert "(letters and the options' texts)" in opened("choice", path).taken
+    path = options(tmp_path, (["B", "A"], "B"), (["B", "A"], "A"), (["cat", "dog"], "dog"))  # letters are texts here
+    assert answers("choice", path) == [(0,), (1,), (1,)]
+
+
+@pytest.mark.parametrize(
+    ("texts", "bare"),
+    [
+        (["A. cat", "B. dog", "C. cow"], ("cat", "dog", "cow")),
+        (["(A) cat", "(B) dog"], ("cat", "dog")),
+        (["a) cat", "b) dog"], ("cat", "dog")),
+        (["1. cat", "2. dog"], ("cat", "dog")),
+        ("A. cat\nB. dog\nC. cow", ("cat", "dog", "cow")),
+        ({"A": "A: cat", "B": "B: dog"}, ("cat", "dog")),
+        (["A. cat", "C. dog"], ("A. cat", "C. dog")),
+        (["B. cat", "A. dog"], ("B. cat", "A. dog")),
+        (["1.5", "2.5"], ("1.5", "2.5")),
+        (["1:2", "2:3"], ("1:2", "2:3")),
+        (["A cat", "B dog"], ("A cat", "B dog")),
+        (["A.", "B."], ("A.", "B.")),
+    ],
+)
+def test_labels_of_options_come_off(tmp_path: Path, texts: Any, bare: tuple[str, ...]) -> None:
+    """They are shown in another order, with letters of their own: "A. C. cow" was what the model saw."""
+    (item, _) = items(opened("choice", options(tmp_path, (texts, "B"), (["x", "y"], "A"))))
+    assert (item.options, item.answers) == (bare, (1,))
+
+
+def test_empty_options_between_others_are_left_out(tmp_path: Path) -> None:
+    path = options(
+        tmp_path,
+        (["cat", "", "dog"], "C"),
+        (["", "cat", "dog", None], "B"),
+        (["cat", "", "dog"], "B"),
+        (["cat", "", "dog", "both A and C"], "D"),
+    )
+    source = opened("choice", path)
+    assert [(item.options, item.answers) for item in items(source)] == [(("cat", "dog"), (1,)), (("cat", "dog"), (0,))]
+    assert skipped(source) == {
+        "x.jsonl row 3": "its answer 'B' is none of its 2 options",
+        "x.jsonl row 4": "an option names others by their letters, and one between them is empty",
+    }
+
+
+def test_answers_that_are_written_as_replies_or_solutions(tmp_path: Path) -> None:
+    rows = [
+        {"question": "1?", "solution": "<answer> 3 </answer>"},
+        {"question": "2?", "solution": "<think>2 + 2</think>\n<answer>4</answer>"},
+        {"question": "3?", "solution": "He has 3 * 4 = 12.\n#### 1,200"},
+        {"question": "4?", "solution": "\\boxed{12}"},
+        {"question": "5?", "solution": "$\\frac{3}{4}$"},
+        {"question": "6?", "solution": "−5"},
+        {"question": "7?", "solution": "<answer>3</answer> or <answer>4</answer>"},
+    ]
+    path = jsonl(tmp_path / "x.jsonl", *rows)
+    assert answers("number", path) == [(3.0,), (4.0,), (1200.0,), (12.0,), (0.75,), (-5.0,)]
+    assert answers("text", path)[:3] == [("3",), ("4",), ("1,200",)]
+    assert answers("choice", options(tmp_path, (["cat", "dog"], "<answer>B</answer>"))) == [(1,)]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +155,10 @@ def test_where_numbers_begin_is_told_or_asked_for(tmp_path: Path, said: list[int
     if 0 not in said:
         assert answers("choice", f"{path}?first=0") == [(1,), (2,)]
         assert answers("choice", f"{path}?first=1") == [(0,), (1,)]
-    assert "first is '2'; allowed: 0, 1" in error("choice", f"{path}?first=2")
+    assert error("choice", f"{path}?first=2") == (
+        f"'jsonl:{path}': first is '2'; allowed: 0, 1 (the number of the first option), text (of numbers that are "
+        "options' texts)"
+    )
 
 
 def test_rows_of_which_none_can_be_chosen_are_skipped_and_named(tmp_path: Path) -> None:
@@ -65,17 +168,17 @@ def test_rows_of_which_none_can_be_chosen_are_skipped_and_named(tmp_path: Path) 
         (["cat"], "A"),
         (["cat", "Cat "], "B"),
         (["cat", "dog"], "C"),
-        (["cat", "", "dog"], "A"),
+        (["", "", "dog"], "C"),
         (["cat", "dog", ""], "B"),
         (["cat", "dog"], ""),
     )
     source = opened("choice", path)
     assert [item.options for item in items(source)] == [("cat", "dog"), ("cat", "dog")]
     assert skipped(source) == {
-        "x.jsonl row 2": "it has 1 options; allowed: 2 to 26",
+        "x.jsonl row 2": "it has 1 options ('cat': write a list, or | between them); allowed: 2 to 26",
         "x.jsonl row 3": "two of its options say the same",
         "x.jsonl row 4": "its answer 'C' is none of its 2 options",
-        "x.jsonl row 5": "it has 0 options; allowed: 2 to 26",
+        "x.jsonl row 5": "it has 1 options ('dog': write a list, or | between them); allowed: 2 to 26",
         "x.jsonl row 7": "it has no answer",
     }
     assert source.taken == (
@@ -198,6 +301,20 @@ def test_boxes_in_every_measure(tmp_path: Path) -> None:
     assert boxes(tmp_path, "coords=pixel", [50, 50, 100, 100]) == half
     assert boxes(tmp_path, "coords=pixel", "<box>[50, 50, 100, 100]</box>") == half
     assert boxes(tmp_path, "coords=percent", [25, 50, 50, 100]) == half
+    for said in (
+        "<|box_start|>(50,50),(100,100)<|box_end|>",
+        '[{"bbox_2d": [50, 50, 100, 100], "label": "cat"}]',
+        {"bbox_2d": [50, 50, 100, 100], "label": "cat"},
+        {"x1": 50, "y1": 50, "x2": 100, "y2": 100},
+        {"label": "cat", "top": 50, "left": 50, "bottom": 100, "right": 100},
+        '{"x": 50, "y": 50, "width": 50, "height": 50}',
+        "<answer>[50, 50, 100, 100]</answer>",
+    ):
+        assert boxes(tmp_path, "coords=pixel", said) == half
+    two = [{"bbox_2d": [50, 50, 100, 100]}, {"bbox_2d": [0, 0, 20, 10]}]
+    assert boxes(tmp_path, "coords=pixel", two) == [[(0.25, 0.5, 0.5, 1.0), (0.0, 0.0, 0.1, 0.1)]]
+    none = boxes(tmp_path, "coords=pixel", {"x": 5}, {"bbox": [1, 2, 9, 9], "box": [0, 0, 9, 9]}, [{"bbox": [1, 2]}])
+    assert [isinstance(why, str) for why in none] == [True] * 3
     assert boxes(tmp_path, "coords=thousand", [250, 500, 500, 1000]) == half
     assert boxes(tmp_path, "coords=pixel&corners=xywh", [50, 50, 50, 50]) == half
     assert boxes(tmp_path, "coords=pixel", [[50, 50, 100, 100], [0, 0, 20, 10]]) == [[*half[0], (0, 0, 0.1, 0.1)]]

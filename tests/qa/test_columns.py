@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.qa.tables.columns import choose
+from tests.qa.helpers import answers, error, jsonl, pictures
 
 
 @pytest.mark.parametrize(
@@ -66,6 +69,12 @@ def test_the_same_question_of_all_rows() -> None:
             "?answer=NAME",
         ),
         (
+            ["id", "image", "conversations"],
+            {},
+            "'x' has no column of answers; its 'conversations' are turns of a conversation: write the question and the "
+            "right answer in columns of their own",
+        ),
+        (
             ["label", "image"],
             {},
             "'x' has no column of questions (question, query, prompt, problem, instruction, ...); it has: label, "
@@ -77,3 +86,15 @@ def test_what_is_not_there_is_one_line(names: list[str], asked: dict[str, str], 
     with pytest.raises(Ssl4rlError) as caught:
         choose("x", names, asked)
     assert str(caught.value) == line
+
+
+def test_other_columns_of_answers_are_named_where_the_one_taken_has_none(tmp_path: Path) -> None:
+    """`label` is what the box is of."""
+    pictures(tmp_path, "a.png", size=(200, 100))
+    row = {"question": "Where?", "label": "cat", "bbox": [50, 50, 100, 100], "image": "a.png"}
+    path = jsonl(tmp_path / "x.jsonl", row)
+    assert error("box", f"{path}?coords=pixel") == (
+        f"'jsonl:{path}' (question=question, answer=label, pictures=image): no row gives a qa/box question (x.jsonl "
+        "row 1: its answer 'cat' is no box); other answers may be in bbox: ?answer=NAME"
+    )
+    assert answers("box", f"{path}?coords=pixel&answer=bbox") == [((0.25, 0.5, 0.5, 1.0),)]

@@ -6,7 +6,6 @@ train on wrong answers is refused with the option that decides it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,11 +16,12 @@ from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError, Unusable, shortened
 from ssl4rl.core.verify import made
 from ssl4rl.core.verify.choice import words_of
+from ssl4rl.core.verify.plain import layers, normalise
 from ssl4rl.core.verify.quantity import quantity
 from ssl4rl.qa.labelled import Raw
 from ssl4rl.qa.tables.boxes import read_boxes
-from ssl4rl.qa.tables.options import of_row, positions
-from ssl4rl.vision.sources.tsv import parts_of
+from ssl4rl.qa.tables.options import choose_from, positions
+from ssl4rl.qa.tables.said import several
 
 VOTES = 3
 """Of a list of answers in which some repeat (VQA's ten annotators) those said so often are right."""
@@ -77,11 +77,7 @@ def _choice(uri: str, rows: Sequence[Raw], asked: Mapping[str, str]) -> Read:
     at, how = positions(uri, rows, asked.get("first", ""))
 
     def answers_of(number: int, row: Raw) -> tuple[int, ...]:
-        of_row(row)
-        found = at(row)
-        if found is None:
-            raise Unusable(f"its answer {_shown(row.answer)} is none of its {len(row.options)} options")
-        return (found,)
+        return (choose_from(row, at),)
 
     return _each(rows, answers_of, how)
 
@@ -92,9 +88,9 @@ def _number(uri: str, rows: Sequence[Raw], asked: Mapping[str, str]) -> Read:
     def answers_of(number: int, row: Raw) -> tuple[float, ...]:
         values: list[float] = []
         for one in several(row.answer):
-            found = (float(one), "") if made.is_number(one) else quantity(str(one).strip())
-            if found is None or (found[1] and not _is_unit(found[1])):
-                raise Unusable(f"its answer {_shown(row.answer)} is no number")
+            found = (float(one), "") if made.is_number(one) else _quantity(str(one))
+            if found is None:
+                raise Unusable(f"its answer {shortened(repr(row.answer), 40)} is no number")
             values.append(found[0])
             if unit := row.unit or found[1]:
                 units[number] = unit
@@ -107,6 +103,12 @@ def _number(uri: str, rows: Sequence[Raw], asked: Mapping[str, str]) -> Read:
 
 
 _UNIT = re.compile(r"[^\W\d_][\w°/^. -]{0,20}|[%$€£¥°]\w?")
+
+
+def _quantity(text: str) -> tuple[float, str] | None:
+    """A number with its unit, read as a reply is: without what wraps it."""
+    found = next((found for inner in layers(normalise(text)) if (found := quantity(inner)) is not None), None)
+    return found if found and (not found[1] or _is_unit(found[1])) else None
 
 
 def _is_unit(text: str) -> bool:
@@ -147,27 +149,6 @@ def _box(uri: str, rows: Sequence[Raw], asked: Mapping[str, str]) -> Read:
 _KINDS = {"choice": _choice, "number": _number, "box": _box, "text": _text}
 
 
-def several(answer: Any) -> list[Any]:
-    """An answer as a list of one or several: lists, lists written as JSON or Python, {"answer": ...} of each."""
-    if isinstance(answer, str) and answer.startswith("[") and answer.endswith("]"):
-        answer = listed(answer)
-    found = [answer] if not made.is_list(answer) else list(answer)
-    found = [one.get("answer", one.get("text")) if isinstance(one, Mapping) else one for one in found]
-    return [one for one in found if one is not None and str(one).strip()]
-
-
-def listed(text: str) -> list[Any]:
-    """The values of a list in a cell, as JSON or as Python writes it."""
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError):
-        try:
-            values = [part.decode("utf-8", "replace") for part in parts_of(text.encode())]
-        except Unusable:
-            values = [text]
-    return values if isinstance(values, list) else [values]
-
-
 def agreed(answers: Sequence[Any]) -> list[str]:
     """Texts that are right, the most frequent first: all of a list of aliases; of one in which some repeat those that
     `VOTES` say, or else the most frequent."""
@@ -178,7 +159,3 @@ def agreed(answers: Sequence[Any]) -> list[str]:
         voted = [key for key, n in counts.most_common() if n >= VOTES]
         return [first[key] for key in voted or [counts.most_common(1)[0][0]]]
     return [first[key] for key in counts]
-
-
-def _shown(answer: Any) -> str:
-    return shortened(repr(answer), 40)

@@ -8,9 +8,14 @@ from typing import Any
 
 from ssl4rl.core.types import Ssl4rlError, Unusable, nearest
 from ssl4rl.core.verify import made
+from ssl4rl.core.verify.lists import BOX_KEYS, EDGES
+from ssl4rl.core.verify.plain import from_json
 from ssl4rl.qa.labelled import Raw
+from ssl4rl.qa.tables.said import untagged
 from ssl4rl.vision.photo import EncodedPhoto
 
+_TOKENS = re.compile(r"<[|]?/?box(?:_start|_end)?[|]?>|bbox(?:_2d)?|nan")
+_SIZED = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"))
 COORDS = ("pixel", "share", "percent", "thousand")
 CORNERS = ("xyxy", "xywh")
 _LARGEST = {"share": 1.0, "percent": 100.0, "thousand": 1000.0}
@@ -75,9 +80,15 @@ def read_boxes(uri: str, rows: Sequence[Raw], asked: Mapping[str, str]) -> tuple
 
 
 def _fours(answer: Any) -> list[Four] | None:
-    """One box or several: four numbers, a list of such, or a text that holds nothing but them."""
+    """One box or several: four numbers, a list of such, a text that holds nothing but them, or as models and annotators
+    write them, {"bbox_2d": [...]}, {"x1": ..., "y1": ..., "x2": ..., "y2": ...}, as values or as JSON."""
+    answer = untagged(answer)
+    if isinstance(answer, str) and "{" in answer:
+        answer = from_json(answer)
+    if isinstance(answer, Mapping) or (made.is_list(answer) and any(isinstance(one, Mapping) for one in answer)):
+        answer = [_edges(one) for one in (answer if made.is_list(answer) else [answer])]
     if isinstance(answer, str):
-        if re.search(r"[a-z]{2,}", re.sub(r"</?box>|bbox(_2d)?|nan", "", answer.casefold())):
+        if re.search(r"[a-z]{2,}", _TOKENS.sub("", answer.casefold())):
             return None
         answer = [float(number) for number in _NUMBER.findall(answer)]
         answer = [answer[at : at + 4] for at in range(0, len(answer), 4)] if len(answer) % 4 == 0 else []
@@ -87,6 +98,21 @@ def _fours(answer: Any) -> list[Four] | None:
     if not all(made.is_list(box) and len(box) == 4 and all(map(made.is_number, box)) for box in boxes):
         return None
     return [(float(box[0]), float(box[1]), float(box[2]), float(box[3])) for box in boxes]
+
+
+def _edges(box: Any) -> Any:
+    """The four numbers of one box with names; None where it has others. A corner and sizes are made two corners."""
+    if not isinstance(box, Mapping):
+        return box
+    named = [box[key] for key in BOX_KEYS if key in box]
+    if len(named) == 1:
+        return named[0]
+    edges = next(([box[name] for name in names] for names in EDGES if {*names} <= {*box}), None)
+    sized = next(([box[name] for name in names] for names in _SIZED if {*names} <= {*box}), None)
+    if edges is None and sized is not None and all(map(made.is_number, sized)):
+        x, y, width, height = sized
+        return [x, y, x + width, y + height]
+    return edges
 
 
 def _size(photo: EncodedPhoto) -> tuple[int, int] | None:

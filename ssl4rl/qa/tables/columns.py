@@ -24,13 +24,15 @@ NAMES: Mapping[str, Sequence[str]] = {
 PICTURES = ("image", "images", "image_path", "image_paths", "img", "picture", "pictures", "photo", "decoded_image")
 _NUMBERED = re.compile(r"(image|img|picture|photo)_?(\d+)", re.IGNORECASE)
 _OPTION = re.compile(r"(?:(?:option|choice|opt)[ _-]?)?([A-Z])|(?:option|choice|opt)[ _-]?(\d+)", re.IGNORECASE)
+_TURNS = ("conversations", "conversation", "messages", "dialog", "dialogue")
 OPTIONS = ("question", "answer", "options", "image", "hint", "unit", "ask", "coords", "corners", "first")
 """What may follow the path: columns by their roles, and what `answers` cannot tell by itself."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns taken. `options`: one that holds lists, or one an option. `ask`: what is asked where none asks."""
+    """The columns taken. `options`: one that holds lists, or one an option. `ask`: what is asked where none asks.
+    `others`: columns that were not taken and are called as answers are."""
 
     question: str
     answer: str
@@ -39,6 +41,7 @@ class Columns:
     hint: str = ""
     unit: str = ""
     ask: str = ""
+    others: tuple[str, ...] = ()
 
     def told(self) -> str:
         """ "question=query, options=A,B,C,D, answer=label, pictures=image"."""
@@ -71,6 +74,12 @@ def choose(uri: str, names: Sequence[str], asked: Mapping[str, str]) -> Columns:
     needed = [role for role in ("answer", *(() if ask else ("question",))) if not found[role]]
     if needed:
         looked = ", ".join(NAMES[needed[0]][:5])
+        turns = next((name for name in names if name.casefold() in _TURNS), "")
+        if turns:
+            raise Ssl4rlError(
+                f"{uri!r} has no column of {needed[0]}s; its {turns!r} are turns of a conversation: write the question "
+                "and the right answer in columns of their own"
+            )
         raise Ssl4rlError(
             f"{uri!r} has no column of {needed[0]}s ({looked}, ...); it has: {shortened(', '.join(names), 200)}; "
             f"name one: ?{needed[0]}=NAME" + ("" if needed[0] == "answer" else ", or ask the same of all: ?ask=TEXT")
@@ -79,7 +88,9 @@ def choose(uri: str, names: Sequence[str], asked: Mapping[str, str]) -> Columns:
     question = "" if ask and not asked.get("question") else found["question"]
     taken = {question, found["answer"], found["hint"], found["unit"], *pictures}
     options = _options(uri, names, asked, taken)
-    return Columns(question, found["answer"], options, pictures, found["hint"], found["unit"], ask)
+    told = {*taken, *options}
+    others = tuple(n for n in names if len(n) > 1 and n.casefold() in NAMES["answer"] and n not in told)
+    return Columns(question, found["answer"], options, pictures, found["hint"], found["unit"], ask, others)
 
 
 def _named(asked: Mapping[str, str], role: str) -> list[str]:

@@ -17,8 +17,9 @@ from ssl4rl.core.limits import MIB, Budget, exceeded, limit, open_regular
 from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError, Unusable, shortened
 from ssl4rl.qa.labelled import Raw
-from ssl4rl.qa.tables.answers import listed
 from ssl4rl.qa.tables.columns import Columns, choose
+from ssl4rl.qa.tables.options import unlabelled
+from ssl4rl.qa.tables.said import listed
 from ssl4rl.vision.photo import EncodedPhoto, FilePhoto
 from ssl4rl.vision.sources.base import NO_PICTURE, find_files, inside, one_line
 from ssl4rl.vision.sources.folder import EXTENSIONS
@@ -364,7 +365,7 @@ def _add(found: Found, name: str, cells: Mapping[str, Any], photos: Sequence[Enc
 
 
 def options_of(columns: Columns, cells: Mapping[str, Any]) -> list[str]:
-    """A row's options, those that are empty left out (at the end only: letters must stay what they are)."""
+    """A row's options, without their labels; those that are empty at the end are left out, others stay, as ""."""
     if len(columns.options) != 1:
         values: list[Any] = [cells.get(name) for name in columns.options]
     else:
@@ -372,11 +373,13 @@ def options_of(columns: Columns, cells: Mapping[str, Any]) -> list[str]:
         value = listed(value) if isinstance(value, str) and value.startswith("[") else value
         if isinstance(value, dict):  # {"A": ..., "B": ...}, or {"text": [...], "label": [...]} as in ARC
             value = value["text"] if isinstance(value.get("text"), list) else list(value.values())
-        values = value.split("|") if isinstance(value, str) else value if isinstance(value, list) else []
+        if isinstance(value, str):
+            value = value.split("|" if "|" in value else "\n")
+        values = value if isinstance(value, list) else []
     texts = [text(value) for value in values]
     while texts and not texts[-1]:
         texts.pop()
-    return texts if all(texts) else []
+    return unlabelled(texts)
 
 
 def text(value: Any) -> str:

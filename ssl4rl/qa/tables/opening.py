@@ -118,7 +118,7 @@ def _table(uri: str, found: Found, asked: Asked, name: str) -> Table:
         reasons = [f"{problem.name}: {problem.why}" for problem in problems[:3]]
         raise Ssl4rlError(f"{uri!r} ({found.columns.told()}): no row can be used ({'; '.join(reasons)})")
     answers = {option: asked[option] for option in _ABOUT_ANSWERS if option in asked}
-    table = Table(uri, rows, ids, pictures, problems, found.columns.told(), answers)
+    table = Table(uri, rows, ids, pictures, problems, found.columns.told(), answers, found.columns.others)
     table.benchmark = benchmark_of(name, found.layout)
     return table
 

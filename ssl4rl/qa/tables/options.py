@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ssl4rl.core.benchmark import LETTERS
-from ssl4rl.core.types import Ssl4rlError, Unusable
+from ssl4rl.core.types import Ssl4rlError, Unusable, shortened
 from ssl4rl.core.verify.choice import words_of
 from ssl4rl.qa.labelled import Raw
+from ssl4rl.qa.tables.said import several
 
 _LETTER = r"\(?[A-Z]\)?"
 _JOINED = rf"(?:\s*(?:,|/|&|(?i:and|or|nor))\s*{_LETTER})"
@@ -27,17 +29,52 @@ _OF_THE_OTHERS = re.compile(
     r"|(?:all|none|both|neither)\b\W*",
     re.IGNORECASE,
 )
+_SAID = re.compile(
+    r"(?:option |choice )?\(?([A-Z])\)?(?:\s*[.:)]?|\s*(?:[.:)]|(?<=\)))\s*(\S.*))", re.IGNORECASE | re.DOTALL
+)
+FIRST = ("0", "1", "text")
+TEXTS = "the options' texts"
+SURE = 0.9
+"""Such a share of answers must fit, read in one way, for that reading to be one."""
 SEEN = 6
 """Other rows in which an option's text must stand before it is said how often it is right there."""
 
 
-def of_row(row: Raw) -> None:
-    """Raises Unusable for options of which one cannot be chosen."""
-    if not 2 <= len(row.options) <= len(LETTERS):
-        raise Unusable(f"it has {len(row.options)} options; allowed: 2 to {len(LETTERS)}")
-    keys = [" ".join(text.split()).casefold() for text in row.options]
-    if len({*keys}) < len(keys):
+def given(options: Sequence[str]) -> tuple[str, ...]:
+    """The options that say something: VLMEvalKit's files leave cells between others empty."""
+    return tuple(text for text in options if text)
+
+
+def choose_from(row: Raw, at: Callable[[Raw], int | None]) -> int:
+    """The place of the right option among those `given`. Raises Unusable for a row of which one cannot be chosen."""
+    left = given(row.options)
+    if not 2 <= len(left) <= len(LETTERS):
+        alone = f" ({shortened(repr(left[0]), 40)}: write a list, or | between them)" if len(left) == 1 else ""
+        raise Unusable(f"it has {len(left)} options{alone}; allowed: 2 to {len(LETTERS)}")
+    if len({" ".join(text.split()).casefold() for text in left}) < len(left):
         raise Unusable("two of its options say the same")
+    if len(left) < len(row.options) and kept(left) == "order":
+        raise Unusable("an option names others by their letters, and one between them is empty")
+    found = at(row)
+    if found is None:
+        if isinstance(row.answer, (list, str)) and len(right := several(row.answer)) > 1:
+            raise Unusable(f"its answer {shortened(repr(row.answer), 40)} names {len(right)} options; one can be right")
+        raise Unusable(f"its answer {shortened(repr(row.answer), 40)} is none of its {len(left)} options")
+    return len(given(row.options[:found]))
+
+
+def unlabelled(texts: Sequence[str]) -> list[str]:
+    """Options without their letters or numbers in front ("A. cat", "(2) dog"), where each has that of its place.
+
+    They are shown in another order, with letters of their own.
+    """
+    for first in ("A", "a", "1"):
+        names = [re.escape(chr(ord(first) + n)) if first != "1" else str(n + 1) for n in range(len(texts))]
+        labels = [rf"(?:\({name}\)\s*|{name}\)\s*|{name}[.:]\s+)(\S.*)" for name in names]  # "1.5" has none
+        found = [re.fullmatch(label, text, re.DOTALL) for label, text in zip(labels, texts, strict=True)]
+        if len(given(texts)) > 1 and all(bool(one) == bool(text) for one, text in zip(found, texts, strict=True)):
+            return [one[1] if one else "" for one in found]
+    return list(texts)
 
 
 def kept(options: Sequence[str]) -> str:
@@ -58,22 +95,41 @@ def positions(uri: str, rows: Sequence[Raw], first: str) -> tuple[Callable[[Raw]
     """How answers say which option is right, from all rows together: a function of a row, and in words.
 
     Args:
-        first: "0" or "1": what the first option is called where answers are numbers; "": told by them.
+        first: "0" or "1": what the first option is called where answers are numbers; "text": numbers are options'
+            texts; "": told by them.
 
     Raises:
-        Ssl4rlError: answers are numbers and may count from 0 or from 1.
+        Ssl4rlError: answers are numbers and may count from 0 or from 1, or be options' texts.
     """
-    if first and first not in ("0", "1"):
-        raise Ssl4rlError(f"{uri!r}: first is {first!r}; allowed: 0, 1 (the number of the first option)")
-    having = [row for row in rows if len(row.options) > 1]
-    ways: dict[str, Callable[[Raw], int | None]] = {"letters": _by_letter, "the options' texts": _by_text}
-    hits = {how: sum(at(row) is not None for row in having) for how, at in ways.items()}
-    numbers = [number for row in having if (number := _whole(row.answer)) is not None]
-    if len(numbers) > max(hits.values()):
+    if first and first not in FIRST:
+        raise Ssl4rlError(
+            f"{uri!r}: first is {first!r}; allowed: 0, 1 (the number of the first option), text (of numbers that are "
+            "options' texts)"
+        )
+    having = [row for row in rows if len(given(row.options)) > 1]
+    letters, texts = ([at(row) for row in having] for at in (_by_letter, _by_text))
+    hits = {"letters": _hits(letters), TEXTS: _hits(texts)}
+    numbers = sum(_whole(row.answer) is not None for row in having)
+    if numbers and not first and hits[TEXTS] >= SURE * len(having) > 0:
+        for places in ([_by_number(row, base) for row in having] for base in (0, 1)):
+            if _hits(places) >= SURE * len(having) and any(
+                a != b for a, b in zip(texts, places, strict=True) if a is not None and b is not None
+            ):
+                raise Ssl4rlError(
+                    f"{uri!r}: answers are numbers that may be options' texts or options' places; say ?first=text, "
+                    "?first=0 or ?first=1"
+                )
+        numbers = 0
+    if first != "text" and numbers > max(hits.values()):
         base = int(first) if first else _base(uri, having)
         return (lambda row: _by_number(row, base)), f"numbers from {base}"
-    how = max(hits, key=lambda name: hits[name])
-    return ways[how], how
+    if min(hits.values()) and not any(len(text) == 1 and text.isalpha() for row in having for text in row.options):
+        return (lambda row: _by_text(row) if (at := _by_letter(row)) is None else at), f"letters and {TEXTS}"
+    return (_by_letter, "letters") if hits["letters"] >= hits[TEXTS] else (_by_text, TEXTS)
+
+
+def _hits(places: Sequence[int | None]) -> int:
+    return sum(at is not None for at in places)
 
 
 def _base(uri: str, rows: Sequence[Raw]) -> int:
@@ -87,20 +143,32 @@ def _base(uri: str, rows: Sequence[Raw]) -> int:
 
 
 def _by_letter(row: Raw) -> int | None:
-    said = str(row.answer).strip().strip("().: ").upper() if row.answer is not None else ""
-    at = LETTERS.find(said) if len(said) == 1 else -1
-    return at if 0 <= at < len(row.options) else None
+    """The option of "B", "(b)", "B: cat" where cat is what B stands for, "Option B"."""
+    found = _SAID.fullmatch(unicodedata.normalize("NFKC", _said(row)))
+    at = LETTERS.find(found[1].upper()) if found else -1
+    if found is None or not 0 <= at < len(row.options) or not row.options[at]:
+        return None
+    return at if not found[2] or _folded(found[2]) == _folded(row.options[at]) else None
 
 
 def _by_text(row: Raw) -> int | None:
-    said = _folded(row.answer)
+    said = _folded(_said(row))
     found = [at for at, text in enumerate(row.options) if said and _folded(text) == said]
     return found[0] if len(found) == 1 else None
 
 
 def _by_number(row: Raw, base: int) -> int | None:
     number = _whole(row.answer)
-    return number - base if number is not None and base <= number < base + len(row.options) else None
+    within = number is not None and base <= number < base + len(row.options)
+    return number - base if within and number is not None and row.options[number - base] else None
+
+
+def _said(row: Raw) -> str:
+    """The row's answer as a text; of a list of one that one."""
+    if isinstance(row.answer, str) and row.answer in row.options:
+        return row.answer
+    said = several(row.answer)
+    return str(said[0]).strip() if len(said) == 1 else ""
 
 
 def _folded(text: Any) -> str:
@@ -108,7 +176,9 @@ def _folded(text: Any) -> str:
 
 
 def _whole(answer: Any) -> int | None:
-    """A whole number, also as text ("2", "2.0")."""
+    """A whole number, also as text ("2", "2.0") and in a list of one."""
+    said = several(answer)
+    answer = said[0] if len(said) == 1 else None
     if isinstance(answer, bool) or not isinstance(answer, (int, float, str)):
         return None
     found = re.fullmatch(r"\s*(\d{1,3})(?:\.0+)?\s*", str(answer))

@@ -37,6 +37,7 @@ class Table(Source[Raw]):
         pictures: the source of all pictures; None where no row has any.
         problems: what was left out.
         told: which columns were taken.
+        others: columns that may hold answers and were not taken.
         asked: the URI's options about answers.
     """
 
@@ -51,9 +52,10 @@ class Table(Source[Raw]):
         problems: Sequence[Problem],
         told: str,
         asked: Mapping[str, str],
+        others: Sequence[str] = (),
     ) -> None:
         self.uri, self.rows, self._pictured, self._pictures = uri, rows, ids, pictures
-        self._problems, self.told, self.asked = tuple(problems), told, asked
+        self._problems, self.told, self.asked, self.others = tuple(problems), told, asked, tuple(others)
         self._ids = [_identity(row, shown) for row, shown in zip(rows, ids, strict=True)]
         self._views: dict[str, Answered] = {}
 
@@ -120,14 +122,15 @@ class Answered(Source[Labelled]):
         self._problems = (*table.problems, *self._read.problems)
         if not self._read.rows:
             reasons = "; ".join(f"{problem.name}: {problem.why}" for problem in self._problems[:3])
+            others = f"; other answers may be in {', '.join(table.others)}: ?answer=NAME" if table.others else ""
             raise Ssl4rlError(
-                f"{table.uri!r} ({table.told}): no row gives a qa/{kind} question ({reasons or 'no rows'})"
+                f"{table.uri!r} ({table.told}): no row gives a qa/{kind} question ({reasons or 'no rows'}){others}"
             )
         self._facts = Facts(() if kind == "choice" else self._read.answers)
         self._leans: list[tuple[float, ...]] = [()] * len(self._read.rows)
         self._kept = [""] * len(self._read.rows)
         if kind == "choice":
-            shown = [table.rows[at].options for at in self._read.rows]
+            shown = [options.given(table.rows[at].options) for at in self._read.rows]
             self._leans = options.leanings(shown, [answers[0] for answers in self._read.answers])
             self._kept = [options.kept(texts) for texts in shown]
 
@@ -142,7 +145,7 @@ class Answered(Source[Labelled]):
             row.question,
             self._read.answers[index],
             self._facts,
-            row.options,
+            options.given(row.options),
             row.photos,
             row.hint,
             self._read.units.get(at, row.unit),
