@@ -45,6 +45,12 @@ def _sized(photo: Photo, longest_px: int) -> Any:
     return pixels.cut(image, (0, 0, width, height), size)
 
 
+def places(text: str) -> int:
+    """How many pictures a text has places for: as often as it says <image>, up to the greatest <image 2>."""
+    said = [place[1] for place in _PLACE.finditer(text)]
+    return max([said.count(""), *(int(number) for number in said if number)])
+
+
 def prompt(text: str, shown: Sequence[Media]) -> tuple[str | Media, ...]:
     """A text with its pictures: where it says <image> or <image 2>, else before it, numbered where there are several.
 

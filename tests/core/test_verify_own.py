@@ -34,6 +34,7 @@ def value(verifier: Any, text: str, asked: Example) -> float | str:
         ("4.", 4, ""),
         ("2.5e3", 2500, ""),
         ("2 x 10^-3", 0.002, ""),
+        ("0.00012345678901234567", 0.00012345678901234567, ""),  # all that a float may have
         ("3/4", 0.75, ""),
         ("seven", 7, ""),
         ("$4", 4, "$"),

@@ -280,6 +280,7 @@ def test_texts_with_aliases_votes_and_options(tmp_path: Path) -> None:
     assert agreed(["a", "b", "a"]) == ["a"]
     assert agreed(["a", "a", "a", "b", "b", "b", "c"]) == ["a", "b"]
     assert several("[1, 2]") == [1, 2]
+    assert several({"text": ["cat", "a cat"], "answer_start": [0, 4]}) == ["cat", "a cat"]  # SQuAD's
     assert several("[broken") == ["[broken"]
 
 

@@ -225,7 +225,10 @@ def test_the_raw_table_is_every_tasks_and_each_kind_sees_its_own_rows(tmp_path: 
     [
         ("x.txt", "a", "'{}' is a file without questions; allowed: .tsv, .jsonl, .ndjson, .parquet, drawn:"),
         ("x.jsonl", '[{"question": 1}]\n', "'jsonl:{}': no line is a JSON object; of a list write one object a line"),
-        ("x.jsonl", "", "'jsonl:{}' has no column of answers"),
+        ("x.csv", "question,answer\n", "'{}' is a file without questions; allowed: .tsv, .jsonl, .ndjson, .parquet, "),
+        ("x.jsonl", "", "'jsonl:{}' is empty"),
+        ("x.tsv", "", "'tsv:{}' is empty: its first row is to name the columns"),
+        ("x.tsv", "question,answer\nq,a\n", "'tsv:{}': its header 'question,answer' has no tab; columns of a TSV are"),
         ("x.tsv", "question\tanswer\n", "'tsv:{}' has no rows"),
         (
             "x.tsv",
@@ -237,6 +240,46 @@ def test_the_raw_table_is_every_tasks_and_each_kind_sees_its_own_rows(tmp_path: 
 def test_files_that_cannot_be_asked_are_one_line(tmp_path: Path, name: str, content: str, line: str) -> None:
     (tmp_path / name).write_text(content)
     assert error("text", str(tmp_path / name)).startswith(line.format(tmp_path / name))
+
+
+def test_a_tsv_in_another_encoding_is_not_learned_from(tmp_path: Path) -> None:
+    """Read as UTF-8 "café" in Latin-1 was an answer with U+FFFD in it."""
+    path = tmp_path / "x.tsv"
+    path.write_bytes("question\tanswer\nWhere?\tcafé\nWhen?\tnow\n".encode("latin-1"))
+    source = opened("text", str(path))
+    assert [item.answers for item in items(source)] == [("now",)]
+    assert skipped(source) == {"x.tsv row 1": "its text is not in UTF-8"}
+    path.write_text("question\tanswer\nWhere?\tcafé\n", encoding="utf-16")
+    assert error("text", str(path)) == f"'tsv:{path}': its header is no text in UTF-8; save the file in UTF-8"
+
+
+def test_a_question_with_more_places_than_pictures_is_none(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "b.png")
+    rows = [
+        ("Which of <image> and <image>?", ["a.png", "b.png"]),
+        ("Which of <image> and <image>?", ["a.png"]),
+        ("<image>What?", []),
+        ("<image 2> after <image 1>, <image 2>?", ["a.png", "b.png"]),
+        ("What is in <image 3>?", ["a.png", "b.png"]),
+        ("No place?", ["a.png"]),
+    ]
+    table = [{"question": question, "image": image, "answer": "x"} for question, image in rows]
+    source = opened("text", jsonl(tmp_path / "x.jsonl", *table))
+    assert [item.name for item in items(source)] == ["x.jsonl row 1", "x.jsonl row 4", "x.jsonl row 6"]
+    assert skipped(source) == {
+        "x.jsonl row 2": "it has places for 2 pictures (<image>), and 1 pictures",
+        "x.jsonl row 3": "it has places for 1 pictures (<image>), and 0 pictures",
+        "x.jsonl row 5": "it has places for 3 pictures (<image>), and 2 pictures",
+    }
+
+
+def test_floats_of_32_bits_are_the_numbers_that_were_meant(tmp_path: Path) -> None:
+    """0.1 was 0.10000000149011612, which a reply cannot say and a text should not."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    said = {"question": ["1?", "2?", "3?"], "answer": pa.array([0.1, 2.5, None], pa.float32())}
+    pq.write_table(pa.table(said), tmp_path / "x.parquet")
+    for kind, right in (("number", [(0.1,), (2.5,)]), ("text", [("0.1",), ("2.5",)])):
+        assert [item.answers for item in items(opened(kind, str(tmp_path / "x.parquet")))] == right
 
 
 def test_wrong_paths_and_options_are_one_line(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ _CHANGES = frozenset(
 """Words behind a number that make it another one, or none."""
 _WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()  # noqa: SIM905
 
-_DIGITS = r"(?:\d{1,3}(?:,\d{3}){1,5}|\d{1,16})(?:\.\d{0,16})?|\.\d{1,16}"
+_DIGITS = r"(?:\d{1,3}(?:,\d{3}){1,5}|\d{1,16})(?:\.\d{0,24})?|\.\d{1,24}"
 _NUMBER = re.compile(
     rf"([+-]?)(?:([$€£¥])\s?)?(-?)({_DIGITS})"
     r"(?:\s?(?:e|[x×*·]\s?10\s?\^)\s?\{?\s?([+-]?\d{1,3})\s?\}?)?"

@@ -18,8 +18,8 @@ from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError, Unusable, shortened
 from ssl4rl.qa.labelled import Raw
 from ssl4rl.qa.tables.columns import Columns, choose
-from ssl4rl.qa.tables.options import unlabelled
-from ssl4rl.qa.tables.said import listed
+from ssl4rl.qa.tables.options import options_of
+from ssl4rl.qa.tables.said import Left, text
 from ssl4rl.vision.photo import EncodedPhoto, FilePhoto
 from ssl4rl.vision.sources.base import NO_PICTURE, find_files, inside, one_line
 from ssl4rl.vision.sources.folder import EXTENSIONS
@@ -48,7 +48,7 @@ def read_tsv(uri: str, path: Path, asked: Asked) -> Found:
     """
     with open_regular(uri, path) as stream:
         rows = records(stream, uri)
-        layout = header_of(next(rows, Record(0, 0, 0, [])).fields)
+        layout = _header(uri, next(rows, Record(0, 0, 0, [])).fields)
         columns = choose(uri, layout, asked)
         if len(columns.pictures) > 2 or {*columns.pictures[1:]} - {"image_path"}:
             raise Ssl4rlError(
@@ -58,7 +58,8 @@ def read_tsv(uri: str, path: Path, asked: Asked) -> Found:
         renamed = [shown.get(name, name if name in ("index", "image_path") else f"={name}") for name in layout]
         texts: list[dict[str, str]] = []
         problems: list[tuple[int, Problem]] = []
-        photos = _tsv_pictures(uri, path, _light(uri, rows, layout, columns, texts), renamed, problems)
+        light = _light(uri, path, rows, layout, columns, texts, problems)
+        photos = _tsv_pictures(path, light, renamed, problems)
     found = Found(columns, layout, [], [])
     wrong = {number: problem.why for number, problem in reversed(problems) if problem.why != NO_PICTURE}
     for number, (cells, here) in enumerate(zip(texts, photos, strict=True), 1):
@@ -70,21 +71,44 @@ def read_tsv(uri: str, path: Path, asked: Asked) -> Found:
     return found
 
 
+def _header(uri: str, fields: list[bytes]) -> list[str]:
+    """The columns' names. Raises Ssl4rlError for a file that is empty, no UTF-8, or parted by something else."""
+    layout = header_of(fields)
+    if not any(layout):
+        raise Ssl4rlError(f"{uri!r} is empty: its first row is to name the columns")
+    if any(mark in name for name in layout for mark in "\ufffd\0"):
+        raise Ssl4rlError(f"{uri!r}: its header is no text in UTF-8; save the file in UTF-8")
+    if len(layout) == 1 and any(mark in layout[0] for mark in ",;|"):
+        raise Ssl4rlError(
+            f"{uri!r}: its header {shortened(layout[0], 60)!r} has no tab; columns of a TSV are parted by tabs"
+        )
+    return layout
+
+
 def _light(
-    uri: str, rows: Iterator[Record], layout: Sequence[str], columns: Columns, texts: list[dict[str, str]]
+    uri: str,
+    path: Path,
+    rows: Iterator[Record],
+    layout: Sequence[str],
+    columns: Columns,
+    texts: list[dict[str, str]],
+    problems: list[tuple[int, Problem]],
 ) -> Iterator[Record]:
-    """The rows, once their texts are noted."""
+    """The rows, once their texts are noted, and those that are no UTF-8."""
     budget = Budget(uri, "decoded_mib")
     kept = {*columns.texts}
     for row in rows:
         cells = {name: text_of(cell) for name, cell in zip(layout, row.fields, strict=False) if name in kept}
         budget.spend(sum(map(len, cells.values())), "the text of its rows")
         texts.append(cells)
+        if any("\ufffd" in cell for cell in cells.values()):
+            named = f"{one_line(path.name)} row {row.number}"
+            problems.append((row.number, Problem(named, "its text is not in UTF-8")))
         yield row
 
 
 def _tsv_pictures(
-    uri: str, path: Path, rows: Iterator[Record], columns: list[str], problems: list[tuple[int, Problem]]
+    path: Path, rows: Iterator[Record], columns: list[str], problems: list[tuple[int, Problem]]
 ) -> list[list[EncodedPhoto]]:
     if {"image", "image_path"} & {*columns}:
         photos, wrong = pictures_of(path, rows, columns)
@@ -127,6 +151,8 @@ def read_jsonl(uri: str, path: Path, asked: Asked) -> Found:
         raise Ssl4rlError(
             f"{uri!r}: no line is a JSON object" + ("; of a list write one object a line" if _is_list(path) else "")
         )
+    if not layout:
+        raise Ssl4rlError(f"{uri!r} is empty")
     columns = choose(uri, list(layout), asked)
     found = Found(columns, list(layout), [], [])
     for number, offset, size, record in lines:
@@ -147,13 +173,6 @@ def read_jsonl(uri: str, path: Path, asked: Asked) -> Found:
 _REFERENCE = 64
 """Characters up to which a text in a JSON line is none in base64, as in a TSV."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]+")
-
-
-@dataclass(frozen=True)
-class _Left:
-    """A long text that is left in the file: it is base64, or too long for a question."""
-
-    head: str
 
 
 def _weight(value: Any) -> int:
@@ -179,7 +198,7 @@ def _light_record(record: dict[str, Any]) -> dict[str, Any] | None:
 def _placed(value: Any) -> Any:
     """A value without the encoded pictures in it."""
     if isinstance(value, str):
-        return _Left(value[:40]) if _is_base64(value) else value
+        return Left(value[:40]) if _is_base64(value) else value
     if isinstance(value, list):
         return [_placed(one) for one in value]
     if isinstance(value, dict):
@@ -244,7 +263,7 @@ def _json_pictures(path: Path, at: tuple[str, int, int], column: str, value: Any
     for part, one in enumerate(values):
         told = f"{name} picture {part + 1}" if part else name
         inner = one.get("bytes") or one.get("path") or one.get("url") if isinstance(one, dict) else one
-        if isinstance(inner, _Left):
+        if isinstance(inner, Left):
             found.append(LinePhoto(*at, column, part, told))
         elif isinstance(inner, str) and inner:
             found.append(_file(path, inner))
@@ -304,7 +323,7 @@ def _parquet_file(uri: str, file: Path, asked: Asked, budget: Budget) -> Found:
         records: list[dict[str, Any]] = []
         for batch in opened.iter_batches(1024, columns=[*columns.texts, *named_ones], use_threads=False):
             budget.spend(batch.nbytes, "the text of its rows")
-            records += batch.to_pylist()
+            records += _plain_floats(batch).to_pylist()
     classes = _class_names(schema, columns.answer)
     for record in records if classes else ():
         label = record[columns.answer]
@@ -332,6 +351,18 @@ def _parquet_file(uri: str, file: Path, asked: Asked, budget: Budget) -> Found:
         else:
             _add(found, name, record, photos)
     return found
+
+
+def _plain_floats(batch: Any) -> Any:
+    """A batch whose 32-bit floats are the numbers that were meant: 0.1, not 0.10000000149011612."""
+    import pyarrow as pa
+
+    for at, field in enumerate(batch.schema):
+        if pa.types.is_float16(field.type) or pa.types.is_float32(field.type):
+            values = [None if v is None else float(str(v)) for v in batch.column(at).to_numpy(zero_copy_only=False)]
+            column = pa.array(values, pa.float64(), mask=batch.column(at).is_null().to_numpy(zero_copy_only=False))
+            batch = batch.set_column(at, field.with_type(pa.float64()), column)
+    return batch
 
 
 _CLASSES = "its classes"
@@ -362,33 +393,3 @@ def _add(found: Found, name: str, cells: Mapping[str, Any], photos: Sequence[Enc
         options = tuple(options_of(columns, cells))
         hint, unit = text(cells.get(columns.hint)), text(cells.get(columns.unit))
         found.rows.append(Raw(name, question, answer, options, tuple(photos), hint, unit))
-
-
-def options_of(columns: Columns, cells: Mapping[str, Any]) -> list[str]:
-    """A row's options, without their labels; those that are empty at the end are left out, others stay, as ""."""
-    if len(columns.options) != 1:
-        values: list[Any] = [cells.get(name) for name in columns.options]
-    else:
-        value = cells.get(columns.options[0])
-        value = listed(value) if isinstance(value, str) and value.startswith("[") else value
-        if isinstance(value, dict):  # {"A": ..., "B": ...}, or {"text": [...], "label": [...]} as in ARC
-            value = value["text"] if isinstance(value.get("text"), list) else list(value.values())
-        if isinstance(value, str):
-            value = value.split("|" if "|" in value else "\n")
-        values = value if isinstance(value, list) else []
-    texts = [text(value) for value in values]
-    while texts and not texts[-1]:
-        texts.pop()
-    return unlabelled(texts)
-
-
-def text(value: Any) -> str:
-    """A cell as text."""
-    if value is None or isinstance(value, (list, dict, bytes, _Left)):
-        return ""
-    return clean(str(value)).strip()
-
-
-def clean(said: str) -> str:
-    """A text that UTF-8 can hold: JSON may bring halves of letters."""
-    return said if said.isascii() else said.encode("utf-8", "replace").decode("utf-8")

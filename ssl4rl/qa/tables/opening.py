@@ -10,6 +10,7 @@ from pathlib import Path
 from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError
 from ssl4rl.core.uri import missing, split_options
+from ssl4rl.qa import asking
 from ssl4rl.qa.labelled import Raw
 from ssl4rl.qa.tables.columns import OPTIONS
 from ssl4rl.qa.tables.files import Asked, Found, read_jsonl, read_parquet, read_tsv
@@ -17,6 +18,7 @@ from ssl4rl.qa.tables.table import Table
 from ssl4rl.vision.sources.base import NO_PICTURE, examine, named, one_line
 
 ENDINGS = {".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+_HELPS = {".csv": " (save it with tabs, as .tsv)", ".json": " (write an object a line, as .jsonl)"}
 _ABOUT_ANSWERS = ("coords", "corners", "first")
 
 BENCHMARKS = re.compile(
@@ -45,7 +47,10 @@ def open_path(text: str) -> Table:
         if not path.exists():
             raise missing(one_line(name), path)
         what = "a folder" if path.is_dir() else "a file"
-        raise Ssl4rlError(f"{one_line(name)!r} is {what} without questions; allowed: {', '.join(ENDINGS)}, drawn:")
+        helps = _HELPS.get(path.suffix.lower(), "")
+        raise Ssl4rlError(
+            f"{one_line(name)!r} is {what} without questions; allowed: {', '.join(ENDINGS)}, drawn:{helps}"
+        )
     return _OPENERS[kind](text)
 
 
@@ -110,6 +115,10 @@ def _table(uri: str, found: Found, asked: Asked, name: str) -> Table:
         reasons = [why.get(photo.label, "cannot be read") for photo in broken]
         if all(reason == NO_PICTURE for reason in reasons):
             shown = tuple(photo for photo in row.photos if photo in known)
+            if (needed := asking.places(" ".join((row.hint, row.question, *row.options)))) > len(shown):
+                why_not = f"it has places for {needed} pictures (<image>), and {len(shown)} pictures"
+                problems.append(Problem(row.name, why_not))
+                continue
             rows.append(replace(row, photos=shown))
             ids.append(tuple(known[photo] for photo in shown))
         else:

@@ -13,7 +13,8 @@ from ssl4rl.core.benchmark import LETTERS
 from ssl4rl.core.types import Ssl4rlError, Unusable, shortened
 from ssl4rl.core.verify.choice import words_of
 from ssl4rl.qa.labelled import Raw
-from ssl4rl.qa.tables.said import several
+from ssl4rl.qa.tables.columns import Columns
+from ssl4rl.qa.tables.said import listed, several, text
 
 _LETTER = r"\(?[A-Z]\)?"
 _JOINED = rf"(?:\s*(?:,|/|&|(?i:and|or|nor))\s*{_LETTER})"
@@ -38,6 +39,24 @@ SURE = 0.9
 """Such a share of answers must fit, read in one way, for that reading to be one."""
 SEEN = 6
 """Other rows in which an option's text must stand before it is said how often it is right there."""
+
+
+def options_of(columns: Columns, cells: Mapping[str, Any]) -> list[str]:
+    """A row's options, without their labels; those that are empty at the end are left out, others stay, as ""."""
+    if len(columns.options) != 1:
+        values: list[Any] = [cells.get(name) for name in columns.options]
+    else:
+        value = cells.get(columns.options[0])
+        value = listed(value) if isinstance(value, str) and value.startswith("[") else value
+        if isinstance(value, dict):  # {"A": ..., "B": ...}, or {"text": [...], "label": [...]} as in ARC
+            value = value["text"] if isinstance(value.get("text"), list) else list(value.values())
+        if isinstance(value, str):
+            value = value.split("|" if "|" in value else "\n")
+        values = value if isinstance(value, list) else []
+    texts = [text(value) for value in values]
+    while texts and not texts[-1]:
+        texts.pop()
+    return unlabelled(texts)
 
 
 def given(options: Sequence[str]) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ssl4rl.core.types import Unusable
@@ -21,9 +22,18 @@ def several(answer: Any) -> list[Any]:
     answer = untagged(answer)
     if isinstance(answer, str) and answer.startswith("[") and answer.endswith("]"):
         answer = listed(answer)
-    found = [answer] if not made.is_list(answer) else list(answer)
-    found = [untagged(one.get("answer", one.get("text")) if isinstance(one, Mapping) else one) for one in found]
+    found = _flat(answer) if made.is_list(answer) else [_within(answer)]
+    found = [untagged(one) for value in found for one in (_flat(value) if made.is_list(value) else [value])]
     return [one for one in found if one is not None and str(one).strip()]
+
+
+def _flat(values: Sequence[Any]) -> list[Any]:
+    return [_within(one) for one in values]
+
+
+def _within(one: Any) -> Any:
+    """What {"answer": ...} says, or {"text": [...]} as in SQuAD."""
+    return one.get("answer", one.get("text")) if isinstance(one, Mapping) else one
 
 
 def listed(text: str) -> list[Any]:
@@ -48,3 +58,22 @@ def untagged(answer: Any) -> Any:
         return inner.pop() if len(inner) == 1 else answer
     found = _WORKED_OUT.search(answer) if "####" in answer else None
     return found[1].strip() if found else answer
+
+
+@dataclass(frozen=True)
+class Left:
+    """A long text that is left in the file: it is base64, or too long for a question."""
+
+    head: str
+
+
+def text(value: Any) -> str:
+    """A cell as text."""
+    if value is None or isinstance(value, (list, dict, bytes, Left)):
+        return ""
+    return clean(str(value)).strip()
+
+
+def clean(said: str) -> str:
+    """A text that UTF-8 can hold: JSON may bring halves of letters."""
+    return said if said.isascii() else said.encode("utf-8", "replace").decode("utf-8")
