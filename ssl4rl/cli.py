@@ -239,7 +239,7 @@ def eval_command(model: str, tasks: tuple[str, ...], as_json: bool, **options: A
 @_as_json
 def probe_command(
     model: str, tasks: tuple[str, ...], levels: tuple[str, ...], out: str | None, as_json: bool, **options: Any
-) -> None:
+) -> int:
     """Say what a model can learn now: success and signal of every task and level, and where to start.
 
     MODEL is a folder, a hub id, embedded:NAME or a run (runs/NAME, runs/NAME/final).
@@ -249,6 +249,7 @@ def probe_command(
     _show(found, as_json)
     if out:
         click.echo(found.save(out), err=as_json)
+    return 2 if all(row.why for row in found.rows) else 0  # nothing was measured, for reasons to be mended
 
 
 cli.add_command(export_command)

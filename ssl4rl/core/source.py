@@ -166,6 +166,18 @@ class Split(Generic[S]):
             _ = self._kinds
 
     @property
+    def helps(self) -> str:
+        """Why a part of a finite source is small, where copies or groups make it so, and what helps."""
+        ids = {self.source.id(index) for index in range(len(self.source))}
+        groups = None if self.part == "all" else self.source.groups(self.by)
+        kinds = len(set(groups)) if groups else len(ids)
+        why = [f"{len(self.source)} items have {len(ids)} contents"] if len(ids) < len(self.source) else []
+        why += [f"split_by={self.by} makes {kinds} group{'s'[: kinds > 1]} of them"] if kinds < len(ids) else []
+        share = " or another held_out share" if kinds > 1 and self.part != "all" else ""
+        other = " or split_by=content (near-twins may then be on both sides)" if 1 < len(ids) > kinds == 1 else ""
+        return "".join(f"{reason}; " for reason in why) + f"give more data{share}{other}"
+
+    @property
     def moved(self) -> str:
         """What changed sides since the source was last opened, because files were added or gone; "": nothing."""
         sides = [
@@ -223,7 +235,7 @@ class Split(Generic[S]):
             unlike = "" if size < n else f" ({self._kinds} without near-twins)"
             raise Ssl4rlError(
                 f"{self.source.uri}: the {self.part} part has {size} of {len(self.source)} items{unlike}, {n} are "
-                "needed for one example; give more data or another held_out share"
+                f"needed for one example; {self.helps}"
             )
         if attempt > 0:
             drawn = [int(i) for i in rng.choice(self._indices, n, replace=False)]

@@ -1,9 +1,10 @@
 import pickle
+from collections.abc import Sequence
 
 import pytest
 
 from ssl4rl import Ssl4rlError, keyed_rng
-from ssl4rl.core.source import Split, content_id, is_held_out
+from ssl4rl.core.source import Split, Way, content_id, is_held_out
 from tests.fakes import Endless, Words
 
 WORDS = [f"word{i}" for i in range(200)]
@@ -64,8 +65,39 @@ def test_the_items_of_an_example_differ() -> None:
 
 
 def test_too_few_items_is_explained() -> None:
-    with pytest.raises(Ssl4rlError, match="the all part has 2 of 3 items, 3 are needed for one example"):
+    with pytest.raises(Ssl4rlError, match="the all part has 2 of 3 items, 3 are needed for one example") as refused:
         Split(Words(["a", "b", "a"]), "all").draw(3, 0, 0, keyed_rng(0))
+    assert str(refused.value).endswith("example; 3 items have 2 contents; give more data")
+
+
+class Alike(Words):
+    """Words of which those with one first letter are near-twins."""
+
+    ways = ("look", "content")
+
+    def groups(self, way: Way) -> Sequence[str] | None:
+        return None if way == "content" else [word[0] for word in self.words]
+
+
+@pytest.mark.parametrize(
+    ("words", "by", "line"),
+    [
+        (["a1", "b1"], None, "give more data or another held_out share"),
+        (["a1"], None, "give more data"),
+        (["a1", "a1"], None, "2 items have 1 contents; give more data"),
+        (["a1", "a2", "b1"], "content", "give more data or another held_out share"),
+        (["a1", "a2", "b1"], None, "split_by=look makes 2 groups of them; give more data or another held_out share"),
+        (
+            ["a1", "a2", "a3"],
+            None,
+            "split_by=look makes 1 group of them; give more data or split_by=content (near-twins may then be on both "
+            "sides)",
+        ),
+    ],
+)
+def test_what_helps_where_a_part_is_empty(words: list[str], by: Way | None, line: str) -> None:
+    """All near-twins of each other fall on one side: no other share helps there."""
+    assert Split(Alike(words), "held_out", by=by).helps == line
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -1.0, float("nan")])

@@ -125,6 +125,8 @@ def open_data(recipe: Recipe) -> Data:
                 f"{split.source.uri}: the {split.part} part has {len(split)} usable items, at least "
                 f"min_items={recipe.min_items} are needed"
                 + (f" ({len(bad)} could not be used, first {bad[0].name}: {bad[0].why})" if bad else "")
+                + ("" if split.source.endless else f"; {split.helps}")
+                + (f", or min_items={len(split)}" if len(split) else "")
             )
     return Data(train, held_out, unusable)
 

@@ -39,6 +39,7 @@ def test_too_few_items_are_refused_with_the_reason(folder: Path) -> None:
         open_data(recipe(folder, 11))
     line = str(error.value)
     assert "usable items, at least min_items=11 are needed (2 could not be used, first x.jpg: " in line
+    assert "); give more data or another held_out share, or min_items=" in line
     assert "\n" not in line
 
 

@@ -189,6 +189,13 @@ def test_the_command_and_its_page(tmp_path: Path, capsys: pytest.CaptureFixture[
     ]
 
 
+def test_a_probe_that_measured_nothing_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["probe", "embedded:tiny_vlm", "--task", LETTER, "--level", "hard", "-n", "2", "--group", "2", "--json"]
+    assert cli.run([*line, "--max-tokens", "5"]) == 2
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["why"].startswith("2 of 2 prompts are longer than 5 tokens")
+
+
 def test_help_needs_no_torch(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     find = asked.find_spec
     monkeypatch.setattr(asked, "find_spec", lambda name: None if name == "torch" else find(name))
