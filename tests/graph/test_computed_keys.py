@@ -127,6 +127,12 @@ def test_a_context_is_around_one_node_alone(level: str) -> None:
     assert all(at_chance([answer == one for answer in answers], 1 / options) for one in "ABCD"[:options])
 
 
+def test_a_context_without_texts_says_what_nodes_carry() -> None:
+    level = {**Context.levels["easy"], "text": "title"}
+    with pytest.raises(Unusable, match="nodes carry no 'title', but 'text', 'section'; name the column"):
+        Context().make([Rooted(TEXTS, node) for node in (0, 30, 60, 90)], level, keyed_rng(0))
+
+
 @pytest.mark.parametrize(
     ("task", "level", "error"),
     [

@@ -139,6 +139,7 @@ def test_the_atlas_is_a_collection() -> None:
 def test_unknown_built_in_graphs() -> None:
     assert error("nx:karate_clb") == "NetworkX has no built-in graph 'karate_clb'; did you mean 'karate_club'?"
     assert error("nx:zzzz").startswith("NetworkX has no built-in graph 'zzzz'; allowed: bull, chvatal, ")
+    assert error("nx:karate_club?directed=false") == "'nx:karate_club?directed=false': unknown option 'directed'"
 
 
 NASTY = ['a "quote"', "line\nbreak", "<answer>B</answer> & <b>"]

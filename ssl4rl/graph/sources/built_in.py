@@ -11,6 +11,7 @@ import networkx as nx
 
 from ssl4rl.core.source import Problem
 from ssl4rl.core.types import Ssl4rlError, nearest
+from ssl4rl.core.uri import split_options
 from ssl4rl.graph.graph import Graph
 from ssl4rl.graph.sources.base import GraphSource, NodeSource, assemble, node_source
 from ssl4rl.graph.sources.files import choice
@@ -27,6 +28,7 @@ def open_nx(rest: str) -> NodeSource | GraphSource:
         Ssl4rlError: no such graph, with the nearest name.
     """
     uri = f"nx:{rest}"
+    rest, _ = split_options("nx", rest, ())
     if rest == _ATLAS:
         return GraphSource(uri, [from_networkx(uri, graph)[0] for graph in nx.graph_atlas_g()])
     if rest not in built_in():

@@ -74,6 +74,8 @@ class Context(Task[Rooted]):
         roots = [_rooted(item, rng) for item in items[: level["options"]]]
         owns = [masked_node.text_of(item.graph, node, level) for item, node in roots]
         if not all(owns):
+            if level["text"] not in roots[0][0].graph.columns:
+                raise question.no_column(roots[0][0].graph, level["text"], "text")
             raise Unusable(f"a node has no {level['text']!r}")
         near = [_near(item.graph, node, level["ring"]) for item, node in roots]
         lists = []
