@@ -300,7 +300,12 @@ def _hush_libraries() -> None:
         os.environ.setdefault(variable, value)
 
 
-_QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DATASETS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
+_QUIET = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DATASETS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_VERBOSITY": "error",  # it tells of each of its five tries to reach a hub
+}
 
 
 def run(arguments: list[str]) -> int:

@@ -28,6 +28,17 @@ def missing(uri: str, path: Path, kind: str = "") -> Ssl4rlError:
     return Ssl4rlError(f"{kind}{uri!r} does not exist{at}{hint}")
 
 
+_RUNS_OR_MODELS = ("recipe.yaml", "summary.json", "config.json", "adapter_config.json")
+
+
+def holding(folder: Path) -> str:
+    """The tail of an error message about a folder that is no run and no model: the newest of those that lie in it."""
+    found = [path for path in folder.glob("*/") if any((path / name).is_file() for name in _RUNS_OR_MODELS)]
+    if not found:
+        return ""
+    return f"; did you mean {str(max(found, key=lambda path: path.stat().st_mtime))!r}, which lies in it?"
+
+
 def split_options(scheme: str, text: str, allowed: Sequence[str]) -> tuple[str, dict[str, str]]:
     """ "data?column=photo" -> ("data", {"column": "photo"}).
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ssl4rl.core.grpo.record.files import parse, read_text, read_yaml, records, stages_in
 from ssl4rl.core.types import Ssl4rlError, nearest
+from ssl4rl.core.uri import holding
 
 EVALS = "evals.jsonl"
 BENCHES = "bench.jsonl"
@@ -176,7 +177,9 @@ def read_run(folder: str | Path) -> Run:
         near = nearest(path.name, sorted(p.name for p in path.parent.iterdir())) if path.parent.is_dir() else ""
         raise Ssl4rlError(f"run directory {str(folder)!r} does not exist{near if 'did you mean' in near else ''}")
     if not any((path / name).is_file() for name in _FILES[:3]):
-        raise Ssl4rlError(f"{str(folder)!r} is no run directory: it holds none of {', '.join(_FILES[:3])}")
+        raise Ssl4rlError(
+            f"{str(folder)!r} is no run directory: it holds none of {', '.join(_FILES[:3])}{holding(path)}"
+        )
     recipe_text = read_text(path / "recipe.yaml")
     recipe = read_yaml(recipe_text)
     stages: list[Run] = []

@@ -327,6 +327,10 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
         read_run(tmp_path / "frist")
     with pytest.raises(Ssl4rlError, match=r"no run directory: it holds none of recipe\.yaml, metrics\.jsonl"):
         read_run(tmp_path)
+    with pytest.raises(
+        Ssl4rlError, match=r"metrics\.jsonl, summary\.json; did you mean '.*/first', which lies in it\?$"
+    ):
+        read_run(tmp_path)
     with pytest.raises(Ssl4rlError, match="name at least one run directory"):
         report.report([])
     with pytest.raises(Ssl4rlError, match=r"cannot write '/no/x\.html'"):

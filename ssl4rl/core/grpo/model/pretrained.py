@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from ssl4rl.core.grpo.model.norms import keep_averages
 from ssl4rl.core.grpo.model.processors import one_line
-from ssl4rl.core.types import Ssl4rlError
+from ssl4rl.core.types import Ssl4rlError, nearest
+from ssl4rl.core.uri import holding
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def _check_folder(path: str) -> None:
     if os.path.isfile(path):
         raise Ssl4rlError(f"model path {path!r} is a file; name the folder that it lies in")
     if os.path.isdir(path) and not os.path.isfile(os.path.join(path, "config.json")):
-        raise Ssl4rlError(f"model folder {path!r} holds no config.json, so no model")
+        raise Ssl4rlError(f"model folder {path!r} holds no config.json, so no model{holding(Path(path))}")
     if not os.path.exists(path) and (path.startswith((".", "/", "~")) or path.count("/") > 1):
         raise Ssl4rlError(f"model path {path!r} does not exist")
 
@@ -208,10 +210,17 @@ def _load_errors(path: str) -> Iterator[None]:
         yield
     except expected as error:
         local = os.path.exists(path)
-        what = f"model folder {path!r} does not load" if local else f"model {path!r} is no folder here, and as a hub id"
+        what = f"model folder {path!r} does not load" if local else f"{_no_folder(path)}, and as a hub id"
         if "trust_remote_code" in str(error):
             raise Ssl4rlError(f"{what}: it brings code of its own; model.trust_remote_code=true runs it") from error
         raise Ssl4rlError(f"{what}: {one_line(error)}") from error
+
+
+def _no_folder(path: str) -> str:
+    """That there is no such folder, with the nearest that there is."""
+    near = nearest(Path(path).name, [at.name for at in Path(path).parent.glob("*/")]) if "/" in path else ""
+    said = near.removeprefix("; ").removesuffix("?") if "did you mean" in near else ""
+    return f"model {path!r} is no folder here{f' ({said}?)' if said else ''}"
 
 
 def vision_modules(model: Any) -> Iterable[tuple[str, Any]]:

@@ -16,7 +16,7 @@ from PIL import Image
 from transformers import AutoProcessor, AutoTokenizer
 
 from ssl4rl.core.grpo.logps.prefix import Group, shared_logps, unshared_logps
-from ssl4rl.core.grpo.model import processors
+from ssl4rl.core.grpo.model import pretrained, processors
 from ssl4rl.core.grpo.model.policy import Encoded, Policy, load_policy
 from ssl4rl.core.grpo.model.pretrained import Lora, vision_modules
 from ssl4rl.core.grpo.model.reference import Reference
@@ -295,6 +295,17 @@ def test_broken_folders(tmp_path: Path, case: str) -> None:
     folder = build("llama", tmp_path / "model")
     spoil(folder)
     assert line in one_line(lambda: load_policy(str(folder), device="cpu"))
+
+
+def test_a_folder_above_a_model_or_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`out=runs/a` makes runs/a/NAME; what is no folder is taken for a hub id, with the nearest folder in the line."""
+    folder = build("llama", tmp_path / "runs" / "model")
+    assert one_line(lambda: load_policy(str(folder.parent), device="cpu")) == (
+        f"model folder '{folder.parent}' holds no config.json, so no model; did you mean '{folder}', which lies in it?"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert pretrained._no_folder("runs/modle") == "model 'runs/modle' is no folder here (did you mean 'model'?)"
+    assert pretrained._no_folder("Qwen/Qwen3-VL-4B") == "model 'Qwen/Qwen3-VL-4B' is no folder here"
 
 
 def test_broken_vision_folders(tmp_path: Path) -> None:
