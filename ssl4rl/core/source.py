@@ -174,7 +174,10 @@ class Split(Generic[S]):
         why = [f"{len(self.source)} items have {len(ids)} contents"] if len(ids) < len(self.source) else []
         why += [f"split_by={self.by} makes {kinds} group{'s'[: kinds > 1]} of them"] if kinds < len(ids) else []
         share = " or another held_out share" if kinds > 1 and self.part != "all" else ""
-        other = " or split_by=content (near-twins may then be on both sides)" if 1 < len(ids) > kinds == 1 else ""
+        other = ""
+        if len(ids) > kinds == 1:
+            wider = self.by == "folder" and "look" in self.source.ways
+            other = f" or split_by={'look' if wider else 'content (near-twins may then be on both sides)'}"
         return "".join(f"{reason}; " for reason in why) + f"give more data{share}{other}"
 
     @property

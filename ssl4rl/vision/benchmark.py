@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from ssl4rl.core.benchmark import LETTERS, Benchmark, Item, Question
 from ssl4rl.core.limits import open_regular
 from ssl4rl.core.types import Media, Ssl4rlError, Unusable
 from ssl4rl.core.uri import missing
-from ssl4rl.vision.photo import EncodedPhoto
+from ssl4rl.vision.photo import EncodedPhoto, FilePhoto
 from ssl4rl.vision.sources.base import named, one_line
 from ssl4rl.vision.sources.tsv import Record, header_of, pictures_of, records, text_of
 
@@ -118,6 +119,9 @@ class _Table:
             raise self._refused(number, f"{said}; allowed: {', '.join(options)}")
         if not row["question"]:
             raise self._refused(number, "it asks nothing")
+        for photo in photos:  # told now, not hours later when it is asked
+            if isinstance(photo, FilePhoto) and not os.path.isfile(os.path.join(photo.root, photo.name)):
+                raise self._refused(number, f"its picture {photo.name!r} is no file")
         return Question(
             number,
             row.get("index") or str(number - 1),

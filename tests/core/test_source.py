@@ -73,10 +73,10 @@ def test_too_few_items_is_explained() -> None:
 class Alike(Words):
     """Words of which those with one first letter are near-twins."""
 
-    ways = ("look", "content")
+    ways = ("look", "content", "folder")
 
     def groups(self, way: Way) -> Sequence[str] | None:
-        return None if way == "content" else [word[0] for word in self.words]
+        return None if way == "content" else [word[0] if way == "look" else "here" for word in self.words]
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,7 @@ class Alike(Words):
         (["a1", "a1"], None, "2 items have 1 contents; give more data"),
         (["a1", "a2", "b1"], "content", "give more data or another held_out share"),
         (["a1", "a2", "b1"], None, "split_by=look makes 2 groups of them; give more data or another held_out share"),
+        (["a1", "b1"], "folder", "split_by=folder makes 1 group of them; give more data or split_by=look"),
         (
             ["a1", "a2", "a3"],
             None,

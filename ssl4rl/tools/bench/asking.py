@@ -126,8 +126,9 @@ def _replies(policy: Policy, batch: Sequence[Question], how: How, corrupt: Corru
 
     encoded = []
     for question in batch:
+        example = question.example(corrupt, how.seed)
         try:
-            encoded.append(policy.encoder.encode(question.example(corrupt, how.seed), question.verifier.ask(how.style)))
+            encoded.append(policy.encoder.encode(example, question.verifier.ask(how.style)))
         except Ssl4rlError as error:
             raise Ssl4rlError(f"row {question.row}: {error}") from error
     sampling = Sampling(temperature=how.temperature, max_new_tokens=how.max_new_tokens)

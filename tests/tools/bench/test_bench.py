@@ -153,6 +153,7 @@ HEAD = ["index", "question", "A", "B", "answer", "image"]
         (HEAD, ["0", "Q?", "x", "y", "A", "17"], "row 1: refers to row '17', which has no picture"),
         (HEAD, ["0", "Q?", "x", "y", "A"], "row 1: has 5 columns, the header 6"),
         ([*HEAD[:5], "image_path"], ["0", "Q?", "x", "y", "A", "../a.png"], "row 1: '../a.png' leads outside"),
+        ([*HEAD[:5], "image_path"], ["0", "Q?", "x", "y", "A", "a.png"], "row 1: its picture 'a.png' is no file"),
     ],
 )
 def test_files_that_cannot_be_asked(tmp_path: Path, columns: list[str], row: list[str], message: str) -> None:
