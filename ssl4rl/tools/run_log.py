@@ -177,9 +177,9 @@ def read_run(folder: str | Path) -> Run:
         near = nearest(path.name, sorted(p.name for p in path.parent.iterdir())) if path.parent.is_dir() else ""
         raise Ssl4rlError(f"run directory {str(folder)!r} does not exist{near if 'did you mean' in near else ''}")
     if not any((path / name).is_file() for name in _FILES[:3]):
-        raise Ssl4rlError(
-            f"{str(folder)!r} is no run directory: it holds none of {', '.join(_FILES[:3])}{holding(path)}"
-        )
+        part = (path.parent / _FILES[0]).is_file()  # a run's final or checkpoints
+        near = f"; did you mean the run {str(path.parent)!r}?" if part else holding(path)
+        raise Ssl4rlError(f"{str(folder)!r} is no run directory: it holds none of {', '.join(_FILES[:3])}{near}")
     recipe_text = read_text(path / "recipe.yaml")
     recipe = read_yaml(recipe_text)
     stages: list[Run] = []

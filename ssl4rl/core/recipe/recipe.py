@@ -186,6 +186,8 @@ def _explain(error: ValidationError) -> str:
     message = shortened(message[0].lower() + message[1:], 300)
     got = first["input"]
     shown = f", got {shortened(repr(got))}" if isinstance(got, (str, int, float, bool, type(None))) else ""
+    if first["type"] == "list_type" and isinstance(got, str):
+        shown += f"; a list is written {place}=[{f'{{task: {got}}}' if place == 'tasks' else got}]"
     return f"{place}: {message}{shown}" if place else message
 
 

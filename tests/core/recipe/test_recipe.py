@@ -166,6 +166,14 @@ def test_wrong_overrides_as_values(path: Path, overrides: dict[str, Any], line: 
         ("grop.group_size=4", "unknown key 'grop'; did you mean 'grpo'?"),
         ("model.lora.rank=4", "unknown key 'model.lora.rank'; allowed: r, alpha, dropout, target"),
         ("grpo.group_size=1", "grpo.group_size: input should be greater than or equal to 2, got 1"),
+        (
+            "tasks=vision/jigsaw",
+            "tasks: input should be a valid list, got 'vision/jigsaw'; a list is written tasks=[{task: vision/jigsaw}]",
+        ),
+        (
+            "train.log_to=wandb",
+            "train.log_to: input should be a valid list, got 'wandb'; a list is written train.log_to=[wandb]",
+        ),
         ("grpo.group_size=many", "grpo.group_size: input should be a valid integer, unable to parse string as an"),
         ("grpo.loss=ppo", "grpo.loss: input should be 'grpo', 'dr_grpo', 'dapo', 'gspo' or 'cispo', got 'ppo'"),
         ("grpo.updates_per_step=3", "grpo: grpo.updates_per_step=3 must divide grpo.prompts_per_step=32"),

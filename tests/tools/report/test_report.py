@@ -331,6 +331,9 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
         Ssl4rlError, match=r"metrics\.jsonl, summary\.json; did you mean '.*/first', which lies in it\?$"
     ):
         read_run(tmp_path)
+    (tmp_path / "first" / "final").mkdir(exist_ok=True)
+    with pytest.raises(Ssl4rlError, match=r"summary\.json; did you mean the run '.*/first'\?$"):
+        read_run(tmp_path / "first" / "final")
     with pytest.raises(Ssl4rlError, match="name at least one run directory"):
         report.report([])
     with pytest.raises(Ssl4rlError, match=r"cannot write '/no/x\.html'"):
