@@ -70,7 +70,8 @@ def draw_options(found: Mapping[str, float], right: str, options: int, rng: np.r
         Unusable: fewer values than options, or this question is one of those thinned out.
     """
     if len(found) < options:
-        raise Unusable(f"{len(found)} values where {options} options are asked for")
+        helps = f"; options={len(found)} asks for as many" if len(found) > 1 else ""
+        raise Unusable(f"{len(found)} values where {options} options are asked for{helps}")
     if right not in found:  # of a large graph not every node is counted
         raise Unusable(f"the value {right!r} is too rare to be balanced")
     wanted, raised = right_shares(found, options)

@@ -137,7 +137,7 @@ def renamed(column: str, name: str) -> Graph:
         (without("text"), 0, "neighbours", "nodes carry no 'text', but 'section'; name the column, as in text=..."),
         (renamed("text", "txt"), 0, "neighbours", "no 'text', but 'section', 'txt'; did you mean text=txt"),
         (renamed("section", "lable"), 0, "text", "none of .*, but 'text', 'lable'; did you mean column=lable"),
-        (STAR, 0, "text", "2 values where 4 options"),
+        (STAR, 0, "text", "2 values where 4 options are asked for; options=2 asks for as many"),
         (STAR, 0, "text,options=2,values=libs|fonts", "not one of `values`"),
         (LONELY, 0, "neighbours,options=2", "no neighbours"),
         (STAR, 0, "describe", "too few nodes with other texts"),
