@@ -236,9 +236,10 @@ class Split(Generic[S]):
         size = len(self._indices)
         if size < n or (n > 1 and self._kinds < n):
             unlike = "" if size < n else f" ({self._kinds} without near-twins)"
+            helps = self.helps if size < n else "give more data that differ: no example holds two near-twins"
             raise Ssl4rlError(
                 f"{self.source.uri}: the {self.part} part has {size} of {len(self.source)} items{unlike}, {n} are "
-                f"needed for one example; {self.helps}"
+                f"needed for one example; {helps}"
             )
         if attempt > 0:
             drawn = [int(i) for i in rng.choice(self._indices, n, replace=False)]

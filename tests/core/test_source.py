@@ -101,6 +101,15 @@ def test_what_helps_where_a_part_is_empty(words: list[str], by: Way | None, line
     assert Split(Alike(words), "held_out", by=by).helps == line
 
 
+def test_no_other_split_helps_where_an_example_needs_two_that_differ() -> None:
+    with pytest.raises(Ssl4rlError) as refused:
+        Split(Alike(["a1", "a2", "a3"]), "all").draw(2, 0, 0, keyed_rng(0))
+    assert str(refused.value).endswith(
+        "the all part has 3 of 3 items (1 without near-twins), 2 are needed for one example; give more data that "
+        "differ: no example holds two near-twins"
+    )
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0, -1.0, float("nan")])
 def test_the_share_is_between_0_and_1(share: float) -> None:
     with pytest.raises(Ssl4rlError, match="allowed: a share between 0 and 1"):
