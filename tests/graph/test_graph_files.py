@@ -113,6 +113,15 @@ def test_directions_are_left_out_on_demand(name: str, tmp_path: Path) -> None:
     assert error(f"{path}?directed=no").endswith("directed='no'; allowed: true, false")
 
 
+def test_a_mutual_edge_is_one_where_directions_are_left_out(tmp_path: Path) -> None:
+    nodes = '<node id="a"/><node id="b"/><node id="c"/>'
+    edges = '<edge source="a" target="b" type="mutual" weight="3"/><edge source="c" target="b" weight="2"/>'
+    text = f'<gexf><graph defaultedgetype="directed"><nodes>{nodes}</nodes><edges>{edges}</edges></graph></gexf>'
+    path = write(tmp_path, "g.gexf", text)
+    assert weights(opened(path)[0].graph) == {(0, 1): 3.0, (1, 0): 3.0, (2, 1): 2.0}
+    assert weights(opened(f"{path}?directed=false")[0].graph) == {(0, 1): 3.0, (1, 2): 2.0}
+
+
 def test_a_citation_network_of_pyg_without_directions(tmp_path: Path) -> None:
     uri = save(tmp_path, Data(edge_index=RING, num_nodes=3))
     assert opened(uri)[0].graph.directed

@@ -38,7 +38,7 @@ COMPRESSED = (".gz", ".bz2", ".xz")
 _MAGIC: Sequence[tuple[bytes, Any]] = (*((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open)),)
 _BUFFER = 1 << 17
 _ZIP_DIRECTORY = 1 << 22
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -202,7 +202,7 @@ def flag(uri: str, options: Mapping[str, str], name: str, default: bool = False)
 DIRECTED = "directed"
 
 
-def directed_or(file: Input, told: T) -> bool | T:
+def directed_or(file: Input, told: _T) -> bool | _T:
     """Whether a graph is directed: what the option says, which holds for all of its edges, else `told`."""
     return flag(file.uri, file.options, DIRECTED) if DIRECTED in file.options else told
 

@@ -136,7 +136,7 @@ class Gexf(Reader):
         directed = {"directed": True, "undirected": False}.get(kind, self.directed)
         self.join(given, directed)
         self.current = set()
-        self.mutual = kind == "mutual" and directed
+        self.mutual = kind == "mutual" and directed and self.asked is not False  # else one edge, of its weight
         if WEIGHT in given and self.ends is not None:
             self.attribute(Key(WEIGHT, "edge", "text"), given[WEIGHT])
 
